@@ -1,0 +1,21 @@
+"""Tells whether Keras 3 code does the same thing on TensorFlow, PyTorch and JAX.
+
+In a case file: `from harness import Fit, Forward, case, value_and_grad`.
+"""
+
+from harness.capture.gradients import value_and_grad
+from harness.case import Fit, Forward, case
+from harness.errors import CaseError, HarnessError, TargetError, TraceError
+from harness.version import __version__
+
+__all__ = [
+    "CaseError",
+    "Fit",
+    "Forward",
+    "HarnessError",
+    "TargetError",
+    "TraceError",
+    "__version__",
+    "case",
+    "value_and_grad",
+]

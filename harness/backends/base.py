@@ -1,0 +1,116 @@
+"""What the harness needs of a backend. Each backend is one subclass, in a file of its own."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import keras_internals
+
+#: A differentiable call: given values for the tensors, and with the variables as they are, the value (a scalar
+#: tensor) and whatever else it returned.
+Call = Callable[[Sequence[Any]], tuple[Any, Any]]
+
+#: The order in which an `ArrayDataAdapter` gives out that many rows in its next pass over the data.
+Permutation = Callable[[Any, int], NDArray[np.int64]]
+
+
+class Backend(abc.ABC):
+    """One backend of Keras. Frameworks are imported inside methods, on the worker's side only."""
+
+    #: The value of `KERAS_BACKEND`, which is also the name of the framework's distribution and module.
+    name: ClassVar[str]
+    #: Further distributions whose version belongs to the proof of what ran.
+    companions: ClassVar[tuple[str, ...]] = ()
+
+    # Before the worker starts, in the controller.
+
+    @abc.abstractmethod
+    def environment_for(self, device: str | None) -> dict[str, str]:
+        """Environment variables that place computation on a device, for a process that is about to start."""
+
+    # Once in a worker, before it forks.
+
+    @abc.abstractmethod
+    def devices(self) -> list[str]:
+        """Names of the devices that are here. This starts the backend's runtime: never call it before a fork."""
+
+    # Once in each child.
+
+    @abc.abstractmethod
+    def seed(self, seed: int) -> None:
+        """Seed the backend's own generator."""
+
+    @abc.abstractmethod
+    def set_threads(self, count: int) -> None:
+        """Bound the threads of one operation."""
+
+    def widen(self) -> None:
+        """Compute in float64 from here on, wherever the case does not fix another dtype."""
+        import keras
+
+        keras_internals.keep_float64()
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+
+    @abc.abstractmethod
+    def shuffle_with(self, permutation: Permutation) -> contextlib.AbstractContextManager[None]:
+        """Let Keras take the order of array data from `permutation` while the context is open."""
+
+    @abc.abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Devices, threads and flags in force, for the proof of what ran."""
+
+    # On tensors.
+
+    @abc.abstractmethod
+    def is_concrete(self, tensor: Any) -> bool:
+        """Whether a tensor has a value now: not a tracer, a graph's tensor, or one on the meta device."""
+
+    @abc.abstractmethod
+    def iota(self, size: Any) -> Any:
+        """`[0, 1, ..., size - 1]` as int32, also where `size` is known only when a graph runs."""
+
+    def int32_words(self, seed: Any) -> Any:
+        """A seed state of shape (2,) as two int32 words, whatever integer dtype it has here."""
+        import keras
+
+        return keras.ops.cast(seed, "int32")
+
+    @abc.abstractmethod
+    def differentiate(
+        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any]
+    ) -> tuple[Any, Any, list[Any], list[Any]]:
+        """Value and gradients of a scalar function.
+
+        Args:
+            call: the function.
+            tensors: floating tensors to differentiate with respect to.
+            variables: Keras variables to differentiate with respect to.
+
+        Returns:
+            The value, the auxiliary result, and the gradients with respect to the tensors and to the variables,
+            None for each that the value does not depend on. Updates that `call` makes to variables take effect.
+        """
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, attribute: str, value: Any) -> Iterator[None]:
+    """Replace an attribute while the context is open."""
+    original = getattr(owner, attribute)
+    setattr(owner, attribute, value)
+    try:
+        yield
+    finally:
+        setattr(owner, attribute, original)
+
+
+def thread_variables() -> Mapping[str, str]:
+    """Thread settings of the process's environment, for the proof of what ran."""
+    return {name: value for name, value in sorted(os.environ.items()) if name.endswith("_NUM_THREADS")}

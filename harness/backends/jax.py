@@ -1,0 +1,127 @@
+"""JAX."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from harness import keras_internals
+from harness.backends.base import Backend, Call, Permutation, replaced
+
+
+class Jax(Backend):
+    name = "jax"
+    companions = ("jaxlib",)
+
+    def environment_for(self, device: str | None) -> dict[str, str]:
+        return {} if device is None else {"JAX_PLATFORMS": device}
+
+    def devices(self) -> list[str]:
+        import jax
+
+        return [str(device) for device in jax.devices()]
+
+    def seed(self, seed: int) -> None:
+        """Nothing: jax has no generator of its own beside the keys it is given."""
+
+    def set_threads(self, count: int) -> None:
+        """Nothing: XLA's thread pool is as large as the processor's cores, and its results do not depend on it."""
+
+    def widen(self) -> None:
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        super().widen()
+
+    @contextlib.contextmanager
+    def shuffle_with(self, permutation: Permutation) -> Iterator[None]:
+        def ordered(original: Callable[..., Any]) -> Callable[..., Any]:
+            def _get_iterator(adapter: Any, *arguments: Any) -> Iterator[Any]:
+                iterator = iter(original(adapter, *arguments))
+                if keras_internals.shuffles_all(adapter):
+                    # The generator draws its one permutation when its first batch is asked for.
+                    with replaced(np.random, "permutation", partial(permutation, adapter)):
+                        first = next(iterator, None)
+                    if first is None:
+                        return
+                    yield first
+                yield from iterator
+
+            return _get_iterator
+
+        with keras_internals.array_adapter_method("_get_iterator", ordered):
+            yield
+
+    def settings(self) -> dict[str, Any]:
+        import jax
+
+        return {
+            "device": str(jax.devices()[0]),
+            "x64": jax.config.jax_enable_x64,
+            "default_matmul_precision": jax.config.jax_default_matmul_precision,
+            "disable_jit": jax.config.jax_disable_jit,
+        }
+
+    def is_concrete(self, tensor: Any) -> bool:
+        import jax
+
+        return not isinstance(tensor, (jax.core.Tracer, jax.ShapeDtypeStruct))
+
+    def iota(self, size: Any) -> Any:
+        import jax.numpy as jnp
+
+        return jnp.arange(size, dtype=jnp.int32)
+
+    def int32_words(self, seed: Any) -> Any:
+        import jax
+        import jax.numpy as jnp
+
+        return jax.lax.bitcast_convert_type(seed.astype(jnp.uint32), jnp.int32)
+
+    def differentiate(
+        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any]
+    ) -> tuple[Any, Any, list[Any], list[Any]]:
+        import jax
+        import jax.numpy as jnp
+
+        updated: list[Any] = []
+
+        def pure(leaves: list[Any]) -> tuple[Any, Any]:
+            values = list(zip(variables, leaves[len(tensors) :], strict=True))
+            scope = keras_internals.TrackingScope(values)
+            with scope:
+                value, rest = call(leaves[: len(tensors)])
+            updated[:] = scope.updated
+            return value, (rest, [scope.get_current_value(variable) for variable in updated])
+
+        leaves = [*tensors, *(variable.value for variable in variables)]
+        value, tangent_map, (rest, states) = jax.linearize(pure, leaves, has_aux=True)
+        (gradients,) = jax.linear_transpose(tangent_map, leaves)(jnp.ones_like(value))
+        for variable, state in zip(updated, states, strict=True):
+            variable.assign(state)
+        reached = _reached(tangent_map, leaves)
+        gradients = [g if hit else None for g, hit in zip(gradients, reached, strict=True)]
+        return value, rest, gradients[: len(tensors)], gradients[len(tensors) :]
+
+
+def _reached(tangent_map: Callable[..., Any], leaves: list[Any]) -> list[bool]:
+    """Which leaves the value depends on differentiably.
+
+    jax gives zeros for a leaf that is not reached, where the others say that there is no gradient. In the jaxpr of
+    the tangent map only what carries a derivative is left, so a leaf that its output needs is one that is reached.
+    """
+    import jax
+
+    jaxpr = jax.make_jaxpr(tangent_map)(leaves).jaxpr
+    needed = {id(variable) for variable in jaxpr.outvars}
+    for equation in reversed(jaxpr.eqns):
+        if any(id(variable) in needed for variable in equation.outvars):
+            needed.update(id(variable) for variable in equation.invars)
+    return [id(variable) in needed for variable in jaxpr.invars]
+
+
+BACKEND = Jax()

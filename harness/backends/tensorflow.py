@@ -1,0 +1,119 @@
+"""TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from harness import keras_internals
+from harness.backends.base import Backend, Call, Permutation, replaced
+
+
+class TensorFlow(Backend):
+    name = "tensorflow"
+
+    def environment_for(self, device: str | None) -> dict[str, str]:
+        # Only errors: notices of every import would otherwise stand between a case and its own last words.
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+        return quiet | ({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {})
+
+    def devices(self) -> list[str]:
+        import tensorflow as tf
+
+        return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
+
+    def seed(self, seed: int) -> None:
+        import tensorflow as tf
+
+        tf.random.set_seed(seed)
+
+    def set_threads(self, count: int) -> None:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(count)
+
+    def widen(self) -> None:
+        super().widen()
+        keras_internals.replace_function("keras.src.backend.tensorflow.core", "cast", _exact_cast)
+
+    @contextlib.contextmanager
+    def shuffle_with(self, permutation: Permutation) -> Iterator[None]:
+        import tensorflow as tf
+
+        def ordered(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            def get_tf_dataset(adapter: Any) -> Any:
+                if not keras_internals.shuffles_all(adapter):
+                    return original(adapter)
+
+                def shuffle(indices: Any) -> Any:
+                    """Stands in for tf.random.shuffle: NumPy is asked whenever a pass over the data starts."""
+
+                    def order_of(size: Any) -> Any:
+                        return permutation(adapter, int(size))
+
+                    order = tf.numpy_function(order_of, [tf.size(indices)], tf.int64, stateful=True)
+                    return tf.gather(indices, tf.ensure_shape(order, indices.shape))
+
+                with replaced(tf.random, "shuffle", shuffle):
+                    return original(adapter)
+
+            return get_tf_dataset
+
+        with keras_internals.array_adapter_method("get_tf_dataset", ordered):
+            yield
+
+    def settings(self) -> dict[str, Any]:
+        import tensorflow as tf
+
+        return {
+            "device": tf.config.list_logical_devices()[-1].name,
+            "threads": {
+                "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
+                "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
+            },
+            "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
+            "jit": tf.config.optimizer.get_jit() or "off",
+            "run_functions_eagerly": tf.config.functions_run_eagerly(),
+        }
+
+    def is_concrete(self, tensor: Any) -> bool:
+        import tensorflow as tf
+
+        return isinstance(tensor, tf.Variable) or hasattr(tensor, "numpy")
+
+    def iota(self, size: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.range(size, dtype=tf.int32)
+
+    def differentiate(
+        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any]
+    ) -> tuple[Any, Any, list[Any], list[Any]]:
+        import tensorflow as tf
+
+        leaves = list(tensors)
+        values = [variable.value for variable in variables]
+        with tf.GradientTape() as tape:
+            tape.watch(leaves + values)
+            value, rest = call(leaves)
+        gradients = [
+            tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+            for gradient in tape.gradient(value, leaves + values)
+        ]
+        return value, rest, gradients[: len(leaves)], gradients[len(leaves) :]
+
+
+def _exact_cast(native: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """`keras.ops.cast` that takes a Python float straight to float64: Keras' own goes through float32."""
+
+    def cast(x: Any, dtype: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.constant(x, tf.float64) if isinstance(x, float) and dtype == "float64" else native(x, dtype)
+
+    return cast
+
+
+BACKEND = TensorFlow()

@@ -1,0 +1,128 @@
+"""PyTorch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from harness import keras_internals
+from harness.backends.base import Backend, Call, Permutation
+
+
+class Torch(Backend):
+    name = "torch"
+
+    def __init__(self) -> None:
+        self._depth = 0
+
+    def environment_for(self, device: str | None) -> dict[str, str]:
+        return {} if device is None else {"KERAS_TORCH_DEVICE": device}
+
+    def devices(self) -> list[str]:
+        import torch
+
+        return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+
+    def seed(self, seed: int) -> None:
+        import torch
+
+        torch.manual_seed(seed)
+
+    def set_threads(self, count: int) -> None:
+        import torch
+
+        torch.set_num_threads(count)
+
+    def widen(self) -> None:
+        import torch
+
+        super().widen()
+        torch.set_default_dtype(torch.float64)
+
+    @contextlib.contextmanager
+    def shuffle_with(self, permutation: Permutation) -> Iterator[None]:
+        class Sampler:
+            """Stands in for torch's RandomSampler: a new order for each pass over the data."""
+
+            def __init__(self, adapter: Any, size: int) -> None:
+                self.adapter = adapter
+                self.size = size
+
+            def __iter__(self) -> Iterator[int]:
+                return iter(permutation(self.adapter, self.size).tolist())
+
+            def __len__(self) -> int:
+                return self.size
+
+        def ordered(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            def get_torch_dataloader(adapter: Any) -> Any:
+                loader = original(adapter)
+                if keras_internals.shuffles_all(adapter):
+                    loader.batch_sampler.sampler = Sampler(adapter, len(loader.batch_sampler.sampler))
+                return loader
+
+            return get_torch_dataloader
+
+        with keras_internals.array_adapter_method("get_torch_dataloader", ordered):
+            yield
+
+    def settings(self) -> dict[str, Any]:
+        import torch
+
+        return {
+            "device": str(torch.get_default_device()),
+            "threads": {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()},
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "mkldnn": torch.backends.mkldnn.is_available(),
+        }
+
+    def is_concrete(self, tensor: Any) -> bool:
+        return not tensor.is_meta
+
+    def iota(self, size: Any) -> Any:
+        import torch
+
+        from keras.src.backend.torch.core import get_device
+
+        return torch.arange(size, dtype=torch.int32, device=get_device())
+
+    def differentiate(
+        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any]
+    ) -> tuple[Any, Any, list[Any], list[Any]]:
+        import torch
+
+        # An inner call's tensors carry the outer call's graph: they are used as they are, and its own graph is kept.
+        leaves = [t if t.requires_grad else t.detach().requires_grad_() for t in tensors]
+        values = [variable.value for variable in variables]
+        frozen = [value for value in values if value.is_leaf and not value.requires_grad]
+        nested = self._depth > 0 or any(t.requires_grad for t in tensors)
+        self._depth += 1
+        try:
+            for value in frozen:
+                value.requires_grad_(True)
+            with torch.enable_grad():
+                value, rest = call(leaves)
+                gradients: list[Any] = [None] * (len(leaves) + len(values))
+                if value.requires_grad:
+                    gradients = list(
+                        torch.autograd.grad(value, leaves + values, create_graph=nested, allow_unused=True)
+                    )
+        finally:
+            self._depth -= 1
+            for frozen_value in frozen:
+                frozen_value.requires_grad_(False)
+        if not nested:
+            value, rest = _detach(value), _detach(rest)
+        return value, rest, gradients[: len(leaves)], gradients[len(leaves) :]
+
+
+def _detach(structure: Any) -> Any:
+    import keras
+    import torch
+
+    return keras.tree.map_structure(lambda x: x.detach() if isinstance(x, torch.Tensor) else x, structure)
+
+
+BACKEND = Torch()

@@ -1,0 +1,141 @@
+"""The recorder: collects the observations of one run of one case, in order."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from harness.errors import CaseError
+from harness.trace import NUMBER, Note, Observation, Phase, Plain
+
+
+class Recorder:
+    """Collects observations.
+
+    Args:
+        twin: whether this is the float64 run. There, a part that fails is noted and the rest goes on: some things
+            cannot be had in float64, and what can be is worth having.
+    """
+
+    def __init__(self, *, twin: bool = False) -> None:
+        self.observations: list[Observation] = []
+        self.notes: list[Note] = []
+        self.environment: dict[str, Any] = {}
+        self._keys: set[str] = set()
+        self._twin = twin
+
+    def record(self, name: str, value: Any) -> None:
+        """Add an observation. This is what a case calls as `record`.
+
+        Args:
+            name: unique in the case.
+            value: a tensor, variable, array, number, string, bool, None, or nested lists, tuples and dicts of them.
+                Each array and float in a nested value becomes an observation of its own, named by its path.
+
+        Raises:
+            CaseError: the name is taken, or the value cannot be recorded.
+        """
+        if not isinstance(name, str) or not name:
+            raise CaseError(f"record takes a name first, and {name!r} is not one. Give it a string.")
+        self.add("recorded", name, value)
+
+    def add(
+        self,
+        phase: Phase,
+        name: str,
+        value: Any,
+        *,
+        step: int | None = None,
+        layer: str | None = None,
+    ) -> None:
+        """Add an observation of a phase, `step` being the index of the training step it belongs to."""
+        for path, leaf in _leaves(name, value):
+            key = "/".join([phase, *([] if step is None else [str(step)]), path])
+            if key in self._keys:
+                raise CaseError(
+                    f"Two observations have one name: {path!r} ({phase}). Give each a name of its own, "
+                    "such as one with the step in it."
+                )
+            self._keys.add(key)
+            dtype = None if isinstance(leaf, _Plain) else NUMBER if isinstance(leaf, float) else leaf.dtype.name
+            stored = leaf.value if isinstance(leaf, _Plain) else np.asarray(leaf)
+            self.observations.append(Observation(key, phase, step or 0, path, layer, dtype, stored))
+
+    def note(self, part: str, reason: str) -> None:
+        """Say that a part was not recorded."""
+        self.notes.append(Note(part, reason))
+
+    @contextlib.contextmanager
+    def part(self, name: str, *, optional: bool = False) -> Iterator[None]:
+        """A part of a case. If it fails and is optional, or this is the twin, that is noted and the case goes on."""
+        try:
+            yield
+        except CaseError:
+            raise
+        except Exception as error:
+            if not (optional or self._twin):
+                raise
+            self.note(name, f"{type(error).__name__}: {_first_line(error)}")
+
+
+class _Plain:
+    """A plain value, set apart from arrays."""
+
+    def __init__(self, value: Plain) -> None:
+        self.value = value
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    plain = _as_plain(value)
+    if plain is not None:
+        yield path, plain
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(f"{path}/{key}", item)
+    elif isinstance(value, (list, tuple)):
+        for position, item in enumerate(value):
+            yield from _leaves(f"{path}/{position}", item)
+    elif isinstance(value, float) and not isinstance(value, np.generic):
+        yield path, value
+    else:
+        yield path, _array(path, value)
+
+
+def _as_plain(value: Any) -> _Plain | None:
+    """A value that is plain all through, as one; None if there is an array or a float in it."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return _Plain(value)
+    if isinstance(value, dict):
+        items = {str(key): _as_plain(item) for key, item in value.items()}
+        return None if None in items.values() else _Plain({key: i.value for key, i in items.items() if i})
+    if isinstance(value, (list, tuple)):
+        parts = [_as_plain(item) for item in value]
+        return None if None in parts else _Plain([part.value for part in parts if part])
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "UO":
+        return _as_plain(value.tolist())
+    return None
+
+
+def _array(path: str, value: Any) -> np.ndarray[Any, Any]:
+    import keras
+
+    if keras.ops.is_tensor(value) or isinstance(value, keras.Variable):
+        array = np.asarray(keras.ops.convert_to_numpy(value))
+    elif isinstance(value, (np.ndarray, np.generic, complex)) or hasattr(value, "__array__"):
+        array = np.asarray(value)
+    else:
+        array = np.asarray(None)
+    if array.dtype.kind not in "biufcV":
+        raise CaseError(
+            f"record({path!r}, ...) was given {type(value).__name__}, which cannot be recorded. Give it a tensor, an "
+            "array, a number, a string, a bool, None, or nested lists, tuples and dicts of them."
+        )
+    return array
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "(no message)"

@@ -1,0 +1,67 @@
+"""The state of a model and of the generators round it: named, recorded, and put back."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from harness import keras_internals
+from harness.capture.record import Recorder
+from harness.trace import Phase
+
+
+def named(variables: Iterable[Any]) -> Iterator[tuple[str, str | None, Any]]:
+    """Name, layer and value of each variable, in order. Two of one path are told apart by their position."""
+    seen: Counter[str] = Counter()
+    for variable in variables:
+        path = variable.path
+        seen[path] += 1
+        name = path if seen[path] == 1 else f"{path}#{seen[path]}"
+        parts = path.split("/")
+        yield name, parts[-2] if len(parts) > 1 else None, variable
+
+
+def record_variables(
+    recorder: Recorder, phase: Phase, variables: Iterable[Any], step: int, *, prefix: str = ""
+) -> None:
+    """Record variables, by path. Integer state, such as seeds, is plain: its dtype is each backend's own."""
+    import keras
+
+    for name, layer, variable in named(variables):
+        value = keras.ops.convert_to_numpy(variable.value)
+        plain = not keras.backend.is_float_dtype(variable.dtype)
+        recorder.add(phase, prefix + name, value.tolist() if plain else value, step=step, layer=layer)
+
+
+def model_state(model: Any) -> list[Any]:
+    """Every variable a training step may change: weights, seeds, metrics and, once built, the optimizer's."""
+    state = list(model.variables)
+    state += getattr(model, "metrics_variables", [])
+    optimizer = getattr(model, "optimizer", None)
+    state += getattr(optimizer, "variables", [])
+    return list({id(variable): variable for variable in state}.values())
+
+
+@contextlib.contextmanager
+def preserved(variables: Iterable[Any]) -> Iterator[None]:
+    """Put variables, and the generators of Python, NumPy and Keras, back to what they are now."""
+    import keras
+
+    generator = keras_internals.global_seed_generator()
+    kept = [*variables, *([generator.state] if generator is not None else [])]
+    values = [(variable, np.array(keras.ops.convert_to_numpy(variable.value))) for variable in kept]
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        for variable, value in values:
+            variable.assign(value)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        if generator is None:
+            keras_internals.forget_global_seed()

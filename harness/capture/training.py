@@ -1,0 +1,195 @@
+"""What a `Fit` records."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.capture import state
+from harness.capture.callbacks import observer
+from harness.capture.gradients import value_and_grad
+from harness.capture.layers import observed_layers, takes_training
+from harness.capture.record import Recorder
+from harness.case import Fit
+from harness.errors import CaseError
+
+#: What `fit` takes that `evaluate` and `predict` take as well.
+_SHARED_OPTIONS = ("batch_size", "verbose")
+
+
+def record_fit(fit: Fit, recorder: Recorder, folder: Path) -> None:
+    """Train a model and record everything on the way, in order of execution.
+
+    Args:
+        folder: an empty folder, for the saved model.
+    """
+    import keras
+
+    model = fit.model
+    if not isinstance(model, keras.Model):
+        raise CaseError(f"Fit takes a keras.Model, and was given {type(model).__name__}.")
+    if not model.compiled:
+        raise CaseError(f"Fit trains a compiled model: call compile on {model.name!r} before you return it.")
+    options = {"verbose": 0, **fit.options}
+
+    _record_instrumented_pass(fit, recorder)
+    # With an exception in here the weights are not those of the other targets: nothing after it can be compared.
+    with recorder.part("fit and all that follows"):
+        watcher = _train(fit, options, recorder)
+        _record_inference(fit, options, watcher, recorder, folder)
+
+
+def _train(fit: Fit, options: dict[str, Any], recorder: Recorder) -> Any:
+    model = fit.model
+
+    def record_state(step: int) -> None:
+        _record_weights(model, recorder, step)
+
+    watcher = observer(recorder, record_state)
+    callbacks = options.get("callbacks") or []
+    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    model.fit(fit.x, fit.y, **{**options, "callbacks": [*callbacks, watcher]})
+    step = max(watcher.step, 0)
+    recorder.add("event", "fit", watcher.take_events(), step=step)
+    _record_weights(model, recorder, step, prefix="after fit/")
+    recorder.environment["model"] = _resolved_flags(model)
+    return watcher
+
+
+def _record_inference(
+    fit: Fit, options: dict[str, Any], watcher: Any, recorder: Recorder, folder: Path
+) -> None:
+    model, step = fit.model, max(watcher.step, 0)
+    if _is_exhaustible(fit.x):
+        recorder.note("evaluate, predict and save", "x is an iterator, which can be read only once")
+        return
+    shared = {name: options[name] for name in _SHARED_OPTIONS if name in options}
+    with recorder.part("evaluate"):
+        weights = {"sample_weight": options["sample_weight"]} if "sample_weight" in options else {}
+        values = model.evaluate(fit.x, fit.y, return_dict=True, callbacks=[watcher], **shared, **weights)
+        recorder.add("metric", "evaluate", values, step=step)
+        recorder.add("event", "evaluate", watcher.take_events(), step=step)
+    with recorder.part("predict"):
+        recorder.add("prediction", "predict", model.predict(fit.x, callbacks=[watcher], **shared), step=step)
+        recorder.add("event", "predict", watcher.take_events(), step=step)
+    with recorder.part("save to .keras, and load", optional=True):
+        loaded = _saved_and_loaded(model, folder)
+        recorder.add("prediction", "after load", loaded.predict(fit.x, **shared), step=step)
+        for name, ours, theirs in (
+            ("weights", model.variables, loaded.variables),
+            ("optimizer", model.optimizer.variables, loaded.optimizer.variables),
+        ):
+            recorder.add("prediction", f"after load/{name} survived", _equal(ours, theirs), step=step)
+
+
+def _record_instrumented_pass(fit: Fit, recorder: Recorder) -> None:
+    """Initial weights, then an eager forward and backward pass over the first batch. The model is left as it was."""
+    model = fit.model
+    batch = None
+    with recorder.part("forward, layer by layer, and gradients", optional=True):
+        batch = _first_batch(fit)
+        if not model.built:
+            # Built by a call, as Keras itself does, and by a real one: user code may look at values.
+            with state.preserved(state.model_state(model)):
+                model(batch[0])
+    if not model.built:
+        recorder.note("initial weights", "the model could not be built before training")
+        return
+    state.record_variables(recorder, "initial", model.variables, 0)
+    if batch is None:
+        return
+    x, y, sample_weight = batch
+    training = {"training": True} if takes_training(model.call) else {}
+    before = state.model_state(model)
+    with (
+        recorder.part("forward, layer by layer", optional=True),
+        state.preserved(before),
+        observed_layers(recorder),
+    ):
+        model(x, **training)
+
+    def loss(_: Any) -> Any:
+        given = {"x": x, "y": y, "y_pred": model(x, **training), "sample_weight": sample_weight, "training": True}
+        accepted = inspect.signature(model.compute_loss).parameters
+        return model.compute_loss(**{name: value for name, value in given.items() if name in accepted})
+
+    with recorder.part("gradients", optional=True), state.preserved(before):
+        weights = model.trainable_variables
+        value, gradients = value_and_grad(loss, weights)
+        recorder.add("loss", "loss", value, step=0)
+        named = list(state.named(weights))
+        for (name, layer, _), gradient in reversed(list(zip(named, gradients, strict=True))):
+            recorder.add("gradient", name, "no gradient" if gradient is None else gradient, step=0, layer=layer)
+
+
+def _first_batch(fit: Fit) -> tuple[Any, Any, Any]:
+    """The first rows of the data, unshuffled, as tensors: x, y and sample weights."""
+    import keras
+
+    if isinstance(fit.x, keras.utils.PyDataset):
+        rows = fit.x[0]
+        rows = rows if isinstance(rows, tuple) else (rows,)
+        return tuple(_as_tensors(part) for part in (*rows, None, None)[:3])  # type: ignore[return-value]
+    leaves = keras.tree.flatten(fit.x)
+    if not leaves or not all(hasattr(leaf, "shape") and len(leaf.shape) for leaf in leaves):
+        raise ValueError(f"the first batch of {type(fit.x).__name__} cannot be looked at before training")
+    size = fit.options.get("batch_size") or 32
+    parts = (fit.x, fit.y, fit.options.get("sample_weight"))
+    return tuple(_as_tensors(_rows(part, size)) for part in parts)  # type: ignore[return-value]
+
+
+def _rows(structure: Any, size: int) -> Any:
+    import keras
+
+    return None if structure is None else keras.tree.map_structure(lambda leaf: leaf[:size], structure)
+
+
+def _as_tensors(structure: Any) -> Any:
+    """Arrays as `fit` would give them to the model: floats in `floatx`."""
+    import keras
+
+    def convert(leaf: Any) -> Any:
+        array = np.asarray(keras.ops.convert_to_numpy(leaf)) if keras.ops.is_tensor(leaf) else np.asarray(leaf)
+        floating = array.dtype.kind == "f"
+        return keras.ops.convert_to_tensor(array, dtype=keras.config.floatx() if floating else None)
+
+    return None if structure is None else keras.tree.map_structure(convert, structure)
+
+
+def _record_weights(model: Any, recorder: Recorder, step: int, *, prefix: str = "") -> None:
+    state.record_variables(recorder, "update", model.variables, step, prefix=prefix)
+    state.record_variables(recorder, "optimizer", model.optimizer.variables, step, prefix=prefix)
+
+
+def _resolved_flags(model: Any) -> dict[str, Any]:
+    """What `compile` was resolved to: it differs by backend, and belongs to the proof of what ran."""
+    return {"jit_compile": model.jit_compile, "run_eagerly": model.run_eagerly, "dtype": model.dtype_policy.name}
+
+
+def _saved_and_loaded(model: Any, folder: Path) -> Any:
+    import keras
+
+    path = folder / "model.keras"
+    model.save(path)
+    return keras.models.load_model(path)
+
+
+def _equal(ours: list[Any], theirs: list[Any]) -> bool:
+    """Whether two lists of variables hold the same, bit for bit. Seeds are not saved, and not looked at."""
+    import keras
+
+    def floats(variables: list[Any]) -> Iterator[Any]:
+        return (keras.ops.convert_to_numpy(v.value) for v in variables if keras.backend.is_float_dtype(v.dtype))
+
+    mine, loaded = list(floats(ours)), list(floats(theirs))
+    return len(mine) == len(loaded) and all(
+        np.array_equal(left, right, equal_nan=True) for left, right in zip(mine, loaded, strict=True)
+    )
+
+
+def _is_exhaustible(x: Any) -> bool:
+    return hasattr(x, "__next__")

@@ -1,0 +1,358 @@
+"""The command line. It imports no framework, and what a command needs only when that command runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness import backends
+from harness.errors import HarnessError, TargetError, TraceError
+from harness.target import Target
+from harness.version import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.run import Options
+    from harness.verdict import Verdict
+
+VERDICTS = ("identical", "rounding", "leak", "imprecise", "divergent", "mismatch")
+#: Exit status after Ctrl-C, as a shell gives it.
+INTERRUPTED = 130
+
+
+class _Group(click.Group):
+    """Errors of ours as one paragraph with exit status 2, and never a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except HarnessError as error:
+            raise click.UsageError(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo("Interrupted. Traces of cases that had ended are kept; no result was written.", err=True)
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="harness")
+def main() -> None:
+    """Tell whether Keras 3 code does the same thing on TensorFlow, PyTorch and JAX.
+
+    \b
+    Exit status:
+      0  everything agrees
+      1  a real difference (divergent, mismatch, or what --fail-on names)
+      2  the call is wrong
+      3  a target failed to run a case (crash, exception, time limit), and nothing differs
+    """
+
+
+def _together(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+_what_to_run = _together(
+    click.argument("paths", nargs=-1, metavar="[PATH[::CASE]]..."),
+    click.option("-k", "keyword", metavar="EXPR", help="Run the cases whose id matches, as in pytest."),
+)
+_how_to_run = _together(
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "both"]),
+        default="both",
+        show_default=True,
+        help="'both' runs every case once more in float64 (its twin), which the verdicts rest on. 'float32' is quick.",
+    ),
+    click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Cases at once.  [default: the cores]"),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="S",
+        help="Seconds for one case on one target in one precision.  [default: 300]",
+    ),
+)
+_how_to_judge = _together(
+    click.option("--reference", metavar="T", help="What others are compared with.  [default: torch, or the first]"),
+    click.option(
+        "--fail-on",
+        type=click.Choice(VERDICTS),
+        default="divergent",
+        show_default=True,
+        help="The mildest verdict that counts as a difference.",
+    ),
+    click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the result here as well."),
+)
+
+
+@main.command()
+@_what_to_run
+@click.option("--targets", metavar="T,T,...", help="Where to run.  [default: every installed backend]")
+@_how_to_judge
+@_how_to_run
+@click.option("--out", metavar="DIR", help="Where traces and result.json go.  [default: runs/<time>]")
+def run(
+    paths: tuple[str, ...],
+    keyword: str | None,
+    targets: str | None,
+    reference: str | None,
+    fail_on: str,
+    json_file: str | None,
+    precision: str,
+    jobs: int | None,
+    timeout: float | None,
+    out: str | None,
+) -> None:
+    """Run cases on several targets, and compare.
+
+    Without PATH, every case under cases/. Cases are functions decorated with @harness.case.
+    """
+    from rich.console import Console
+
+    from harness import run as running
+    from harness.report.console import Live, print_result
+    from harness.result import FILE
+    from harness.verdict import Verdict
+
+    wanted = _targets(targets)
+    standard = _reference(reference, wanted)
+    options = _options(precision, jobs, timeout)
+    folder = _writable(Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
+    console = Console()
+    if targets is None:
+        _say_what_is_missing(console)
+    result = running.empty_result(standard, wanted, options, Verdict.parse(fail_on))
+    judged = {}
+    with Live(console) as live:
+
+        def judge(case: str, places: Mapping[Target, Path]) -> None:
+            judged[case] = running.judge(case, places, standard, result.fail_on, folder)
+            live.judged(judged[case])
+
+        order = _record(paths, keyword, wanted, folder, options, live, judge)
+    result.cases = [judged[case] for case in order]
+    result.write(folder / FILE)
+    _write_json(result, json_file)
+    print_result(console, result.to_json(), str(folder / FILE))
+    sys.exit(result.exit_status)
+
+
+@main.command()
+@_what_to_run
+@click.option("--target", "target_text", required=True, metavar="T", help="Where to run.")
+@_how_to_run
+@click.option("--out", required=True, metavar="DIR", help="Where the traces go.")
+def record(
+    paths: tuple[str, ...],
+    keyword: str | None,
+    target_text: str,
+    precision: str,
+    jobs: int | None,
+    timeout: float | None,
+    out: str,
+) -> None:
+    """Record one target's traces, for a job that has one backend.
+
+    Compare them with others, on any machine, with `harness compare`.
+    """
+    from rich.console import Console
+
+    from harness.report.console import Live, text
+    from harness.result import AGREE, FAILED
+    from harness.run import trace_folder
+    from harness.trace import Trace
+
+    (target,) = _targets(target_text, at_most=1)
+    folder = _writable(Path(out))
+    console = Console()
+    with Live(console) as live:
+        order = _record(paths, keyword, [target], folder, _options(precision, jobs, timeout), live)
+    failed = 0
+    for case in order:
+        header = Trace(trace_folder(folder, target, case)).header
+        failed += header.status != "ok"
+        console.print(text(f"{header.status:<12}{case}"))
+        if header.error:
+            console.print(text(header.error, "magenta"))
+    console.print(text(f"{len(order)} cases recorded on {target}, {failed} failed to run. {folder}"))
+    sys.exit(FAILED if failed else AGREE)
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, metavar="DIR...")
+@_how_to_judge
+def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, json_file: str | None) -> None:
+    """Compare traces that were recorded anywhere.
+
+    Each DIR holds traces of one or more targets. No framework is needed.
+    """
+    from rich.console import Console
+
+    from harness.compare import compare_folders
+    from harness.report.console import print_result
+    from harness.verdict import Verdict
+
+    result = compare_folders([Path(folder) for folder in folders], reference, Verdict.parse(fail_on))
+    _write_json(result, json_file)
+    print_result(Console(), result.to_json(), ", ".join(folders))
+    sys.exit(result.exit_status)
+
+
+@main.command()
+@click.argument("path", metavar="TRACE|RUN")
+def show(path: str) -> None:
+    """Show what is in a trace, or in a run."""
+    from rich.console import Console
+
+    from harness.report.console import print_result, print_trace
+    from harness.result import FILE, read
+    from harness.trace import INDEX, Trace
+
+    place = Path(path)
+    place = place.parent if place.name in (FILE, INDEX) else place
+    if (place / FILE).exists():
+        print_result(Console(), read(place / FILE), str(place / FILE))
+    elif (place / INDEX).exists():
+        print_trace(Console(), Trace(place))
+    else:
+        raise TraceError(f"{path!r} is neither a trace nor a run: it holds no {INDEX} and no {FILE}.")
+
+
+@main.command()
+def doctor() -> None:
+    """Say which backends, devices and versions are here, and why one is not."""
+    from rich.console import Console
+
+    from harness.doctor import examine
+    from harness.report.console import text
+    from harness.result import AGREE, FAILED
+
+    console = Console()
+    console.print(text(f"harness {__version__}, Python {sys.version.split()[0]}, {sys.executable}"))
+    findings = examine()
+    for finding in findings:
+        if finding.problem is None:
+            versions = ", ".join(f"{name} {version}" for name, version in finding.versions.items())
+            console.print(text(f"  {finding.name:<12}", "green").append_text(text(f"{versions}")))
+            console.print(text(f"  {'':<12}devices: {', '.join(finding.devices)}"))
+        else:
+            console.print(text(f"  {finding.name:<12}", "magenta").append_text(text(finding.problem)))
+    sys.exit(FAILED if any(f.installed and f.problem for f in findings) else AGREE)
+
+
+def _record(
+    paths: Sequence[str],
+    keyword: str | None,
+    targets: Sequence[Target],
+    folder: Path,
+    options: Options,
+    live: Any,
+    on_case: Callable[[str, Mapping[Target, Path]], None] = lambda *_: None,
+) -> list[str]:
+    """Record the selected cases on the targets, and return their ids in order."""
+    from harness import run as running
+    from harness.pool import Pool
+
+    matches = _keyword(keyword)
+    selections = running.select(paths)
+    root = running.root_of([selection.path for selection in selections])
+    logs = folder / "logs"
+    with Pool(targets, logs, options.jobs) as pool:
+        planned = running.plan(pool, selections, targets, root, logs, options, matches)
+        live.planned(planned, targets)
+        running.record(pool, planned, targets, root, folder, options, live, on_case)
+    return [item.case.id for item in planned]
+
+
+def _targets(text: str | None, at_most: int | None = None) -> list[Target]:
+    if text is None:
+        names: Sequence[str] = backends.installed()
+        if not names:
+            reasons = "; ".join(str(backends.why_not(name)) for name in backends.NAMES)
+            raise TargetError(f"No backend is installed here. {reasons}.")
+    else:
+        names = [name for name in text.split(",") if name.strip()]
+    targets = list(dict.fromkeys(Target.parse(name, backends.NAMES) for name in names))
+    if not targets or (at_most is not None and len(targets) > at_most):
+        raise TargetError(f"{text!r} names {len(targets)} targets. Name one, such as torch.")
+    for target in targets:
+        reason = backends.why_not(target.backend)
+        if reason is not None:
+            raise TargetError(f"Target {str(target)!r} cannot run here: {reason}.")
+    return targets
+
+
+def _reference(text: str | None, targets: Sequence[Target]) -> Target:
+    if text is not None:
+        reference = Target.parse(text, backends.NAMES)
+        if reference not in targets:
+            raise TargetError(
+                f"The reference {text!r} is not among the targets {', '.join(map(str, targets))}. Add it to --targets."
+            )
+        return reference
+    return next((target for target in targets if target.backend == backends.NAMES[0]), targets[0])
+
+
+def _options(precision: str, jobs: int | None, timeout: float | None) -> Options:
+    from harness.run import DEFAULT_TIMEOUT, Options, cores
+
+    return Options(twins=precision == "both", jobs=jobs or cores(), timeout=timeout or DEFAULT_TIMEOUT)
+
+
+def _keyword(expression: str | None) -> Callable[[str], bool]:
+    """Whether a case's id matches an expression of pytest's -k, by the same rules: substrings, any case."""
+    if expression is None:
+        return lambda _: True
+    from _pytest.mark.expression import Expression
+
+    try:
+        compiled = Expression.compile(expression)
+    except SyntaxError as error:
+        raise HarnessError(
+            f"-k {expression!r} is not an expression: {error.msg}. Use words with and, or, not and parentheses."
+        ) from None
+    return lambda case: compiled.evaluate(lambda word, /, **_: word.lower() in case.lower())
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise HarnessError(
+            f"The output folder {str(folder)!r} cannot be written: {error.strerror}. Name another with --out."
+        ) from None
+    return folder.resolve()
+
+
+def _write_json(result: Any, file: str | None) -> None:
+    if file is None:
+        return
+    try:
+        result.write(Path(file))
+    except OSError as error:
+        raise HarnessError(
+            f"The result cannot be written to {file!r}: {error.strerror}. Name another with --json."
+        ) from None
+
+
+def _say_what_is_missing(console: Console) -> None:
+    from harness.report.console import text
+
+    for name in backends.NAMES:
+        reason = backends.why_not(name)
+        if reason is not None:
+            console.print(text(f"{name} is left out: {reason}", "yellow"))

@@ -1,0 +1,31 @@
+"""What can go wrong before anything runs.
+
+```
+HarnessError            the call is wrong: the command line ends with status 2
+├── CaseError           a case file, or a case in it, is not what it should be
+├── TargetError         a target that cannot be parsed, or that is not here
+└── TraceError          a trace, or a folder of traces, that cannot be read
+```
+
+Every message is one paragraph: what was wrong, the value that was wrong, and what to do about it.
+"""
+
+
+class HarnessError(Exception):
+    """The call is wrong. The message names the value and the remedy."""
+
+
+class CaseError(HarnessError):
+    """A case file or a case cannot be used.
+
+    Common causes: the path does not exist, the file declares no case, an argument that nothing injects,
+    two observations with one name, a return value that is neither `Fit`, `Forward` nor None.
+    """
+
+
+class TargetError(HarnessError):
+    """A target cannot be used: its text is malformed, or its backend is not installed."""
+
+
+class TraceError(HarnessError):
+    """A trace cannot be read: not a trace, written by another schema, or damaged."""

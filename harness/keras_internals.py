@@ -1,0 +1,125 @@
+"""The private places of Keras that the harness touches, all of them, each guarded by a test of the same name.
+
+Everything else uses Keras' public interface. When Keras moves one of these, `tests/test_keras_internals.py` says which.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+
+def keep_float64() -> None:
+    """Stop Keras from narrowing float64 results to float32 (`BIT64_TO_BIT32_DTYPE`)."""
+    from keras.src.backend.common import dtypes
+
+    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+    dtypes.BIT64_TO_BIT32_DTYPE["complex128"] = "complex128"
+
+
+def replace_function(module: str, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Replace a function of Keras by `wrap(function)`, in its module and wherever another module of Keras holds it."""
+    original = getattr(importlib.import_module(module), name)
+    replacement = wrap(original)
+    for holder in [m for key, m in sys.modules.items() if key == "keras" or key.startswith("keras.")]:
+        for attribute, value in list(vars(holder).items()):
+            if value is original:
+                setattr(holder, attribute, replacement)
+
+
+def do_not_import_tensorflow() -> None:
+    """Keep Keras on another backend from importing an installed TensorFlow, which costs every child two seconds.
+
+    `keras.utils.set_random_seed` and the serializer ask whether TensorFlow is *available*, to seed it and to
+    recognise its types. Neither is called for until a case imports TensorFlow itself, so they are told that it is
+    available once it is imported.
+    """
+    from keras.src.saving import serialization_lib
+    from keras.src.utils import rng_utils
+
+    for module in (serialization_lib, rng_utils):
+        module.tf = _OnceImported(module.tf)
+
+
+class _OnceImported:
+    """A lazy module of Keras that is available once somebody else has imported it."""
+
+    def __init__(self, lazy: Any) -> None:
+        self._lazy = lazy
+
+    @property
+    def available(self) -> bool:
+        return self._lazy.name in sys.modules and bool(self._lazy.available)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lazy, name)
+
+
+def shuffles_all(adapter: Any) -> bool:
+    """Whether an `ArrayDataAdapter` shuffles over all the data, as `fit(shuffle=True)` does."""
+    return bool(adapter._shuffle) and adapter._shuffle != "batch"
+
+
+@contextlib.contextmanager
+def array_adapter_method(
+    name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
+    """Wrap a method of `ArrayDataAdapter`, through which `fit` takes arrays, while the context is open."""
+    from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+
+    original = getattr(ArrayDataAdapter, name)
+    setattr(ArrayDataAdapter, name, wrap(original))
+    try:
+        yield
+    finally:
+        setattr(ArrayDataAdapter, name, original)
+
+
+def TrackingScope(state: Sequence[tuple[Any, Any]]) -> Any:  # noqa: N802 - stands for a class
+    """A `keras.StatelessScope` that remembers which variables were updated in it, in order (`updated`).
+
+    Inside another such scope it starts from that scope's state.
+    """
+    import keras
+    from keras.src.backend.common.stateless_scope import get_stateless_scope
+
+    class Tracking(keras.StatelessScope):  # type: ignore[misc]
+        def __init__(self) -> None:
+            outer = get_stateless_scope()
+            super().__init__(state)
+            self.updated: list[Any] = []
+            if outer is not None:
+                self.state_mapping = {**outer.state_mapping, **self.state_mapping}
+
+        def add_update(self, update: tuple[Any, Any]) -> None:
+            if not any(variable is update[0] for variable in self.updated):
+                self.updated.append(update[0])
+            super().add_update(update)
+
+    return Tracking()
+
+
+def in_symbolic_scope() -> bool:
+    """Whether Keras is only inferring shapes now, so that what a layer is given has no values."""
+    from keras.src.backend.common.symbolic_scope import in_symbolic_scope as answer
+
+    return bool(answer())
+
+
+def forget_global_seed() -> None:
+    """Let the generator of unseeded `keras.random` calls start anew from Python's `random`."""
+    from keras.src.backend.common import global_state
+    from keras.src.random import seed_generator
+
+    global_state.set_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR, None)
+
+
+def global_seed_generator() -> Any:
+    """The generator of unseeded `keras.random` calls, or None where none has been drawn from yet."""
+    from keras.src.backend.common import global_state
+    from keras.src.random import seed_generator
+
+    return global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)

@@ -1,0 +1,1 @@
+"""Telling people: each report is a function of `result.json` and the traces beside it."""

@@ -1,0 +1,206 @@
+"""A run's result: what `result.json` holds, and the exit status that follows from it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import TraceError
+from harness.locate import Comparison, Finding, compare
+from harness.trace import Note, Status, Trace
+from harness.verdict import Verdict
+from harness.version import __version__
+
+SCHEMA = 1
+FILE = "result.json"
+
+Outcome = Literal["agree", "differ", "error", "known"]
+
+#: Exit status of the command line.
+AGREE, DIFFER, WRONG_CALL, FAILED = 0, 1, 2, 3
+
+
+@dataclass
+class TargetRun:
+    """One case on one target: how it ended."""
+
+    target: str
+    status: Status
+    seconds: float
+    trace: str | None
+    error: str | None
+    environment: dict[str, Any]
+    notes: list[Note]
+
+
+@dataclass
+class CaseResult:
+    """One case on every target, and every other target held against the reference."""
+
+    id: str
+    outcome: Outcome
+    runs: list[TargetRun]
+    comparisons: list[Comparison]
+
+
+@dataclass
+class Result:
+    """A whole run.
+
+    Attributes:
+        fail_on: the mildest verdict that counts as a real difference.
+        precision: `both` where the twins ran, else `float32`.
+    """
+
+    reference: str
+    targets: list[str]
+    precision: str
+    fail_on: Verdict
+    cases: list[CaseResult] = field(default_factory=list)
+
+    @property
+    def exit_status(self) -> int:
+        outcomes = {case.outcome for case in self.cases}
+        return DIFFER if "differ" in outcomes else FAILED if "error" in outcomes else AGREE
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "harness": __version__,
+            "reference": self.reference,
+            "targets": self.targets,
+            "precision": self.precision,
+            "fail_on": str(self.fail_on),
+            "exit_status": self.exit_status,
+            "cases": [
+                {
+                    "id": case.id,
+                    "outcome": case.outcome,
+                    "runs": [
+                        {
+                            "target": run.target,
+                            "status": run.status,
+                            "seconds": round(run.seconds, 3),
+                            "trace": run.trace,
+                            "error": run.error,
+                            "environment": run.environment,
+                            "notes": [{"part": note.part, "reason": note.reason} for note in run.notes],
+                        }
+                        for run in case.runs
+                    ],
+                    "comparisons": [_comparison_to_json(comparison) for comparison in case.comparisons],
+                }
+                for case in self.cases
+            ],
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the result as JSON, at once or not at all. Raises OSError where that cannot be."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".part")
+        temporary.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a `result.json`, perhaps a stranger's.
+
+    Raises:
+        TraceError: it is not a result, or of another schema.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TraceError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise TraceError(f"{path} is not a result of schema {SCHEMA}. Run again with this version of the harness.")
+    return data
+
+
+def judge_case(
+    case_id: str, traces: Mapping[str, Trace | None], reference: str, fail_on: Verdict, root: Path
+) -> CaseResult:
+    """Hold every target's trace of one case against the reference's.
+
+    Args:
+        traces: by target, the reference among them; None for a target that has no trace of the case.
+        reference: the reference target, as text.
+        fail_on: the mildest verdict that counts as a real difference.
+        root: the folder that trace paths are written relative to.
+    """
+    theirs = traces[reference]
+    comparisons = [
+        compare(mine, theirs)
+        for target, mine in traces.items()
+        if target != reference and mine is not None and theirs is not None
+    ]
+    runs = [_target_run(target, mine, root) for target, mine in traces.items()]
+    if any(item.verdict is not None and item.verdict >= fail_on for item in comparisons):
+        outcome: Outcome = "differ"
+    elif any(run.status != "ok" for run in runs):
+        outcome = "error"
+    else:
+        outcome = "agree"
+    return CaseResult(case_id, outcome, runs, comparisons)
+
+
+def _target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
+    if trace is None:
+        return TargetRun(target, "unavailable", 0.0, None, "there is no trace of this case", {}, [])
+    header = trace.header
+    notes = list(header.notes)
+    if trace.twin is not None:
+        notes += [Note(f"float64: {note.part}", note.reason) for note in trace.twin.header.notes]
+        if trace.twin.header.status != "ok":
+            notes.append(Note("float64: the rest of the case", trace.twin.header.error or ""))
+    return TargetRun(
+        target=header.target,
+        status=header.status,
+        seconds=header.seconds + (trace.twin.header.seconds if trace.twin is not None else 0.0),
+        trace=Path(os.path.relpath(trace.folder, root)).as_posix(),
+        error=header.error,
+        environment=header.environment,
+        notes=notes,
+    )
+
+
+def _comparison_to_json(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "target": comparison.target,
+        "reference": comparison.reference,
+        "verdict": None if comparison.verdict is None else str(comparison.verdict),
+        "observations": comparison.observations,
+        "not_compared": comparison.not_compared,
+        "counts": {str(verdict): count for verdict, count in comparison.counts.items()},
+        "bases": comparison.bases,
+        "first": None if comparison.first is None else _finding_to_json(comparison.first),
+        "blame": None,
+    }
+
+
+def _finding_to_json(finding: Finding) -> dict[str, Any]:
+    judgement = finding.judgement
+    return {
+        "key": finding.key,
+        "phase": finding.phase,
+        "step": finding.step,
+        "layer": finding.layer,
+        "verdict": str(judgement.verdict),
+        "basis": judgement.basis,
+        "reason": judgement.reason,
+        "d32": _number(judgement.d32),
+        "d64": _number(judgement.d64),
+        "amplification": _number(judgement.amplification),
+        "bound": _number(judgement.bound),
+        "index": None if judgement.index is None else list(judgement.index),
+    }
+
+
+def _number(value: float | None) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if value is not None and math.isfinite(value) else None

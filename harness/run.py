@@ -1,0 +1,327 @@
+"""A run: which cases on which targets, carried out by a pool of workers, and judged from the traces on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import trace
+from harness.case import CaseRef
+from harness.errors import CaseError, HarnessError
+from harness.pool import Pool, Reply, Request
+from harness.result import CaseResult, Result, judge_case
+from harness.target import Target
+from harness.verdict import Verdict
+
+TRACES = "traces"
+DEFAULT_TIMEOUT = 300.0
+
+#: What marks the root of a project, relative to which cases have their ids. The first that a parent holds wins.
+_ROOT_MARKERS = ("pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the caller named: a file or folder and, within a file, perhaps one case."""
+
+    text: str
+    path: Path
+    case: str | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is carried out.
+
+    Attributes:
+        twins: whether every case runs once more in float64.
+        jobs: how many cases run at once.
+        timeout: seconds that one case may take on one target, in one precision.
+    """
+
+    twins: bool = True
+    jobs: int = 1
+    timeout: float = DEFAULT_TIMEOUT
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A case, and on which targets its file declares it. `missing` has the reason for each of the others."""
+
+    case: CaseRef
+    missing: Mapping[Target, str]
+
+
+class Listener:
+    """Hears how a run goes on. Every method does nothing here."""
+
+    def planned(self, cases: Sequence[Planned], targets: Sequence[Target]) -> None: ...
+
+    def started(self, case: str, target: str, precision: str) -> None: ...
+
+    def ended(self, case: str, target: str, precision: str) -> None: ...
+
+    def judged(self, result: CaseResult) -> None: ...
+
+
+def root_of(paths: Iterable[Path]) -> Path:
+    """The project that holds the paths: the nearest folder above them all with one of pytest's usual markers."""
+    common = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths]))
+    for folder in (common, *common.parents):
+        if any((folder / marker).exists() for marker in _ROOT_MARKERS):
+            return folder
+    here = Path.cwd()
+    return here if common.is_relative_to(here) else common
+
+
+def select(arguments: Sequence[str]) -> list[Selection]:
+    """Read `PATH` and `PATH::CASE` from the command line; no argument means the folder `cases`.
+
+    Raises:
+        CaseError: a path does not exist.
+    """
+    if not arguments and not Path("cases").is_dir():
+        raise CaseError(
+            f"There is no folder 'cases' in {str(Path.cwd())!r}. Name a case file or folder: harness run PATH."
+        )
+    selections = []
+    for text in arguments or ["cases"]:
+        name, _, case = text.partition("::")
+        path = Path(name)
+        if not path.exists():
+            raise CaseError(f"The path {name!r} does not exist. Name a case file, a folder of them, or FILE::CASE.")
+        if case and path.is_dir():
+            raise CaseError(f"{text!r} names a case in a folder. Name the file that declares it: FILE::{case}.")
+        selections.append(Selection(text, path.resolve(), case or None))
+    return selections
+
+
+def case_files(selections: Sequence[Selection]) -> list[Path]:
+    """The files to look for cases in. In a folder these are the Python files that mention the harness."""
+    files: dict[Path, None] = {}
+    for selection in selections:
+        if not selection.path.is_dir():
+            files[selection.path] = None
+            continue
+        for path in sorted(selection.path.rglob("*.py")):
+            hidden = any(part.startswith(".") for part in path.relative_to(selection.path).parts)
+            if not hidden and b"harness" in path.read_bytes():
+                files[path] = None
+    return list(files)
+
+
+def plan(
+    pool: Pool,
+    selections: Sequence[Selection],
+    targets: Sequence[Target],
+    root: Path,
+    folder: Path,
+    options: Options,
+    keyword: Callable[[str], bool],
+) -> list[Planned]:
+    """Ask every target which cases there are.
+
+    Args:
+        folder: for what collecting writes.
+        keyword: whether a case of that id is wanted.
+
+    Raises:
+        CaseError: nothing was found, a selection names no case, or a file can be used on no target.
+        HarnessError: no target's worker came up.
+    """
+    files = case_files(selections)
+    found: dict[Path, dict[Target, list[CaseRef]]] = {file: {} for file in files}
+    errors: dict[Path, dict[Target, str]] = {file: {} for file in files}
+    folder.mkdir(parents=True, exist_ok=True)
+    requests = []
+    for number, file in enumerate(files):
+        for target in targets:
+            stem = folder / f"{number}-{target.slug}"
+            body = {"kind": "collect", "file": str(file), "root": str(root), "result": f"{stem}.json"}
+            requests.append(Request(target, body, options.timeout, Path(f"{stem}.txt")))
+
+    def receive(reply: Reply) -> None:
+        file, target = Path(reply.request.body["file"]), reply.request.target
+        if reply.ended != "exit" or reply.code != 0:
+            errors[file][target] = f"collecting {file.name} {reply.describe()}"
+            return
+        collected = json.loads(Path(reply.request.body["result"]).read_text(encoding="utf-8"))
+        if "error" in collected:
+            errors[file][target] = collected["error"]
+        else:
+            found[file][target] = [CaseRef.from_json(case) for case in collected["cases"]]
+
+    pool.run(requests, receive)
+    dead = {target: reason for target in targets if (reason := pool.why_not(target)) is not None}
+    if len(dead) == len(targets):
+        raise HarnessError("No target could be started. " + " ".join(f"{t}: {reason}." for t, reason in dead.items()))
+    return _merge(selections, targets, found, errors, keyword)
+
+
+def _merge(
+    selections: Sequence[Selection],
+    targets: Sequence[Target],
+    found: Mapping[Path, Mapping[Target, list[CaseRef]]],
+    errors: Mapping[Path, Mapping[Target, str]],
+    keyword: Callable[[str], bool],
+) -> list[Planned]:
+    planned: dict[str, Planned] = {}
+    for selection in selections:
+        files = [file for file in found if file == selection.path or selection.path in file.parents]
+        matched = False
+        for file in files:
+            if not found[file]:
+                reason = next(iter(errors[file].values()))
+                raise CaseError(f"{str(file)!r} cannot be collected. {reason}")
+            declared = {case.id: case for cases in found[file].values() for case in cases}
+            for case in declared.values():
+                if selection.case not in (None, case.function, case.id.partition("::")[2]):
+                    continue
+                matched = True
+                if not keyword(case.id):
+                    continue
+                missing = {
+                    target: errors[file].get(target, "the file does not declare the case on this target")
+                    for target in targets
+                    if case not in found[file].get(target, [])
+                }
+                planned.setdefault(case.id, Planned(case, missing))
+        if not matched:
+            what = f"no case {selection.case!r}" if selection.case else "no case"
+            raise CaseError(
+                f"There is {what} in {selection.text.partition('::')[0]!r}. A case is a function decorated with "
+                "@harness.case."
+            )
+    if not planned:
+        raise CaseError("The expression given with -k leaves no case. Run without it to see what there is.")
+    return list(planned.values())
+
+
+def record(
+    pool: Pool,
+    planned: Sequence[Planned],
+    targets: Sequence[Target],
+    root: Path,
+    folder: Path,
+    options: Options,
+    listener: Listener,
+    on_case: Callable[[str, Mapping[Target, Path]], None] = lambda *_: None,
+) -> None:
+    """Run every case on every target. Each leaves a trace in `folder`, however it ended.
+
+    Args:
+        on_case: called with a case's id and its traces' folders, once all of them are there.
+    """
+    precisions = ("float32", "float64") if options.twins else ("float32",)
+    threads = max(1, cores() // options.jobs)
+    waiting: dict[str, int] = {}
+    requests = []
+    for item in planned:
+        waiting[item.case.id] = len(targets) * len(precisions)
+        for target in targets:
+            shutil.rmtree(trace_folder(folder, target, item.case.id), ignore_errors=True)  # of an earlier run
+            for precision in precisions:
+                place = trace_folder(folder, target, item.case.id)
+                place = place / trace.TWIN if precision == "float64" else place
+                place.mkdir(parents=True, exist_ok=True)
+                body = {
+                    "kind": "run",
+                    "case": item.case.to_json(),
+                    "root": str(root),
+                    "target": str(target),
+                    "precision": precision,
+                    "seed": seed_of(item.case.id),
+                    "threads": threads,
+                    "trace": str(place),
+                }
+                requests.append(Request(target, body, options.timeout, place / "output.txt"))
+    reasons = {(item.case.id, target): reason for item in planned for target, reason in item.missing.items()}
+
+    def finish(request: Request) -> None:
+        case = request.body["case"]["id"]
+        listener.ended(case, str(request.target), request.body["precision"])
+        waiting[case] -= 1
+        if waiting[case] == 0:
+            on_case(case, {target: trace_folder(folder, target, case) for target in targets})
+
+    def receive(reply: Reply) -> None:
+        if not (Path(reply.request.body["trace"]) / trace.INDEX).exists():
+            _write_failure(reply)
+        finish(reply.request)
+
+    def wanted(request: Request) -> bool:
+        case, target = request.body["case"]["id"], request.target
+        place = trace_folder(folder, target, case)
+        if (case, target) in reasons:
+            if request.body["precision"] == "float32":
+                header = trace.Header(case, str(target), "float32", "error", reasons[case, target])
+                trace.write(place, header, [])
+            finish(request)
+            return False
+        if request.body["precision"] == "float64" and _has_failed(place):
+            finish(request)  # the twin of a run that failed has nothing to say
+            return False
+        return True
+
+    def start(request: Request) -> None:
+        listener.started(request.body["case"]["id"], str(request.target), request.body["precision"])
+
+    pool.run(requests, receive, on_start=start, wanted=wanted)
+
+
+def _write_failure(reply: Reply) -> None:
+    """The trace of a case that could not write one itself."""
+    body = reply.request.body
+    statuses: dict[str, trace.Status] = {"timeout": "timeout", "worker": "unavailable"}
+    header = trace.Header(
+        case=body["case"]["id"],
+        target=body["target"],
+        precision=body["precision"],
+        status=statuses.get(reply.ended, "crashed"),
+        error=reply.describe(),
+        seconds=reply.seconds,
+        seed=body["seed"],
+    )
+    trace.write(Path(body["trace"]), header, [])
+
+
+def _has_failed(place: Path) -> bool:
+    return (place / trace.INDEX).exists() and trace.Trace(place).header.status != "ok"
+
+
+def judge(
+    case: str, places: Mapping[Target, Path], reference: Target, fail_on: Verdict, root: Path
+) -> CaseResult:
+    """Compare the traces of one case."""
+    traces = {str(target): trace.Trace(place) for target, place in places.items()}
+    return judge_case(case, traces, str(reference), fail_on, root)
+
+
+def trace_folder(folder: Path, target: Target, case: str) -> Path:
+    """Where a case's trace goes: readable, safe as a name, and never that of another case."""
+    readable = re.sub(r"[^\w.-]+", "-", case).strip("-.")[-80:]
+    digest = hashlib.sha256(case.encode()).hexdigest()[:8]
+    return folder / TRACES / target.slug / f"{readable}-{digest}"
+
+
+def seed_of(case: str) -> int:
+    """The seed of a case, from its id alone: the same on every target and machine. 31 bits."""
+    return int.from_bytes(hashlib.sha256(case.encode()).digest()[:4], "big") >> 1
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def empty_result(reference: Target, targets: Sequence[Target], options: Options, fail_on: Verdict) -> Result:
+    """A result that has no case yet."""
+    precision = "both" if options.twins else "float32"
+    return Result(str(reference), [str(target) for target in targets], precision, fail_on)
+

@@ -1,0 +1,304 @@
+"""Traces: everything that one target recorded of one case, in order, on disk.
+
+A trace is a folder of two files and, where the case ran once more in float64, a folder of the twin:
+
+```
+trace.json          what ran, where, how it ended, and the observations in order of execution
+arrays.safetensors  the arrays they name; equal arrays are kept once
+twin/               the same two files for the float64 run
+```
+
+Both formats hold data only. Reading a trace executes nothing, so a stranger's trace is safe to read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from harness.errors import TraceError
+from harness.version import __version__
+
+SCHEMA = 1
+INDEX = "trace.json"
+ARRAYS = "arrays.safetensors"
+TWIN = "twin"
+
+Array = NDArray[Any]
+Plain = str | int | bool | None | list[Any] | dict[str, Any]
+
+Phase = Literal[
+    "initial",
+    "forward",
+    "loss",
+    "gradient",
+    "update",
+    "optimizer",
+    "metric",
+    "log",
+    "event",
+    "prediction",
+    "recorded",
+]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+
+Status = Literal["ok", "error", "crashed", "timeout", "unavailable"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+#: dtypes that safetensors holds as they are. Any other array is kept as its bytes.
+_NATIVE = frozenset(
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
+)
+_OTHER = frozenset(("complex64", "complex128"))
+_EXTENDED = frozenset(("bfloat16", "float8_e4m3fn", "float8_e5m2"))
+#: The dtype of a Python float, which has no dtype of its own: kept as a float64 of shape ().
+NUMBER = "float"
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """The NumPy dtype of a dtype's name in a trace.
+
+    Raises:
+        TraceError: no such dtype can stand in a trace.
+    """
+    if name == NUMBER:
+        return np.dtype(np.float64)
+    if name in _NATIVE or name in _OTHER:
+        return np.dtype(name)
+    if name in _EXTENDED:
+        return np.dtype(getattr(ml_dtypes, name))
+    raise TraceError(f"A trace holds an array of dtype {name!r}, which this version of the harness cannot read.")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One named value that was recorded.
+
+    Attributes:
+        key: unique in its trace, `phase/step/name` or `phase/name`.
+        phase: the part of the run that it belongs to.
+        step: training steps that were complete when it was made; 0 before training.
+        name: what was observed, such as `dense/output` or `loss`.
+        layer: the layer it belongs to, or None.
+        dtype: of an array, `float` of a Python float, None of a plain value.
+        value: a NumPy array (of shape () for a number), or a plain value.
+    """
+
+    key: str
+    phase: Phase
+    step: int
+    name: str
+    layer: str | None
+    dtype: str | None
+    value: Array | Plain
+
+    @property
+    def is_array(self) -> bool:
+        return self.dtype is not None
+
+
+@dataclass(frozen=True)
+class Note:
+    """A part of a case that was not recorded, and why."""
+
+    part: str
+    reason: str
+
+
+@dataclass
+class Header:
+    """What ran, where, and how it ended.
+
+    Attributes:
+        case: the case's id.
+        target: the target, as text.
+        precision: `float32` or, of a twin, `float64`.
+        status: how it ended.
+        error: one paragraph where status is not ok.
+        seconds: wall-clock time of the case, without the worker's start.
+        seed: of `rng` and every other generator.
+        environment: proof of what ran: backend, versions, device, dtypes, jit flags, threads.
+        notes: parts that were not recorded.
+    """
+
+    case: str
+    target: str
+    precision: str
+    status: Status = "ok"
+    error: str | None = None
+    seconds: float = 0.0
+    seed: int = 0
+    environment: dict[str, Any] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+
+
+def write(folder: Path, header: Header, observations: list[Observation]) -> None:
+    """Write a trace. The index comes last and at once, so a trace that can be read is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Array] = {}
+    digests: dict[str, str] = {}
+    entries = []
+    for item in observations:
+        entry: dict[str, Any] = {
+            "key": item.key,
+            "phase": item.phase,
+            "step": item.step,
+            "name": item.name,
+            "layer": item.layer,
+        }
+        if item.dtype is not None:
+            array = np.ascontiguousarray(cast(Array, item.value)).reshape(np.shape(item.value))
+            digest = hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
+            if digest not in digests:
+                digests[digest] = f"t{len(digests)}"
+                native = array.dtype.name in _NATIVE
+                tensors[digests[digest]] = array if native else np.frombuffer(array.tobytes(), np.uint8)
+            entry |= {"dtype": item.dtype, "shape": list(array.shape), "tensor": digests[digest]}
+        else:
+            entry["value"] = item.value
+        entries.append(entry)
+    save_file(tensors, folder / ARRAYS)
+    index = {
+        "schema": SCHEMA,
+        "harness": __version__,
+        **asdict(header),
+        "observations": entries,
+    }
+    temporary = folder / (INDEX + ".part")
+    temporary.write_text(json.dumps(index, indent=1, allow_nan=False), encoding="utf-8")
+    os.replace(temporary, folder / INDEX)
+
+
+class Trace:
+    """A trace on disk. Arrays are read when they are asked for, so a large trace costs little memory.
+
+    Raises:
+        TraceError: the folder holds no trace, or one that cannot be trusted to be whole.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise TraceError(f"{folder} holds no trace: there is no {INDEX} in it.") from None
+        except (OSError, ValueError) as error:
+            raise TraceError(f"{folder / INDEX} cannot be read: {error}. Record the case again.") from None
+        if not isinstance(index, dict) or index.get("schema") != SCHEMA:
+            found = index.get("schema") if isinstance(index, dict) else type(index).__name__
+            raise TraceError(
+                f"{folder / INDEX} has schema {found!r}, and this version of the harness reads schema {SCHEMA}. "
+                "Record the case again with this version."
+            )
+        try:
+            self.harness = str(index["harness"])
+            self.header = Header(
+                case=str(index["case"]),
+                target=str(index["target"]),
+                precision=str(index["precision"]),
+                status=_one_of(index["status"], STATUSES),
+                error=None if index["error"] is None else str(index["error"]),
+                seconds=float(index["seconds"]),
+                seed=int(index["seed"]),
+                environment=dict(index["environment"]),
+                notes=[Note(str(note["part"]), str(note["reason"])) for note in index["notes"]],
+            )
+            self._entries: dict[str, Mapping[str, Any]] = {
+                str(entry["key"]): entry for entry in index["observations"]
+            }
+            for entry in self._entries.values():
+                _one_of(entry["phase"], PHASES)
+                if "tensor" in entry:
+                    numpy_dtype(entry["dtype"])
+            if len(self._entries) != len(index["observations"]):
+                raise ValueError("two observations have one key")
+        except (KeyError, TypeError, ValueError) as error:
+            raise TraceError(
+                f"{folder / INDEX} is not a trace: {type(error).__name__}: {error}. Record the case again."
+            ) from None
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of all observations, in order of execution."""
+        return list(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+    def __iter__(self) -> Iterator[Observation]:
+        return (self[key] for key in self._entries)
+
+    def __getitem__(self, key: str) -> Observation:
+        entry = self._entries[key]
+        dtype = entry.get("dtype")
+        return Observation(
+            key=key,
+            phase=entry["phase"],
+            step=int(entry["step"]),
+            name=str(entry["name"]),
+            layer=None if entry["layer"] is None else str(entry["layer"]),
+            dtype=dtype,
+            value=self._array(entry) if dtype is not None else entry.get("value"),
+        )
+
+    @cached_property
+    def twin(self) -> Trace | None:
+        """The float64 run of the same case on the same target, or None where there is none."""
+        folder = self.folder / TWIN
+        return Trace(folder) if (folder / INDEX).exists() else None
+
+    @cached_property
+    def _file(self) -> Any:
+        try:
+            return safe_open(self.folder / ARRAYS, framework="numpy")
+        except (OSError, SafetensorError) as error:
+            raise TraceError(f"{self.folder / ARRAYS} cannot be read: {error}. Record the case again.") from None
+
+    def _array(self, entry: Mapping[str, Any]) -> Array:
+        dtype = numpy_dtype(entry["dtype"])
+        try:
+            array = np.asarray(self._file.get_tensor(entry["tensor"]))
+            if dtype.name not in _NATIVE:
+                array = np.frombuffer(array.tobytes(), dtype)
+            if array.dtype != dtype:
+                raise ValueError(f"expected {dtype}, found {array.dtype}")
+            return array.reshape(entry["shape"])
+        except (SafetensorError, ValueError, TypeError, KeyError) as error:
+            raise TraceError(
+                f"The array of {entry['key']!r} in {self.folder} cannot be read: {error}. Record the case again."
+            ) from None
+
+
+def _one_of(value: Any, allowed: tuple[Any, ...]) -> Any:
+    if value not in allowed:
+        raise ValueError(f"{value!r} is not one of {', '.join(allowed)}")
+    return value
+
+
+def find_traces(folder: Path) -> list[Path]:
+    """The folders of all traces below a folder, twins left out, in order of name.
+
+    Raises:
+        TraceError: the folder does not exist, or holds no trace.
+    """
+    if not folder.is_dir():
+        raise TraceError(f"{str(folder)!r} is not a folder. Name the folder that `harness record` wrote.")
+    found = sorted(index.parent for index in folder.rglob(INDEX) if index.parent.name != TWIN)
+    if not found:
+        raise TraceError(f"There is no trace in {str(folder)!r}. Name the folder that `harness record` wrote.")
+    return found

@@ -1,0 +1,290 @@
+"""The two-precision verdict: is a difference between two targets more than rounding?
+
+No fixed tolerance can answer that. Each target ran the case twice from the same values, in float32 and in float64
+(the twin), so the harness measures. With A and B one observation on two targets, and the distance
+
+    dist(X, Y) = max|X - Y| / s,   s = the largest root mean square of A32, B32, A64, B64,
+
+the rounding of float32 as measured is e_A = dist(A32, A64) and e_B = dist(B32, B64); the amplification of rounding
+is a = max(e_A, e_B, u32) / u32; and d64 = dist(A64, B64) is what is left between the targets when rounding is nine
+orders of magnitude smaller. u32 = 2**-24 and u64 = 2**-53 are the unit roundoffs.
+
+| verdict   | when |
+| --------- | ---- |
+| identical | A32 and B32 agree bit for bit, and the twins agree to rounding |
+| rounding  | d64 <= RESIDUE a u64: the two compute the same function |
+| leak      | d64 <= SLACK a u32: one twin drops to single precision somewhere on the way |
+| imprecise | d64 is as small as that, but one e is far above the other |
+| divergent | d64 is larger: the two compute different functions |
+| mismatch  | another shape, dtype or plain value, or NaN or infinity on one side only |
+
+An observation that has no twin on both sides is judged by what is there, and `Judgement.basis` says which.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.trace import NUMBER, Array, Observation
+
+U32 = 2.0**-24
+U64 = 2.0**-53
+
+#: d64 up to RESIDUE * a * u64 is rounding. Healthy runs stay near 1 and bugs start near 1e8: see docs/verdicts.md.
+RESIDUE = 256.0
+#: A difference up to SLACK times the measured float32 error is within it. An error measured on few elements is a
+#: small sample of its distribution and may be lucky, so these have more.
+SLACK = 8.0
+SLACK_FEW = 32.0
+FEW = 16
+#: One target's float32 error this many times the other's is a sign of lower precision (TF32 is 2**13 times coarser).
+COARSER = 512.0
+#: Without any twin: relative tolerance in units of the dtype's roundoff, for each training step behind it.
+BLIND = 256.0
+
+Basis = Literal["exact", "twins", "one twin", "tolerance"]
+
+
+class Verdict(enum.IntEnum):
+    """What a comparison of two observations says, from best to worst."""
+
+    IDENTICAL = 0
+    ROUNDING = 1
+    LEAK = 2
+    IMPRECISE = 3
+    DIVERGENT = 4
+    MISMATCH = 5
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+    @classmethod
+    def parse(cls, text: str) -> Verdict:
+        """The verdict of a name. Raises ValueError with the names there are."""
+        try:
+            return cls[text.upper()]
+        except KeyError:
+            names = ", ".join(str(verdict) for verdict in cls)
+            raise ValueError(f"{text!r} is not a verdict. Verdicts, from best to worst: {names}.") from None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and its evidence.
+
+    Attributes:
+        verdict: what is said.
+        basis: what it rests on: `exact` comparison, the `twins` of both targets, `one twin` where only one target
+            has float64, or a `tolerance` from dtype and step where neither has.
+        reason: one sentence for a person.
+        d32, d64: distances between the targets in each precision; None where there is none.
+        amplification: a, None where it was not measured.
+        bound: what the deciding distance was held against.
+        index: position of the element that differs most, in the deciding precision.
+    """
+
+    verdict: Verdict
+    basis: Basis
+    reason: str
+    d32: float | None = None
+    d64: float | None = None
+    amplification: float | None = None
+    bound: float | None = None
+    index: tuple[int, ...] | None = None
+
+
+def judge(
+    target: Observation,
+    reference: Observation,
+    target_twin: Observation | None = None,
+    reference_twin: Observation | None = None,
+    *,
+    group_scale: float = 0.0,
+) -> Judgement:
+    """Judge one observation on a target against the same on the reference.
+
+    Args:
+        target, reference: the observation in float32 on either side.
+        target_twin, reference_twin: the same in float64, or None where there is none.
+        group_scale: largest root mean square among the reference's observations of the same phase and step. A value
+            that is zero but for rounding (a bias before batch normalisation has no gradient) carries rounding of that
+            size, not of its own.
+    """
+    if not (target.is_array and reference.is_array):
+        return _judge_plain(target, reference)
+    a32, b32 = np.asarray(target.value), np.asarray(reference.value)
+    if target.dtype != reference.dtype:
+        return _mismatch(f"dtype is {target.dtype}, and {reference.dtype} on the reference")
+    if a32.shape != b32.shape:
+        return _mismatch(f"shape is {a32.shape}, and {b32.shape} on the reference")
+    same_bits = a32.tobytes() == b32.tobytes()
+    if not _is_inexact(a32):
+        if same_bits:
+            return Judgement(Verdict.IDENTICAL, "exact", "equal")
+        return _judge_discrete(a32, b32)
+    one_sided = _one_sided(a32, b32, "")
+    if one_sided:
+        return one_sided
+    twins = [_twin_of(twin, a32.shape) for twin in (target_twin, reference_twin)]
+    if twins[0] is not None and twins[1] is not None:
+        one_sided = _one_sided(twins[0], twins[1], " in float64")
+        if one_sided:
+            return one_sided
+    return _judge_inexact(a32, b32, twins[0], twins[1], reference, same_bits, group_scale)
+
+
+def rms(array: Array) -> float:
+    """Root mean square of the finite elements; 0 of none."""
+    wide = _widen(array)
+    finite = np.abs(wide[np.isfinite(wide)])
+    if not finite.size:
+        return 0.0
+    largest = float(finite.max())
+    if largest == 0.0:
+        return 0.0
+    # Scaled first, for squares of very small or large elements would leave the range of float64.
+    return largest * float(np.sqrt(np.mean((finite / largest) ** 2)))
+
+
+def _judge_plain(target: Observation, reference: Observation) -> Judgement:
+    if target.is_array != reference.is_array:
+        kinds = ["an array" if item.is_array else "a plain value" for item in (target, reference)]
+        return _mismatch(f"it is {kinds[0]}, and {kinds[1]} on the reference")
+    if type(target.value) is type(reference.value) and target.value == reference.value:
+        return Judgement(Verdict.IDENTICAL, "exact", "equal")
+    return _mismatch(_describe_plain(target.value, reference.value))
+
+
+def _describe_plain(mine: Any, theirs: Any) -> str:
+    if isinstance(mine, list) and isinstance(theirs, list):
+        for position, (left, right) in enumerate(zip(mine, theirs, strict=False)):
+            if left != right:
+                return f"item {position} is {left!r}, and {right!r} on the reference"
+        return f"it has {len(mine)} items, and {len(theirs)} on the reference"
+    return f"it is {mine!r}, and {theirs!r} on the reference"
+
+
+def _judge_discrete(a: Array, b: Array) -> Judgement:
+    index = _first_index(a != b)
+    count = int(np.count_nonzero(a != b))
+    elements = f"{count} of {a.size} elements differ, first " if a.size > 1 else ""
+    position = f" at {index}" if index else ""
+    return _mismatch(f"{elements}{a[index]!s}{position}, and {b[index]!s} on the reference", index=index)
+
+
+def _judge_inexact(
+    a32: Array,
+    b32: Array,
+    a64: Array | None,
+    b64: Array | None,
+    reference: Observation,
+    same_bits: bool,
+    group_scale: float,
+) -> Judgement:
+    every = [array for array in (a32, b32, a64, b64) if array is not None]
+    scale = max(rms(array) for array in every)
+    slack = SLACK_FEW if a32.size < FEW else SLACK
+    d32, index32 = _distance(a32, b32, scale)
+    if a64 is not None and b64 is not None:
+        d64, index64 = _distance(a64, b64, scale)
+        e_a, e_b = _distance(a32, a64, scale)[0], _distance(b32, b64, scale)[0]
+        a = max(e_a, e_b, U32) / U32
+        floor = RESIDUE * U64 * group_scale / scale if scale else 0.0
+        residue, within = max(RESIDUE * a * U64, floor), slack * a * U32
+        evidence = {"d32": d32, "d64": d64, "amplification": a, "index": index64 if d64 > residue else index32}
+        coarse, fine = max(e_a, e_b), max(min(e_a, e_b), U32)
+        if d64 > within and d64 > residue:
+            reason = f"the float64 runs differ by {d64:.1e}, and rounding of float32 explains {within:.1e}"
+            return Judgement(Verdict.DIVERGENT, "twins", reason, bound=within, **evidence)
+        if coarse > COARSER * fine and a32.size >= FEW:
+            side = "this target" if e_a > e_b else "the reference"
+            reason = f"{side} has a float32 error of {coarse:.1e}, and the other one of {min(e_a, e_b):.1e}"
+            return Judgement(Verdict.IMPRECISE, "twins", reason, bound=COARSER * fine, **evidence)
+        if d64 > residue:
+            reason = f"the float64 runs differ by {d64:.1e}: one of them drops to single precision"
+            return Judgement(Verdict.LEAK, "twins", reason, bound=residue, **evidence)
+        if same_bits:
+            return Judgement(Verdict.IDENTICAL, "twins", "equal bit for bit", bound=residue, **evidence)
+        reason = f"the float64 runs agree to {d64:.1e}"
+        return Judgement(Verdict.ROUNDING, "twins", reason, bound=residue, **evidence)
+    if same_bits:
+        return Judgement(Verdict.IDENTICAL, "exact", "equal bit for bit, in float32", d32=d32)
+    u = _roundoff(a32, reference.dtype)
+    single = a64 if a64 is not None else b64
+    basis: Basis
+    if single is not None:
+        basis, amplification = "one twin", max(_distance(a32 if a64 is not None else b32, single, scale)[0], u) / u
+        bound = slack * amplification * u
+    else:
+        basis, amplification = "tolerance", None
+        bound = BLIND * u * (1 + reference.step)
+        scale_floor = max(scale, group_scale)
+        bound *= scale_floor / scale if scale else 1.0
+    evidence = {"d32": d32, "amplification": amplification, "bound": bound, "index": index32}
+    if d32 <= bound:
+        return Judgement(Verdict.ROUNDING, basis, f"the targets agree to {d32:.1e}", **evidence)
+    reason = f"the targets differ by {d32:.1e}, and the bound from {basis} is {bound:.1e}"
+    return Judgement(Verdict.DIVERGENT, basis, reason, **evidence)
+
+
+def _mismatch(reason: str, index: tuple[int, ...] | None = None) -> Judgement:
+    return Judgement(Verdict.MISMATCH, "exact", reason, index=index)
+
+
+def _twin_of(twin: Observation | None, shape: tuple[int, ...]) -> Array | None:
+    """The array of a twin that can serve as one: of the same shape, and wider than float32."""
+    if twin is None or twin.dtype not in ("float64", "complex128", NUMBER):
+        return None
+    array = np.asarray(twin.value)
+    return array if array.shape == shape else None
+
+
+def _one_sided(a: Array, b: Array, where: str) -> Judgement | None:
+    """NaN, or an infinity of that sign, that stands on one side only."""
+    a, b = _widen(a), _widen(b)
+    both_nan = np.isnan(a) & np.isnan(b)
+    either_special = ~np.isfinite(a) | ~np.isfinite(b)
+    differ = either_special & ~both_nan & ~(a == b)
+    if not differ.any():
+        return None
+    index = _first_index(differ)
+    position = f" at {index}" if index else ""
+    return _mismatch(f"it is {a[index]!s}{position}, and {b[index]!s} on the reference{where}", index=index)
+
+
+def _distance(a: Array, b: Array, scale: float) -> tuple[float, tuple[int, ...] | None]:
+    """`max|a - b| / scale` over the elements that are finite on both sides, and where that is."""
+    if scale == 0.0 or not a.size:
+        return 0.0, None
+    a, b = _widen(a), _widen(b)
+    finite = np.isfinite(a) & np.isfinite(b)
+    difference = np.abs(np.where(finite, a, 0.0) / scale - np.where(finite, b, 0.0) / scale)
+    index = np.unravel_index(int(np.argmax(difference)), difference.shape)
+    return float(difference[index]), tuple(int(i) for i in index)
+
+
+def _first_index(mask: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
+
+
+def _is_inexact(array: Array) -> bool:
+    return array.dtype.kind in "fcV"  # the extended dtypes, such as bfloat16, are of kind V
+
+
+def _widen(array: Array) -> Array:
+    return array if array.dtype.kind == "c" else np.asarray(array, np.float64)
+
+
+def _roundoff(array: Array, dtype: str | None) -> float:
+    """Unit roundoff of what was computed: a Python float was reported by a float32 run."""
+    if dtype == NUMBER:
+        return U32
+    if array.dtype.kind == "c":
+        return U32 if array.dtype == np.complex64 else U64
+    return float(ml_dtypes.finfo(array.dtype).eps) / 2

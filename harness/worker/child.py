@@ -1,0 +1,158 @@
+"""One request, in a process of its own that was forked for it."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import importlib.metadata
+import inspect
+import json
+import os
+import platform
+import random
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from harness import backends, randomness, trace
+from harness.capture.forward import record_forward
+from harness.capture.record import Recorder
+from harness.capture.training import record_fit
+from harness.case import CaseRef, Fit, Forward
+from harness.errors import CaseError
+from harness.target import Target
+from harness.worker import collect
+
+
+def main(request: dict[str, Any], folder: str) -> NoReturn:
+    """Carry out a request and end the process. `folder` is empty, and removed afterwards.
+
+    Requests:
+        collect: `file`, `root`, `result` (a path): writes the cases of a file, or why there are none, as JSON.
+        run: `case`, `root`, `target`, `precision`, `seed`, `threads`, `trace` (a path): runs a case, writes its trace.
+
+    Both have `output`, the file that standard output and error go to, and `timeout` in seconds.
+    """
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        faulthandler.enable(file=2)
+        # Shortly before its deadline a case that hangs says where.
+        faulthandler.dump_traceback_later(max(request["timeout"] - 0.5, request["timeout"] / 2), file=2)
+        {"collect": _collect, "run": _run}[request["kind"]](request, Path(folder))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _collect(request: dict[str, Any], _: Path) -> None:
+    result: dict[str, Any]
+    try:
+        cases = collect.cases_of(Path(request["file"]), Path(request["root"]))
+        result = {"cases": [case.to_json() for case in cases]}
+    except CaseError as error:
+        result = {"error": str(error)}
+    except BaseException as error:
+        traceback.print_exc()
+        result = {"error": _describe(error, Path(request["root"]))}
+    Path(request["result"]).write_text(json.dumps(result), encoding="utf-8")
+
+
+def _run(request: dict[str, Any], folder: Path) -> None:
+    root = Path(request["root"])
+    case = CaseRef.from_json(request["case"])
+    backend = backends.current()
+    backend.set_threads(request["threads"])
+    twin = request["precision"] == "float64"
+    if twin:
+        backend.widen()
+    seed = request["seed"]
+    random.seed(seed)
+    np.random.seed(seed)
+    backend.seed(seed)
+
+    recorder = Recorder(twin=twin)
+    header = trace.Header(case.id, request["target"], request["precision"], seed=seed)
+    started = time.perf_counter()
+    try:
+        with randomness.shared_order(seed):
+            _call(case, root, Target.parse(request["target"], backends.NAMES), seed, recorder, folder)
+        if not recorder.observations:
+            raise CaseError(f"{case.id} recorded nothing. Return a Fit or a Forward, or call record(name, value).")
+    except BaseException as error:
+        traceback.print_exc()
+        header.status, header.error = "error", _describe(error, root)
+    header.seconds = time.perf_counter() - started
+    header.environment = {**versions(), **_proof(backend), **recorder.environment}
+    header.notes = recorder.notes
+    trace.write(Path(request["trace"]), header, recorder.observations)
+
+
+def _call(case: CaseRef, root: Path, target: Target, seed: int, recorder: Recorder, folder: Path) -> None:
+    function, values = collect.find(case, root)
+    (folder / "tmp").mkdir()
+    injected = {
+        "rng": np.random.default_rng(seed),
+        "record": recorder.record,
+        "target": target,
+        "tmp_path": folder / "tmp",
+        **values,
+    }
+    result = function(**{name: injected[name] for name in inspect.signature(function).parameters})
+    if isinstance(result, Fit):
+        record_fit(result, recorder, folder)
+    elif isinstance(result, Forward):
+        record_forward(result, recorder)
+    elif result is not None:
+        raise CaseError(
+            f"{case.id} returned {type(result).__name__}. A case returns a Fit, a Forward, or nothing; "
+            "anything else is recorded by name, with record(name, value)."
+        )
+
+
+def versions() -> dict[str, Any]:
+    """What is installed here: proof of what ran, and known before anything runs."""
+    backend = backends.current()
+    names = ("keras", backend.name, *backend.companions, "numpy")
+    return {
+        "backend": backend.name,
+        "versions": {name: importlib.metadata.version(name) for name in names},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def _proof(backend: backends.Backend) -> dict[str, Any]:
+    import keras
+
+    return {
+        "floatx": keras.config.floatx(),
+        "dtype_policy": keras.config.dtype_policy().name,
+        "image_data_format": keras.config.image_data_format(),
+        "thread_variables": {k: v for k, v in sorted(os.environ.items()) if k.endswith("_NUM_THREADS")},
+        **backend.settings(),
+    }
+
+
+def _describe(error: BaseException, root: Path) -> str:
+    """What was raised, and the innermost line of the user's own code that raised it."""
+    if isinstance(error, CaseError):
+        return str(error)
+    text = "".join(traceback.format_exception_only(error)).strip()
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(root) and "site-packages" not in path.parts:
+            return f"{text}\n  at {path.relative_to(root).as_posix()}:{frame.lineno}, in {frame.name}"
+    return text
