@@ -86,9 +86,7 @@ class Forward:
         **options: keyword arguments of the call.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], *inputs: Any, training: bool = False, **options: Any
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], *inputs: Any, training: bool = False, **options: Any) -> None:
         self.function = function
         self.inputs = inputs
         self.training = training

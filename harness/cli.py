@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.run import Options
-    from harness.verdict import Verdict
 
 VERDICTS = ("identical", "rounding", "leak", "imprecise", "divergent", "mismatch")
 #: Exit status after Ctrl-C, as a shell gives it.

@@ -64,9 +64,7 @@ def shuffles_all(adapter: Any) -> bool:
 
 
 @contextlib.contextmanager
-def array_adapter_method(
-    name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
-) -> Iterator[None]:
+def array_adapter_method(name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
     """Wrap a method of `ArrayDataAdapter`, through which `fit` takes arrays, while the context is open."""
     from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
@@ -78,7 +76,7 @@ def array_adapter_method(
         setattr(ArrayDataAdapter, name, original)
 
 
-def TrackingScope(state: Sequence[tuple[Any, Any]]) -> Any:  # noqa: N802 - stands for a class
+def tracking_scope(state: Sequence[tuple[Any, Any]]) -> Any:
     """A `keras.StatelessScope` that remembers which variables were updated in it, in order (`updated`).
 
     Inside another such scope it starts from that scope's state.
@@ -86,7 +84,9 @@ def TrackingScope(state: Sequence[tuple[Any, Any]]) -> Any:  # noqa: N802 - stan
     import keras
     from keras.src.backend.common.stateless_scope import get_stateless_scope
 
-    class Tracking(keras.StatelessScope):  # type: ignore[misc]
+    class TrackingScope(keras.StatelessScope):  # type: ignore[misc]
+        state_mapping: dict[int, Any]
+
         def __init__(self) -> None:
             outer = get_stateless_scope()
             super().__init__(state)
@@ -99,7 +99,7 @@ def TrackingScope(state: Sequence[tuple[Any, Any]]) -> Any:  # noqa: N802 - stan
                 self.updated.append(update[0])
             super().add_update(update)
 
-    return Tracking()
+    return TrackingScope()
 
 
 def in_symbolic_scope() -> bool:

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from harness.trace import Observation, Phase, Trace
 from harness.verdict import Judgement, Verdict, judge, rms
 
@@ -113,9 +111,9 @@ def _group_scales(reference: Trace) -> dict[tuple[Phase, int], float]:
     """The largest root mean square among the floating arrays of each phase and step."""
     scales: dict[tuple[Phase, int], float] = {}
     for item in reference:
-        if item.is_array and np.asarray(item.value).dtype.kind in "fcV":
+        if item.is_array and item.array.dtype.kind in "fcV":
             group = (item.phase, item.step)
-            scales[group] = max(scales.get(group, 0.0), rms(np.asarray(item.value)))
+            scales[group] = max(scales.get(group, 0.0), rms(item.array))
     return scales
 
 

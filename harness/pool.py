@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -23,9 +25,9 @@ STARTUP_TIMEOUT = 180.0
 #: Seconds past a request's own deadline until its worker is given up.
 GRACE = 15.0
 #: A library that starts threads when it is imported would make forking unsafe.
-_SINGLE_THREADED = {
-    name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-}
+_SINGLE_THREADED = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
 
 Ended = Literal["exit", "signal", "timeout", "worker"]
 
@@ -95,6 +97,7 @@ class Pool:
         self._selector = selectors.DefaultSelector()
         self._workers: dict[Target, _Worker] = {}
         folder.mkdir(parents=True, exist_ok=True)
+        self._cache = tempfile.TemporaryDirectory(prefix="harness-cache-", ignore_cleanup_errors=True)
         for target in targets:
             self._workers[target] = self._start(target, folder / f"{target.slug}.txt")
 
@@ -105,6 +108,7 @@ class Pool:
         for worker in self._workers.values():
             self._stop(worker)
         self._selector.close()
+        self._cache.cleanup()
 
     def run(
         self,
@@ -135,7 +139,7 @@ class Pool:
         environment = {
             **os.environ,
             **_SINGLE_THREADED,
-            **backends.get(target.backend).environment_for(target.device),
+            **backends.get(target.backend).environment_for(target.device, Path(self._cache.name)),
             "KERAS_BACKEND": target.backend,
         }
         with log.open("wb") as output:
@@ -188,11 +192,9 @@ class Pool:
         }
         worker.running[self._ids] = (request, time.monotonic() + request.timeout + GRACE)
         assert worker.process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, which its standard output will tell
             worker.process.stdin.write(json.dumps(message).encode() + b"\n")
             worker.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended, which its standard output will tell
 
     def _wait(self, on_reply: Callable[[Reply], None]) -> None:
         for key, _ in self._selector.select(timeout=0.2):
@@ -241,10 +243,8 @@ class Pool:
         if process.stdout.closed:
             return
         self._selector.unregister(process.stdout)
-        try:
+        with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-        except BrokenPipeError:
-            pass
         try:
             process.wait(timeout=2)
         except subprocess.TimeoutExpired:

@@ -229,9 +229,7 @@ def shared_order(seed: int) -> Iterator[None]:
 
 
 def _uniform(native: Callable[..., Any]) -> Callable[..., Any]:
-    def uniform(
-        shape: Sequence[Any], minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
-    ) -> Any:
+    def uniform(shape: Sequence[Any], minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None) -> Any:
         draws = _draws(seed)
         if draws is None:
             return native(shape, minval=minval, maxval=maxval, dtype=dtype, seed=seed)
@@ -241,9 +239,7 @@ def _uniform(native: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _normal(native: Callable[..., Any]) -> Callable[..., Any]:
-    def normal(
-        shape: Sequence[Any], mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
-    ) -> Any:
+    def normal(shape: Sequence[Any], mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None) -> Any:
         draws = _draws(seed)
         if draws is None:
             return native(shape, mean=mean, stddev=stddev, dtype=dtype, seed=seed)

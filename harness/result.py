@@ -155,7 +155,7 @@ def _target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
     header = trace.header
     notes = list(header.notes)
     if trace.twin is not None:
-        notes += [Note(f"float64: {note.part}", note.reason) for note in trace.twin.header.notes]
+        notes += [Note(f"float64: {note.part}", note.reason) for note in trace.twin.header.notes if note not in notes]
         if trace.twin.header.status != "ok":
             notes.append(Note("float64: the rest of the case", trace.twin.header.error or ""))
     return TargetRun(

@@ -295,9 +295,7 @@ def _has_failed(place: Path) -> bool:
     return (place / trace.INDEX).exists() and trace.Trace(place).header.status != "ok"
 
 
-def judge(
-    case: str, places: Mapping[Target, Path], reference: Target, fail_on: Verdict, root: Path
-) -> CaseResult:
+def judge(case: str, places: Mapping[Target, Path], reference: Target, fail_on: Verdict, root: Path) -> CaseResult:
     """Compare the traces of one case."""
     traces = {str(target): trace.Trace(place) for target, place in places.items()}
     return judge_case(case, traces, str(reference), fail_on, root)
@@ -324,4 +322,3 @@ def empty_result(reference: Target, targets: Sequence[Target], options: Options,
     """A result that has no case yet."""
     precision = "both" if options.twins else "float32"
     return Result(str(reference), [str(target) for target in targets], precision, fail_on)
-

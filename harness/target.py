@@ -64,8 +64,7 @@ class Target:
             )
         if match["options"]:
             raise TargetError(
-                f"Target {text!r} asks for the option {match['options']!r}, and this version has none. "
-                "Leave it out."
+                f"Target {text!r} asks for the option {match['options']!r}, and this version has none. Leave it out."
             )
         if device is not None and device not in DEVICES:
             raise TargetError(

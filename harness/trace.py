@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import ml_dtypes
 import numpy as np
@@ -59,7 +59,7 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 #: dtypes that safetensors holds as they are. Any other array is kept as its bytes.
 _NATIVE = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
+    ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
 )
 _OTHER = frozenset(("complex64", "complex128"))
 _EXTENDED = frozenset(("bfloat16", "float8_e4m3fn", "float8_e5m2"))
@@ -78,7 +78,8 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     if name in _NATIVE or name in _OTHER:
         return np.dtype(name)
     if name in _EXTENDED:
-        return np.dtype(getattr(ml_dtypes, name))
+        extended: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return extended
     raise TraceError(f"A trace holds an array of dtype {name!r}, which this version of the harness cannot read.")
 
 
@@ -106,7 +107,14 @@ class Observation:
 
     @property
     def is_array(self) -> bool:
+        """Whether this is an array or a number, and not a plain value."""
         return self.dtype is not None
+
+    @property
+    def array(self) -> Array:
+        """The value of an array or number."""
+        assert isinstance(self.value, np.ndarray)
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,7 @@ def write(folder: Path, header: Header, observations: list[Observation]) -> None
             "layer": item.layer,
         }
         if item.dtype is not None:
-            array = np.ascontiguousarray(cast(Array, item.value)).reshape(np.shape(item.value))
+            array = np.ascontiguousarray(item.array).reshape(item.array.shape)
             digest = hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
             if digest not in digests:
                 digests[digest] = f"t{len(digests)}"
@@ -215,9 +223,7 @@ class Trace:
                 environment=dict(index["environment"]),
                 notes=[Note(str(note["part"]), str(note["reason"])) for note in index["notes"]],
             )
-            self._entries: dict[str, Mapping[str, Any]] = {
-                str(entry["key"]): entry for entry in index["observations"]
-            }
+            self._entries: dict[str, Mapping[str, Any]] = {str(entry["key"]): entry for entry in index["observations"]}
             for entry in self._entries.values():
                 _one_of(entry["phase"], PHASES)
                 if "tensor" in entry:

@@ -118,7 +118,7 @@ def judge(
     """
     if not (target.is_array and reference.is_array):
         return _judge_plain(target, reference)
-    a32, b32 = np.asarray(target.value), np.asarray(reference.value)
+    a32, b32 = target.array, reference.array
     if target.dtype != reference.dtype:
         return _mismatch(f"dtype is {target.dtype}, and {reference.dtype} on the reference")
     if a32.shape != b32.shape:
@@ -187,50 +187,64 @@ def _judge_inexact(
     same_bits: bool,
     group_scale: float,
 ) -> Judgement:
-    every = [array for array in (a32, b32, a64, b64) if array is not None]
-    scale = max(rms(array) for array in every)
+    scale = max(rms(array) for array in (a32, b32, a64, b64) if array is not None)
     slack = SLACK_FEW if a32.size < FEW else SLACK
     d32, index32 = _distance(a32, b32, scale)
     if a64 is not None and b64 is not None:
         d64, index64 = _distance(a64, b64, scale)
         e_a, e_b = _distance(a32, a64, scale)[0], _distance(b32, b64, scale)[0]
         a = max(e_a, e_b, U32) / U32
-        floor = RESIDUE * U64 * group_scale / scale if scale else 0.0
-        residue, within = max(RESIDUE * a * U64, floor), slack * a * U32
-        evidence = {"d32": d32, "d64": d64, "amplification": a, "index": index64 if d64 > residue else index32}
+        residue = max(RESIDUE * a * U64, RESIDUE * U64 * group_scale / scale if scale else 0.0)
+        within = max(slack * a * U32, residue)
         coarse, fine = max(e_a, e_b), max(min(e_a, e_b), U32)
-        if d64 > within and d64 > residue:
+        if d64 > within:
+            verdict, bound = Verdict.DIVERGENT, within
             reason = f"the float64 runs differ by {d64:.1e}, and rounding of float32 explains {within:.1e}"
-            return Judgement(Verdict.DIVERGENT, "twins", reason, bound=within, **evidence)
-        if coarse > COARSER * fine and a32.size >= FEW:
+        elif coarse > COARSER * fine and a32.size >= FEW:
+            verdict, bound = Verdict.IMPRECISE, COARSER * fine
             side = "this target" if e_a > e_b else "the reference"
             reason = f"{side} has a float32 error of {coarse:.1e}, and the other one of {min(e_a, e_b):.1e}"
-            return Judgement(Verdict.IMPRECISE, "twins", reason, bound=COARSER * fine, **evidence)
-        if d64 > residue:
+        elif d64 > residue:
+            verdict, bound = Verdict.LEAK, residue
             reason = f"the float64 runs differ by {d64:.1e}: one of them drops to single precision"
-            return Judgement(Verdict.LEAK, "twins", reason, bound=residue, **evidence)
-        if same_bits:
-            return Judgement(Verdict.IDENTICAL, "twins", "equal bit for bit", bound=residue, **evidence)
-        reason = f"the float64 runs agree to {d64:.1e}"
-        return Judgement(Verdict.ROUNDING, "twins", reason, bound=residue, **evidence)
+        else:
+            verdict, bound = Verdict.IDENTICAL if same_bits else Verdict.ROUNDING, residue
+            reason = "equal bit for bit" if same_bits else f"the float64 runs agree to {d64:.1e}"
+        index = index64 if d64 > residue else index32
+        return Judgement(verdict, "twins", reason, d32=d32, d64=d64, amplification=a, bound=bound, index=index)
     if same_bits:
         return Judgement(Verdict.IDENTICAL, "exact", "equal bit for bit, in float32", d32=d32)
+    return _judge_without_twins(a32, b32, a64, b64, reference, scale, group_scale)
+
+
+def _judge_without_twins(
+    a32: Array,
+    b32: Array,
+    a64: Array | None,
+    b64: Array | None,
+    reference: Observation,
+    scale: float,
+    group_scale: float,
+) -> Judgement:
+    """By the float32 error of the one side that has a twin or, where neither has, by a tolerance."""
     u = _roundoff(a32, reference.dtype)
-    single = a64 if a64 is not None else b64
-    basis: Basis
-    if single is not None:
-        basis, amplification = "one twin", max(_distance(a32 if a64 is not None else b32, single, scale)[0], u) / u
-        bound = slack * amplification * u
-    else:
-        basis, amplification = "tolerance", None
-        bound = BLIND * u * (1 + reference.step)
-        scale_floor = max(scale, group_scale)
-        bound *= scale_floor / scale if scale else 1.0
-    evidence = {"d32": d32, "amplification": amplification, "bound": bound, "index": index32}
+    d32, index = _distance(a32, b32, scale)
+    amplification = None
+    basis: Basis = "tolerance"
+    bound = BLIND * u * (1 + reference.step) * (max(scale, group_scale) / scale if scale else 1.0)
+    for single, wide in ((a32, a64), (b32, b64)):
+        if wide is not None:
+            basis = "one twin"
+            amplification = max(_distance(single, wide, scale)[0], u) / u
+            bound = (SLACK_FEW if single.size < FEW else SLACK) * amplification * u
     if d32 <= bound:
-        return Judgement(Verdict.ROUNDING, basis, f"the targets agree to {d32:.1e}", **evidence)
-    reason = f"the targets differ by {d32:.1e}, and the bound from {basis} is {bound:.1e}"
-    return Judgement(Verdict.DIVERGENT, basis, reason, **evidence)
+        verdict, reason = Verdict.ROUNDING, f"the targets agree to {d32:.1e}"
+    else:
+        verdict, reason = (
+            Verdict.DIVERGENT,
+            f"the targets differ by {d32:.1e}, and the bound from {basis} is {bound:.1e}",
+        )
+    return Judgement(verdict, basis, reason, d32=d32, amplification=amplification, bound=bound, index=index)
 
 
 def _mismatch(reason: str, index: tuple[int, ...] | None = None) -> Judgement:
@@ -241,8 +255,7 @@ def _twin_of(twin: Observation | None, shape: tuple[int, ...]) -> Array | None:
     """The array of a twin that can serve as one: of the same shape, and wider than float32."""
     if twin is None or twin.dtype not in ("float64", "complex128", NUMBER):
         return None
-    array = np.asarray(twin.value)
-    return array if array.shape == shape else None
+    return twin.array if twin.array.shape == shape else None
 
 
 def _one_sided(a: Array, b: Array, where: str) -> Judgement | None:

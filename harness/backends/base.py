@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,8 +32,13 @@ class Backend(abc.ABC):
     # Before the worker starts, in the controller.
 
     @abc.abstractmethod
-    def environment_for(self, device: str | None) -> dict[str, str]:
-        """Environment variables that place computation on a device, for a process that is about to start."""
+    def environment_for(self, device: str | None, cache: Path | None = None) -> dict[str, str]:
+        """Environment variables for a process that is about to start.
+
+        Args:
+            device: where to compute; None for the backend's own choice.
+            cache: a folder in which processes of one run may share what they compile; None for none.
+        """
 
     # Once in a worker, before it forks.
 
@@ -85,7 +90,7 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def differentiate(
-        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any]
+        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any], *, whole: bool = False
     ) -> tuple[Any, Any, list[Any], list[Any]]:
         """Value and gradients of a scalar function.
 
@@ -93,6 +98,8 @@ class Backend(abc.ABC):
             call: the function.
             tensors: floating tensors to differentiate with respect to.
             variables: Keras variables to differentiate with respect to.
+            whole: whether to compile the computation as one where that costs less than compiling its operations one
+                by one. For a computation of tensors alone that runs once: nothing is kept for a second.
 
         Returns:
             The value, the auxiliary result, and the gradients with respect to the tensors and to the variables,
@@ -109,8 +116,3 @@ def replaced(owner: Any, attribute: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, attribute, original)
-
-
-def thread_variables() -> Mapping[str, str]:
-    """Thread settings of the process's environment, for the proof of what ran."""
-    return {name: value for name, value in sorted(os.environ.items()) if name.endswith("_NUM_THREADS")}

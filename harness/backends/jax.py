@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,16 @@ class Jax(Backend):
     name = "jax"
     companions = ("jaxlib",)
 
-    def environment_for(self, device: str | None) -> dict[str, str]:
-        return {} if device is None else {"JAX_PLATFORMS": device}
+    def environment_for(self, device: str | None, cache: Path | None = None) -> dict[str, str]:
+        variables = {} if device is None else {"JAX_PLATFORMS": device}
+        if cache is not None:
+            # Every child compiles anew, and many compile the same.
+            variables |= {
+                "JAX_COMPILATION_CACHE_DIR": str(cache),
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            }
+        return variables
 
     def devices(self) -> list[str]:
         import jax
@@ -83,27 +92,33 @@ class Jax(Backend):
         return jax.lax.bitcast_convert_type(seed.astype(jnp.uint32), jnp.int32)
 
     def differentiate(
-        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any]
+        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any], *, whole: bool = False
     ) -> tuple[Any, Any, list[Any], list[Any]]:
         import jax
         import jax.numpy as jnp
 
         updated: list[Any] = []
+        reached: list[bool] = []
 
         def pure(leaves: list[Any]) -> tuple[Any, Any]:
             values = list(zip(variables, leaves[len(tensors) :], strict=True))
-            scope = keras_internals.TrackingScope(values)
+            scope = keras_internals.tracking_scope(values)
             with scope:
                 value, rest = call(leaves[: len(tensors)])
             updated[:] = scope.updated
             return value, (rest, [scope.get_current_value(variable) for variable in updated])
 
+        def value_and_gradients(leaves: list[Any]) -> tuple[Any, Any, list[Any]]:
+            value, tangent_map, aux = jax.linearize(pure, leaves, has_aux=True)
+            (gradients,) = jax.linear_transpose(tangent_map, leaves)(jnp.ones_like(value))
+            reached[:] = _reached(tangent_map, leaves)
+            return value, aux, gradients
+
         leaves = [*tensors, *(variable.value for variable in variables)]
-        value, tangent_map, (rest, states) = jax.linearize(pure, leaves, has_aux=True)
-        (gradients,) = jax.linear_transpose(tangent_map, leaves)(jnp.ones_like(value))
+        compute = jax.jit(value_and_gradients) if whole else value_and_gradients
+        value, (rest, states), gradients = compute(leaves)
         for variable, state in zip(updated, states, strict=True):
             variable.assign(state)
-        reached = _reached(tangent_map, leaves)
         gradients = [g if hit else None for g, hit in zip(gradients, reached, strict=True)]
         return value, rest, gradients[: len(tensors)], gradients[len(tensors) :]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness import keras_internals
@@ -13,7 +14,7 @@ from harness.backends.base import Backend, Call, Permutation, replaced
 class TensorFlow(Backend):
     name = "tensorflow"
 
-    def environment_for(self, device: str | None) -> dict[str, str]:
+    def environment_for(self, device: str | None, cache: Path | None = None) -> dict[str, str]:
         # Only errors: notices of every import would otherwise stand between a case and its own last words.
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "2"}
         return quiet | ({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {})
@@ -89,7 +90,7 @@ class TensorFlow(Backend):
         return tf.range(size, dtype=tf.int32)
 
     def differentiate(
-        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any]
+        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any], *, whole: bool = False
     ) -> tuple[Any, Any, list[Any], list[Any]]:
         import tensorflow as tf
 

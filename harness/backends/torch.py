@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness import keras_internals
@@ -16,7 +17,7 @@ class Torch(Backend):
     def __init__(self) -> None:
         self._depth = 0
 
-    def environment_for(self, device: str | None) -> dict[str, str]:
+    def environment_for(self, device: str | None, cache: Path | None = None) -> dict[str, str]:
         return {} if device is None else {"KERAS_TORCH_DEVICE": device}
 
     def devices(self) -> list[str]:
@@ -83,13 +84,12 @@ class Torch(Backend):
 
     def iota(self, size: Any) -> Any:
         import torch
-
         from keras.src.backend.torch.core import get_device
 
         return torch.arange(size, dtype=torch.int32, device=get_device())
 
     def differentiate(
-        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any]
+        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any], *, whole: bool = False
     ) -> tuple[Any, Any, list[Any], list[Any]]:
         import torch
 

@@ -94,9 +94,7 @@ def _or_none(gradient: Any) -> Any:
 def _is_float(leaf: Any) -> bool:
     import keras
 
-    return keras.ops.is_tensor(leaf) and bool(
-        keras.backend.is_float_dtype(keras.backend.standardize_dtype(leaf.dtype))
-    )
+    return keras.ops.is_tensor(leaf) and bool(keras.backend.is_float_dtype(keras.backend.standardize_dtype(leaf.dtype)))
 
 
 def _as_input(leaf: Any) -> Any:

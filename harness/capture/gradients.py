@@ -37,6 +37,17 @@ def value_and_grad(function: Callable[..., Any], *inputs: Any, has_aux: bool = F
         TypeError: an input is not floating, or there is none.
         ValueError: the value is not a scalar.
     """
+    return _value_and_grad(function, inputs, has_aux=has_aux, whole=False)
+
+
+def value_and_grad_once(function: Callable[..., Any], *inputs: Any) -> tuple[Any, Any]:
+    """`value_and_grad` of tensors alone, for a function that is differentiated once: compiled whole on jax."""
+    return _value_and_grad(function, inputs, has_aux=False, whole=True)
+
+
+def _value_and_grad(
+    function: Callable[..., Any], inputs: tuple[Any, ...], *, has_aux: bool, whole: bool
+) -> tuple[Any, Any]:
     import keras
 
     from harness import backends
@@ -54,7 +65,7 @@ def value_and_grad(function: Callable[..., Any], *inputs: Any, has_aux: bool = F
         value, rest = result if has_aux else (result, None)
         return _scalar(value), rest
 
-    value, rest, of_tensors, of_variables = backends.current().differentiate(call, tensors, variables)
+    value, rest, of_tensors, of_variables = backends.current().differentiate(call, tensors, variables, whole=whole)
     remaining = {True: iter(of_variables), False: iter(of_tensors)}
     gradients = keras.tree.pack_sequence_as(
         inputs, [next(remaining[isinstance(leaf, keras.Variable)]) for leaf in leaves]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -68,17 +68,26 @@ class Recorder:
         """Say that a part was not recorded."""
         self.notes.append(Note(part, reason))
 
-    @contextlib.contextmanager
-    def part(self, name: str, *, optional: bool = False) -> Iterator[None]:
+    def part(self, name: str, *, optional: bool = False) -> Part:
         """A part of a case. If it fails and is optional, or this is the twin, that is noted and the case goes on."""
-        try:
-            yield
-        except CaseError:
-            raise
-        except Exception as error:
-            if not (optional or self._twin):
-                raise
-            self.note(name, f"{type(error).__name__}: {_first_line(error)}")
+        return Part(self, name, forgiving=optional or self._twin)
+
+
+class Part:
+    """The context of a part of a case: see `Recorder.part`."""
+
+    def __init__(self, recorder: Recorder, name: str, *, forgiving: bool) -> None:
+        self._recorder = recorder
+        self._name = name
+        self._forgiving = forgiving
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        if not self._forgiving or not isinstance(error, Exception) or isinstance(error, CaseError):
+            return False
+        self._recorder.note(self._name, f"{type(error).__name__}: {_shortened(error)}")
+        return True
 
 
 class _Plain:
@@ -136,6 +145,7 @@ def _array(path: str, value: Any) -> np.ndarray[Any, Any]:
     return array
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "(no message)"
+def _shortened(error: BaseException, limit: int = 300) -> str:
+    """The first line of an error's message, or as much of it as a person reads."""
+    lines = str(error).strip().splitlines() or ["(no message)"]
+    return lines[0] if len(lines[0]) <= limit else f"{lines[0][:limit]}..."

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.capture import state
 from harness.capture.callbacks import observer
-from harness.capture.gradients import value_and_grad
+from harness.capture.gradients import value_and_grad_once
 from harness.capture.layers import observed_layers, takes_training
 from harness.capture.record import Recorder
 from harness.case import Fit
@@ -60,19 +60,18 @@ def _train(fit: Fit, options: dict[str, Any], recorder: Recorder) -> Any:
     return watcher
 
 
-def _record_inference(
-    fit: Fit, options: dict[str, Any], watcher: Any, recorder: Recorder, folder: Path
-) -> None:
+def _record_inference(fit: Fit, options: dict[str, Any], watcher: Any, recorder: Recorder, folder: Path) -> None:
+    import keras
+
     model, step = fit.model, max(watcher.step, 0)
     if _is_exhaustible(fit.x):
         recorder.note("evaluate, predict and save", "x is an iterator, which can be read only once")
         return
     shared = {name: options[name] for name in _SHARED_OPTIONS if name in options}
-    with recorder.part("evaluate"):
-        weights = {"sample_weight": options["sample_weight"]} if "sample_weight" in options else {}
-        values = model.evaluate(fit.x, fit.y, return_dict=True, callbacks=[watcher], **shared, **weights)
-        recorder.add("metric", "evaluate", values, step=step)
-        recorder.add("event", "evaluate", watcher.take_events(), step=step)
+    if _has_loss(model) or type(model).test_step is not keras.Model.test_step:
+        _record_evaluation(fit, options, watcher, recorder, shared)
+    else:
+        recorder.note("evaluate", "compile was given no loss, and the model has no test_step of its own")
     with recorder.part("predict"):
         recorder.add("prediction", "predict", model.predict(fit.x, callbacks=[watcher], **shared), step=step)
         recorder.add("event", "predict", watcher.take_events(), step=step)
@@ -86,10 +85,27 @@ def _record_inference(
             recorder.add("prediction", f"after load/{name} survived", _equal(ours, theirs), step=step)
 
 
+def _record_evaluation(
+    fit: Fit, options: dict[str, Any], watcher: Any, recorder: Recorder, shared: dict[str, Any]
+) -> None:
+    with recorder.part("evaluate"):
+        weights = {"sample_weight": options["sample_weight"]} if "sample_weight" in options else {}
+        step = max(watcher.step, 0)
+        values = fit.model.evaluate(fit.x, fit.y, return_dict=True, callbacks=[watcher], **shared, **weights)
+        recorder.add("metric", "evaluate", values, step=step)
+        recorder.add("event", "evaluate", watcher.take_events(), step=step)
+
+
+def _has_loss(model: Any) -> bool:
+    import keras
+
+    return model.loss is not None or type(model).compute_loss is not keras.Model.compute_loss
+
+
 def _record_instrumented_pass(fit: Fit, recorder: Recorder) -> None:
     """Initial weights, then an eager forward and backward pass over the first batch. The model is left as it was."""
     model = fit.model
-    batch = None
+    batch: tuple[Any, Any, Any] | None = None
     with recorder.part("forward, layer by layer, and gradients", optional=True):
         batch = _first_batch(fit)
         if not model.built:
@@ -113,13 +129,22 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder) -> None:
         model(x, **training)
 
     def loss(_: Any) -> Any:
-        given = {"x": x, "y": y, "y_pred": model(x, **training), "sample_weight": sample_weight, "training": True}
+        given = {
+            "x": x,
+            "y": y,
+            "y_pred": model(x, **training),
+            "sample_weight": sample_weight,
+            "training": True,
+        }
         accepted = inspect.signature(model.compute_loss).parameters
         return model.compute_loss(**{name: value for name, value in given.items() if name in accepted})
 
+    if not _has_loss(model):
+        recorder.note("gradients", "compile was given no loss")
+        return
     with recorder.part("gradients", optional=True), state.preserved(before):
         weights = model.trainable_variables
-        value, gradients = value_and_grad(loss, weights)
+        value, gradients = value_and_grad_once(loss, weights)
         recorder.add("loss", "loss", value, step=0)
         named = list(state.named(weights))
         for (name, layer, _), gradient in reversed(list(zip(named, gradients, strict=True))):
@@ -133,13 +158,14 @@ def _first_batch(fit: Fit) -> tuple[Any, Any, Any]:
     if isinstance(fit.x, keras.utils.PyDataset):
         rows = fit.x[0]
         rows = rows if isinstance(rows, tuple) else (rows,)
-        return tuple(_as_tensors(part) for part in (*rows, None, None)[:3])  # type: ignore[return-value]
+        x, y, sample_weight, *_ = (*rows, None, None)
+        return _as_tensors(x), _as_tensors(y), _as_tensors(sample_weight)
     leaves = keras.tree.flatten(fit.x)
     if not leaves or not all(hasattr(leaf, "shape") and len(leaf.shape) for leaf in leaves):
         raise ValueError(f"the first batch of {type(fit.x).__name__} cannot be looked at before training")
     size = fit.options.get("batch_size") or 32
-    parts = (fit.x, fit.y, fit.options.get("sample_weight"))
-    return tuple(_as_tensors(_rows(part, size)) for part in parts)  # type: ignore[return-value]
+    x, y, sample_weight = (_rows(part, size) for part in (fit.x, fit.y, fit.options.get("sample_weight")))
+    return _as_tensors(x), _as_tensors(y), _as_tensors(sample_weight)
 
 
 def _rows(structure: Any, size: int) -> Any:
@@ -167,7 +193,11 @@ def _record_weights(model: Any, recorder: Recorder, step: int, *, prefix: str = 
 
 def _resolved_flags(model: Any) -> dict[str, Any]:
     """What `compile` was resolved to: it differs by backend, and belongs to the proof of what ran."""
-    return {"jit_compile": model.jit_compile, "run_eagerly": model.run_eagerly, "dtype": model.dtype_policy.name}
+    return {
+        "jit_compile": model.jit_compile,
+        "run_eagerly": model.run_eagerly,
+        "dtype": model.dtype_policy.name,
+    }
 
 
 def _saved_and_loaded(model: Any, folder: Path) -> Any:

@@ -154,32 +154,27 @@ def _print_failures(console: Console, case: Mapping[str, Any], reference: str) -
 
 
 def _print_notes(console: Console, result: Mapping[str, Any]) -> None:
-    """What was not compared, or not as it should be: never left unsaid."""
-    lines: list[str] = []
+    """What was not compared, or not as it should be: never left unsaid. What several targets share is said once."""
+    lines: dict[tuple[str, str], list[str]] = {}
     for case in result["cases"]:
         for run in case["runs"]:
-            lines += [
-                f"{case['id']} on {run['target']}: {note['part']}: {_first_line(note['reason'])}"
-                for note in run["notes"]
-            ]
+            for note in run["notes"]:
+                reason = f"{note['part']}: {_first_line(note['reason'])}"
+                lines.setdefault((case["id"], reason), []).append(run["target"])
         for comparison in case["comparisons"]:
+            target = comparison["target"]
             if comparison["not_compared"]:
-                lines.append(
-                    f"{case['id']}: {comparison['not_compared']} observations of {comparison['target']} or "
-                    f"{comparison['reference']} were not reached"
-                )
-            if result["precision"] == "both":
-                untwinned = sum(comparison["bases"].get(basis, 0) for basis in ("one twin", "tolerance"))
-                if untwinned:
-                    lines.append(
-                        f"{case['id']}: {untwinned} observations of {comparison['target']} were judged without "
-                        "both float64 twins"
-                    )
+                reason = f"{comparison['not_compared']} observations were not reached"
+                lines.setdefault((case["id"], reason), []).append(target)
+            untwinned = sum(comparison["bases"].get(basis, 0) for basis in ("one twin", "tolerance"))
+            if untwinned and result["precision"] == "both":
+                reason = f"{untwinned} observations were judged without both float64 twins"
+                lines.setdefault((case["id"], reason), []).append(target)
     if lines:
         console.print()
         console.print(text("not recorded or not compared", "bold"))
-        for line in lines:
-            console.print(text(f"  {line}"))
+        for (case_id, reason), targets in lines.items():
+            console.print(text(f"  {case_id} on {', '.join(targets)}: {reason}"))
 
 
 def _print_sum(console: Console, result: Mapping[str, Any], folder: str) -> None:
@@ -232,9 +227,12 @@ def print_trace(console: Console, trace: Trace) -> None:
     table.add_column("shape")
     table.add_column("value", overflow="fold")
     for observation in trace:
-        shape = "×".join(str(n) for n in np.shape(observation.value)) if observation.is_array else ""
+        shape = " x ".join(str(n) for n in observation.array.shape) if observation.is_array else ""
         table.add_row(
-            text(observation.key), text(observation.dtype or "plain"), text(shape), text(_summary(observation))
+            text(observation.key),
+            text(observation.dtype or "plain"),
+            text(shape),
+            text(_summary(observation)),
         )
     console.print(table)
 
@@ -243,7 +241,7 @@ def _summary(observation: Observation) -> str:
     if not observation.is_array:
         shown = repr(observation.value)
         return shown if len(shown) <= 60 else f"{shown[:57]}..."
-    array = np.asarray(observation.value)
+    array = observation.array
     if array.size == 1:
         return f"{array.reshape(-1)[0]!s}"
     if not array.size:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from harness import backends, randomness, trace
+from harness.backends.base import Backend
 from harness.capture.forward import record_forward
 from harness.capture.record import Recorder
 from harness.capture.training import record_fit
@@ -26,6 +27,11 @@ from harness.case import CaseRef, Fit, Forward
 from harness.errors import CaseError
 from harness.target import Target
 from harness.worker import collect
+
+#: Characters of an error's message that are kept. The whole of it is in the case's output.
+_LONGEST = 1000
+#: Where this package lies: its frames are not the user's.
+_HARNESS = Path(__file__).resolve().parents[1]
 
 
 def main(request: dict[str, Any], folder: str) -> NoReturn:
@@ -134,7 +140,7 @@ def versions() -> dict[str, Any]:
     }
 
 
-def _proof(backend: backends.Backend) -> dict[str, Any]:
+def _proof(backend: Backend) -> dict[str, Any]:
     import keras
 
     return {
@@ -150,9 +156,13 @@ def _describe(error: BaseException, root: Path) -> str:
     """What was raised, and the innermost line of the user's own code that raised it."""
     if isinstance(error, CaseError):
         return str(error)
-    text = "".join(traceback.format_exception_only(error)).strip()
+    if isinstance(error, SyntaxError):
+        return "".join(traceback.format_exception_only(error)).strip()
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        if path.is_relative_to(root) and "site-packages" not in path.parts:
+        ours = path.is_relative_to(_HARNESS)
+        if path.is_relative_to(root) and "site-packages" not in path.parts and not ours:
             return f"{text}\n  at {path.relative_to(root).as_posix()}:{frame.lineno}, in {frame.name}"
     return text

@@ -80,7 +80,10 @@ def rows(function: Callable[..., Any]) -> list[Row]:
     parametrized = [mark for mark in marks if mark.name == "parametrize"]
     axes = [_axis(function, *mark.args, **mark.kwargs) for mark in parametrized]
     combined = [
-        Row("-".join(str(row.id) for row in rows) or None, {k: v for row in rows for k, v in row.values.items()})
+        Row(
+            "-".join(str(row.id) for row in rows) or None,
+            {k: v for row in rows for k, v in row.values.items()},
+        )
         for rows in itertools.product(*axes)
     ]
     if not combined:
