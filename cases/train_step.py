@@ -85,7 +85,7 @@ def build(model_class):
 
 
 def data():
-    """The first 640 of scikit-learn's handwritten digits, enlarged from 8 x 8 pixels to 24 x 24 in a frame of 28 x 28."""
+    """The first 640 of scikit-learn's handwritten digits, enlarged from 8 x 8 to 24 x 24 in a frame of 28 x 28."""
     images, labels = load_digits(return_X_y=True)
     enlarged = np.kron(images[:640].reshape(-1, 8, 8) / 16, np.ones((1, 3, 3)))
     return np.pad(enlarged, [(0, 0), (2, 2), (2, 2)]).reshape(-1, 784).astype("float32"), labels[:640].astype("int32")

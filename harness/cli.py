@@ -34,6 +34,10 @@ class _Group(click.Group):
             return super().invoke(context)
         except HarnessError as error:
             raise click.UsageError(str(error)) from None
+        except BrokenPipeError:
+            raise  # the reader has had enough, which click takes quietly
+        except OSError as error:
+            raise click.UsageError(f"{error.filename or 'A file'}: {error.strerror}. Nothing was judged.") from None
         except KeyboardInterrupt:
             click.echo("Interrupted. Traces of cases that had ended are kept; no result was written.", err=True)
             sys.exit(INTERRUPTED)
@@ -143,7 +147,7 @@ def run(
     result.cases = [judged[case] for case in order]
     result.write(folder / FILE)
     _write_json(result, json_file)
-    print_result(console, result.to_json(), str(folder / FILE))
+    print_result(console, result.to_json(), _shown(folder / FILE))
     sys.exit(result.exit_status)
 
 
@@ -184,7 +188,7 @@ def record(
         console.print(text(f"{header.status:<12}{case}"))
         if header.error:
             console.print(text(header.error, "magenta"))
-    console.print(text(f"{len(order)} cases recorded on {target}, {failed} failed to run. {folder}"))
+    console.print(text(f"{len(order)} cases recorded on {target}, {failed} failed to run. {_shown(folder)}"))
     sys.exit(FAILED if failed else AGREE)
 
 
@@ -335,6 +339,11 @@ def _writable(folder: Path) -> Path:
             f"The output folder {str(folder)!r} cannot be written: {error.strerror}. Name another with --out."
         ) from None
     return folder.resolve()
+
+
+def _shown(path: Path) -> str:
+    """A path as the caller would type it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _write_json(result: Any, file: str | None) -> None:

@@ -116,18 +116,18 @@ class Pool:
         on_reply: Callable[[Reply], None],
         *,
         on_start: Callable[[Request], None] = lambda _: None,
-        wanted: Callable[[Request], bool] = lambda _: True,
+        is_wanted: Callable[[Request], bool] = lambda _: True,
     ) -> None:
         """Carry out requests, in order as far as workers are ready. Every request gets one reply.
 
         Args:
             on_reply: called as each request ends.
             on_start: called as each request starts.
-            wanted: asked just before a request would start; one that is no longer wanted is dropped.
+            is_wanted: asked just before a request would start; one that is no longer wanted is dropped.
         """
         waiting = deque(requests)
         while waiting or self._running():
-            self._dispatch(waiting, on_reply, on_start, wanted)
+            self._dispatch(waiting, on_reply, on_start, is_wanted)
             if waiting or self._running():
                 self._wait(on_reply)
 
@@ -162,7 +162,7 @@ class Pool:
         waiting: deque[Request],
         on_reply: Callable[[Reply], None],
         on_start: Callable[[Request], None],
-        wanted: Callable[[Request], bool],
+        is_wanted: Callable[[Request], bool],
     ) -> None:
         later: list[Request] = []
         while waiting and self._running() < self._jobs:
@@ -170,7 +170,7 @@ class Pool:
             worker = self._workers[request.target]
             if worker.ready is None and worker.failed is None:
                 later.append(request)
-            elif not wanted(request):
+            elif not is_wanted(request):
                 continue
             elif worker.failed is not None:
                 on_reply(Reply(request, "worker", 0, 0.0, worker.failed))

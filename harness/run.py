@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Planned:
-    """A case, and on which targets its file declares it. `missing` has the reason for each of the others."""
+    """A case, and why some targets do not have it, though they could run it: `missing` has the reason for each."""
 
     case: CaseRef
     missing: Mapping[Target, str]
@@ -158,10 +159,11 @@ def plan(
             found[file][target] = [CaseRef.from_json(case) for case in collected["cases"]]
 
     pool.run(requests, receive)
-    dead = {target: reason for target in targets if (reason := pool.why_not(target)) is not None}
-    if len(dead) == len(targets):
-        raise HarnessError("No target could be started. " + " ".join(f"{t}: {reason}." for t, reason in dead.items()))
-    return _merge(selections, targets, found, errors, keyword)
+    alive = [target for target in targets if pool.why_not(target) is None]
+    if not alive:
+        reasons = " ".join(f"{target}: {pool.why_not(target)}." for target in targets)
+        raise HarnessError(f"No target could be started. {reasons}")
+    return _merge(selections, alive, found, errors, keyword)
 
 
 def _merge(
@@ -217,37 +219,31 @@ def record(
 
     Args:
         on_case: called with a case's id and its traces' folders, once all of them are there.
+
+    A case that its file declares on some targets only leaves a trace that says so on the others.
     """
     precisions = ("float32", "float64") if options.twins else ("float32",)
     threads = max(1, cores() // options.jobs)
-    waiting: dict[str, int] = {}
-    requests = []
+    waiting: Counter[str] = Counter()
+    requests: list[Request] = []
     for item in planned:
-        waiting[item.case.id] = len(targets) * len(precisions)
         for target in targets:
-            shutil.rmtree(trace_folder(folder, target, item.case.id), ignore_errors=True)  # of an earlier run
+            place = trace_folder(folder, target, item.case.id)
+            shutil.rmtree(place, ignore_errors=True)  # of an earlier run
+            if target in item.missing:
+                trace.write(
+                    place, trace.Header(item.case.id, str(target), "float32", "error", item.missing[target]), []
+                )
+                continue
             for precision in precisions:
-                place = trace_folder(folder, target, item.case.id)
-                place = place / trace.TWIN if precision == "float64" else place
-                place.mkdir(parents=True, exist_ok=True)
-                body = {
-                    "kind": "run",
-                    "case": item.case.to_json(),
-                    "root": str(root),
-                    "target": str(target),
-                    "precision": precision,
-                    "seed": seed_of(item.case.id),
-                    "threads": threads,
-                    "trace": str(place),
-                }
-                requests.append(Request(target, body, options.timeout, place / "output.txt"))
-    reasons = {(item.case.id, target): reason for item in planned for target, reason in item.missing.items()}
+                requests.append(_request(item.case, target, precision, place, root, threads, options.timeout))
+                waiting[item.case.id] += 1
 
     def finish(request: Request) -> None:
         case = request.body["case"]["id"]
         listener.ended(case, str(request.target), request.body["precision"])
         waiting[case] -= 1
-        if waiting[case] == 0:
+        if not waiting[case]:
             on_case(case, {target: trace_folder(folder, target, case) for target in targets})
 
     def receive(reply: Reply) -> None:
@@ -255,24 +251,36 @@ def record(
             _write_failure(reply)
         finish(reply.request)
 
-    def wanted(request: Request) -> bool:
-        case, target = request.body["case"]["id"], request.target
-        place = trace_folder(folder, target, case)
-        if (case, target) in reasons:
-            if request.body["precision"] == "float32":
-                header = trace.Header(case, str(target), "float32", "error", reasons[case, target])
-                trace.write(place, header, [])
-            finish(request)
-            return False
-        if request.body["precision"] == "float64" and _has_failed(place):
-            finish(request)  # the twin of a run that failed has nothing to say
-            return False
-        return True
+    def is_wanted(request: Request) -> bool:
+        """The twin of a run that failed has nothing to say."""
+        place = trace_folder(folder, request.target, request.body["case"]["id"])
+        if request.body["precision"] == "float32" or not _has_failed(place):
+            return True
+        finish(request)
+        return False
 
     def start(request: Request) -> None:
         listener.started(request.body["case"]["id"], str(request.target), request.body["precision"])
 
-    pool.run(requests, receive, on_start=start, wanted=wanted)
+    pool.run(requests, receive, on_start=start, is_wanted=is_wanted)
+
+
+def _request(
+    case: CaseRef, target: Target, precision: str, place: Path, root: Path, threads: int, timeout: float
+) -> Request:
+    place = place / trace.TWIN if precision == "float64" else place
+    place.mkdir(parents=True, exist_ok=True)
+    body = {
+        "kind": "run",
+        "case": case.to_json(),
+        "root": str(root),
+        "target": str(target),
+        "precision": precision,
+        "seed": seed_of(case.id),
+        "threads": threads,
+        "trace": str(place),
+    }
+    return Request(target, body, timeout, place / "output.txt")
 
 
 def _write_failure(reply: Reply) -> None:

@@ -6,19 +6,20 @@ import abc
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness import keras_internals
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: A differentiable call: given values for the tensors, and with the variables as they are, the value (a scalar
 #: tensor) and whatever else it returned.
 Call = Callable[[Sequence[Any]], tuple[Any, Any]]
 
 #: The order in which an `ArrayDataAdapter` gives out that many rows in its next pass over the data.
-Permutation = Callable[[Any, int], NDArray[np.int64]]
+Permutation = Callable[[Any, int], "NDArray[np.int64]"]
 
 
 class Backend(abc.ABC):

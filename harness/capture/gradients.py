@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 
 def value_and_grad(function: Callable[..., Any], *inputs: Any, has_aux: bool = False) -> tuple[Any, Any]:
     """Value of a scalar function, and its gradient with respect to its inputs.
@@ -75,6 +73,7 @@ def _value_and_grad(
 
 def _leaf(leaf: Any) -> Any:
     import keras
+    import numpy as np
 
     if isinstance(leaf, keras.Variable):
         dtype = leaf.dtype

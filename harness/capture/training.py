@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,11 +37,24 @@ def record_fit(fit: Fit, recorder: Recorder, folder: Path) -> None:
         raise CaseError(f"Fit trains a compiled model: call compile on {model.name!r} before you return it.")
     options = {"verbose": 0, **fit.options}
 
+    _record_data(fit, recorder)
     _record_instrumented_pass(fit, recorder)
     # With an exception in here the weights are not those of the other targets: nothing after it can be compared.
     with recorder.part("fit and all that follows"):
         watcher = _train(fit, options, recorder)
         _record_inference(fit, options, watcher, recorder, folder)
+
+
+def _record_data(fit: Fit, recorder: Recorder) -> None:
+    """Digests of the data: where it differs, so does everything after it."""
+    import keras
+
+    for name, data in (("x", fit.x), ("y", fit.y), ("sample_weight", fit.options.get("sample_weight"))):
+        for position, leaf in enumerate(keras.tree.flatten(data)):
+            if isinstance(leaf, np.ndarray):
+                digest = hashlib.sha256(np.ascontiguousarray(leaf).tobytes()).hexdigest()
+                value = {"dtype": leaf.dtype.name, "shape": list(leaf.shape), "sha256": digest}
+                recorder.add("initial", f"data/{name}/{position}", value, step=0)
 
 
 def _train(fit: Fit, options: dict[str, Any], recorder: Recorder) -> Any:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from harness.result import CaseResult
 from harness.run import Listener, Planned
 from harness.target import Target
 from harness.trace import Observation, Trace
-from harness.verdict import rms
+from harness.verdict import Verdict, rms
 
 STYLES = {
     "identical": "green",
@@ -62,8 +62,13 @@ class Live(Listener):
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[now]}", markup=False),
+            TextColumn(
+                "{task.fields[now]}",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
             console=console,
+            expand=True,
             transient=True,
             disable=not console.is_terminal,
         )
@@ -98,7 +103,7 @@ class Live(Listener):
             self._console.print(line.append_text(text(result.outcome, STYLES.get(result.outcome, _FAILED))))
 
     def _show(self) -> None:
-        now = ", ".join(f"{case.rpartition('/')[2]} on {target} {p}" for case, target, p in self._running)
+        now = ", ".join(f"{case.rpartition('::')[2]} on {target} {p}" for case, target, p in self._running)
         self._progress.update(self._task, now=text(now).plain)
 
 
@@ -115,8 +120,9 @@ def print_result(console: Console, result: Mapping[str, Any], folder: str) -> No
         cells = [_cell(case, target) for target in others or [result["reference"]]]
         table.add_row(text(case["id"]), *cells)
     console.print(table)
+    worth_a_block = min(Verdict.IMPRECISE, Verdict.parse(result["fail_on"]))
     for case in result["cases"]:
-        _print_failures(console, case, result["reference"])
+        _print_failures(console, case, result["reference"], worth_a_block)
     _print_notes(console, result)
     _print_sum(console, result, folder)
 
@@ -132,7 +138,7 @@ def _cell(case: Mapping[str, Any], target: str) -> Text:
     return text(verdict, STYLES.get(verdict, _FAILED))
 
 
-def _print_failures(console: Console, case: Mapping[str, Any], reference: str) -> None:
+def _print_failures(console: Console, case: Mapping[str, Any], reference: str, worth_a_block: Verdict) -> None:
     for run in case["runs"]:
         if run["status"] != "ok":
             console.print()
@@ -140,7 +146,7 @@ def _print_failures(console: Console, case: Mapping[str, Any], reference: str) -
             console.print(text(_indent(run["error"] or "")))
     for comparison in case["comparisons"]:
         first = comparison["first"]
-        if first is None or comparison["verdict"] not in ("divergent", "mismatch", "imprecise"):
+        if first is None or Verdict.parse(comparison["verdict"]) < worth_a_block:
             continue
         console.print()
         title = f"{case['id']}: {comparison['target']} against {reference}: {first['verdict']}"
