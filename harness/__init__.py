@@ -4,12 +4,13 @@ In a case file: `from harness import Fit, Forward, case, value_and_grad`.
 """
 
 from harness.capture.gradients import value_and_grad
-from harness.case import Fit, Forward, case
+from harness.case import Expected, Fit, Forward, case
 from harness.errors import CaseError, HarnessError, TargetError, TraceError
 from harness.version import __version__
 
 __all__ = [
     "CaseError",
+    "Expected",
     "Fit",
     "Forward",
     "HarnessError",

@@ -6,9 +6,9 @@ This module knows no framework and no NumPy, so that `import harness` is free.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from harness.errors import CaseError
 
@@ -17,13 +17,70 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 #: Arguments that the harness injects by name, beside those that `pytest.mark.parametrize` names.
 INJECTED = ("rng", "record", "target", "tmp_path")
 
+#: Verdicts that can be declared as known.
+EXPECTABLE = ("leak", "imprecise", "divergent", "mismatch")
+
 _ATTRIBUTE = "__harness_case__"
 
 
-def case(function: Function) -> Function:
+@dataclass(frozen=True)
+class Expected:
+    """A difference of one target from the others that is known, and not the case's to mend.
+
+    A comparison in which only declared differences are found is `known`. A declared difference that is not found any
+    more is reported as fixed, and fails, so that a declaration never outlives its reason.
+
+    Args:
+        verdict: the worst verdict it may have, such as `leak` or `mismatch`.
+        reason: why it is so, for whoever reads the report.
+        where: keys of the observations it is confined to, as a pattern in which `*` stands for anything.
+    """
+
+    verdict: str
+    reason: str
+    where: str = "*"
+
+    def __post_init__(self) -> None:
+        if self.verdict not in EXPECTABLE:
+            raise CaseError(
+                f"Expected({self.verdict!r}, ...) names no difference. A difference is one of {', '.join(EXPECTABLE)}."
+            )
+        if not self.reason:
+            raise CaseError(
+                f"Expected({self.verdict!r}, ...) has no reason. Say why the difference is as it should be."
+            )
+
+    def to_json(self) -> dict[str, str]:
+        return {"verdict": self.verdict, "reason": self.reason, "where": self.where}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Expected:
+        return cls(str(data["verdict"]), str(data["reason"]), str(data["where"]))
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What `@case` says of a function."""
+
+    expect: Mapping[str, Expected] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+
+
+@overload
+def case(function: Function, /) -> Function: ...
+
+
+@overload
+def case(
+    *, expect: Mapping[str, Expected] | None = None, tags: Iterable[str] = ()
+) -> Callable[[Function], Function]: ...
+
+
+def case(function: Any = None, /, *, expect: Mapping[str, Expected] | None = None, tags: Iterable[str] = ()) -> Any:
     """Declare a case: a scenario written once in backend-agnostic Keras and run on every target.
 
-    The function is returned unchanged. Its arguments are injected by name:
+    Use it as `@case`, or as `@case(expect={"tensorflow": Expected("leak", reason="...")}, tags=["slow"])`. The function
+    is returned unchanged. Its arguments are injected by name:
 
     - `rng`: a `numpy.random.Generator`, seeded from the case's id and so equal on every target;
     - `record(name, value)`: adds an observation, see `harness.capture.record.Recorder`;
@@ -33,21 +90,56 @@ def case(function: Function) -> Function:
 
     It may return a `Fit` or a `Forward`, for which the harness records everything by itself, or None.
 
+    Args:
+        expect: known differences, by the backend or target that stands alone with them.
+        tags: words that `--tag` selects by.
+
     Raises:
-        CaseError: what is decorated is not a plain function.
+        CaseError: what is decorated is not a plain function, or a declaration is not one.
     """
-    if not inspect.isfunction(function):
+    if function is None:
+        declaration = Declaration(_checked(expect or {}), _words(tags))
+    elif inspect.isfunction(function):
+        declaration = Declaration()
+    else:
         raise CaseError(
-            f"@case decorates a function, and {function!r} is {type(function).__name__}. "
-            "Write it as `@case` above a `def`, with no parentheses after it."
+            f"@case decorates a function, and {function!r} is {type(function).__name__}. Write @case above a `def`."
         )
-    setattr(function, _ATTRIBUTE, True)
-    return function
+
+    def declare(function: Function) -> Function:
+        setattr(function, _ATTRIBUTE, declaration)
+        return function
+
+    return declare if function is None else declare(function)
+
+
+def _checked(expect: Mapping[str, Expected]) -> Mapping[str, Expected]:
+    for target, expected in expect.items():
+        if not isinstance(expected, Expected):
+            raise CaseError(
+                f"expect={{{target!r}: {expected!r}}} declares nothing. Give each target an Expected(verdict, reason)."
+            )
+    return dict(expect)
+
+
+def _words(tags: Iterable[str]) -> tuple[str, ...]:
+    words = (tags,) if isinstance(tags, str) else tuple(tags)
+    for word in words:
+        if not isinstance(word, str) or not word.isidentifier():
+            raise CaseError(f"{word!r} is not a tag. A tag is one word, such as 'slow'.")
+    return words
+
+
+def declaration_of(function: Callable[..., Any]) -> Declaration:
+    """What `@case` said of a function."""
+    declaration = getattr(function, _ATTRIBUTE)
+    assert isinstance(declaration, Declaration)
+    return declaration
 
 
 def is_case(value: object) -> bool:
     """Whether a value is a function that was declared with `@case`."""
-    return inspect.isfunction(value) and getattr(value, _ATTRIBUTE, False) is True
+    return inspect.isfunction(value) and isinstance(getattr(value, _ATTRIBUTE, None), Declaration)
 
 
 class Fit:
@@ -95,26 +187,38 @@ class Forward:
 
 @dataclass(frozen=True)
 class CaseRef:
-    """Where a case is found again: which file, which function, which row of its parameters.
+    """Where a case is found again, and what it declares.
 
     Attributes:
         id: `path.py::name` or `path.py::name[param]`, relative to the project's root, with forward slashes.
         file: absolute path of the case file.
         function: name of the function in it.
         parameters: id of the row of parameters, or None.
+        expect: known differences, by backend or target.
+        tags: words to select by.
     """
 
     id: str
     file: str
     function: str
     parameters: str | None = None
+    expect: Mapping[str, Expected] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"id": self.id, "file": self.file, "function": self.function, "parameters": self.parameters}
+        return {
+            "id": self.id,
+            "file": self.file,
+            "function": self.function,
+            "parameters": self.parameters,
+            "expect": {target: expected.to_json() for target, expected in self.expect.items()},
+            "tags": list(self.tags),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CaseRef:
-        return cls(data["id"], data["file"], data["function"], data["parameters"])
+        expect = {target: Expected.from_json(expected) for target, expected in data["expect"].items()}
+        return cls(data["id"], data["file"], data["function"], data["parameters"], expect, tuple(data["tags"]))
 
 
 @dataclass(frozen=True)

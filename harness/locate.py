@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
+from harness.case import Expected
 from harness.trace import Observation, Phase, Trace
 from harness.verdict import Judgement, Verdict, judge, rms
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One observation and what was judged of it."""
+    """One observation and what was judged of it. `known` is the declaration that covers it, if one does."""
 
     key: str
     phase: Phase
     step: int
     layer: str | None
     judgement: Judgement
+    known: Expected | None = None
 
 
 @dataclass
@@ -28,21 +31,28 @@ class Comparison:
     Attributes:
         target, reference: the two targets, as text.
         verdict: the worst of all observations; None where nothing could be compared.
+        unexpected: the worst of the observations that no declaration covers.
         observations: how many were compared.
         not_compared: how many were not, because a run stopped before it reached them.
         counts: observations by verdict, worst last.
         bases: observations by what their verdict rests on.
-        first: the first real difference in order of execution or, where there is none, the first leak or imprecision.
+        first: the first real difference in order of execution that is not declared or, failing that, the first that
+            is or, failing that, the first leak or imprecision.
+        known: declarations that cover a difference found here.
+        fixed: declarations whose difference is gone.
     """
 
     target: str
     reference: str
     verdict: Verdict | None = None
+    unexpected: Verdict | None = None
     observations: int = 0
     not_compared: int = 0
     counts: dict[Verdict, int] = field(default_factory=dict)
     bases: dict[str, int] = field(default_factory=dict)
     first: Finding | None = None
+    known: list[Expected] = field(default_factory=list)
+    fixed: list[Expected] = field(default_factory=list)
 
 
 def compare(target: Trace, reference: Trace) -> Comparison:
@@ -52,27 +62,54 @@ def compare(target: Trace, reference: Trace) -> Comparison:
     counts as not compared.
     """
     comparison = Comparison(target.header.target, reference.header.target)
-    counts: Counter[Verdict] = Counter()
-    bases: Counter[str] = Counter()
-    for finding in _findings(target, reference):
-        if finding is None:
-            comparison.not_compared += 1
-            continue
-        verdict = finding.judgement.verdict
-        counts[verdict] += 1
-        bases[finding.judgement.basis] += 1
-        if verdict >= Verdict.LEAK:
-            real = verdict >= Verdict.DIVERGENT
-            if comparison.first is None or (real and comparison.first.judgement.verdict < Verdict.DIVERGENT):
-                comparison.first = finding
-    comparison.observations = sum(counts.values())
-    comparison.counts = dict(sorted(counts.items()))
-    comparison.bases = dict(bases.most_common())
-    comparison.verdict = max(counts, default=None)
+    declared = [side.header.expected for side in (target, reference) if side.header.expected is not None]
+    findings = list(_findings(target, reference, declared))
+    judged = [finding for finding in findings if finding is not None]
+    verdicts = Counter(finding.judgement.verdict for finding in judged)
+    comparison.observations = len(judged)
+    comparison.not_compared = len(findings) - len(judged)
+    comparison.counts = dict(sorted(verdicts.items()))
+    comparison.bases = dict(Counter(finding.judgement.basis for finding in judged).most_common())
+    comparison.verdict = max(verdicts, default=None)
+    undeclared = [finding for finding in judged if finding.known is None]
+    comparison.unexpected = max((finding.judgement.verdict for finding in undeclared), default=None)
+    comparison.first = (
+        _first(undeclared, Verdict.DIVERGENT) or _first(judged, Verdict.DIVERGENT) or _first(judged, Verdict.LEAK)
+    )
+    comparison.known = list(dict.fromkeys(finding.known for finding in judged if finding.known is not None))
+    # Where both sides declare a difference from the others they may well agree with one another.
+    if len(declared) == 1 and not comparison.known and _can_be_gone(declared[0], target, reference):
+        comparison.fixed = declared
     return comparison
 
 
-def _findings(target: Trace, reference: Trace) -> Iterator[Finding | None]:
+def _first(findings: Sequence[Finding], at_least: Verdict) -> Finding | None:
+    return next((finding for finding in findings if finding.judgement.verdict >= at_least), None)
+
+
+def _can_be_gone(expected: Expected, target: Trace, reference: Trace) -> bool:
+    """Whether this comparison would have seen the difference: a leak shows in twins alone, and in whole runs."""
+    whole = target.header.status == "ok" and reference.header.status == "ok"
+    twins = target.twin is not None and reference.twin is not None
+    return whole and (twins or Verdict.parse(expected.verdict) >= Verdict.DIVERGENT)
+
+
+def _covering(finding: Finding, declared: Sequence[Expected]) -> Expected | None:
+    """The declaration that covers a difference: one for its observation, and for a verdict as bad or worse."""
+    verdict = finding.judgement.verdict
+    if verdict < Verdict.LEAK:
+        return None
+    return next(
+        (
+            expected
+            for expected in declared
+            if verdict <= Verdict.parse(expected.verdict) and fnmatch.fnmatchcase(finding.key, expected.where)
+        ),
+        None,
+    )
+
+
+def _findings(target: Trace, reference: Trace, declared: Sequence[Expected] = ()) -> Iterator[Finding | None]:
     """A finding for each observation of either side, in order; None for one that a stopped run did not reach."""
     scales = _group_scales(reference)
     out_of_order = _first_out_of_order(target, reference)
@@ -83,7 +120,7 @@ def _findings(target: Trace, reference: Trace) -> Iterator[Finding | None]:
                 yield None
                 continue
             where = "on this target" if side is target else "on the reference"
-            yield _finding(present, Judgement(Verdict.MISMATCH, "exact", f"it was not recorded {where}"))
+            yield _finding(present, Judgement(Verdict.MISMATCH, "exact", f"it was not recorded {where}"), declared)
             continue
         theirs = reference[key]
         if key == out_of_order:
@@ -96,11 +133,12 @@ def _findings(target: Trace, reference: Trace) -> Iterator[Finding | None]:
                 _twin(reference, key),
                 group_scale=scales.get((theirs.phase, theirs.step), 0.0),
             )
-        yield _finding(theirs, judgement)
+        yield _finding(theirs, judgement, declared)
 
 
-def _finding(observation: Observation, judgement: Judgement) -> Finding:
-    return Finding(observation.key, observation.phase, observation.step, observation.layer, judgement)
+def _finding(observation: Observation, judgement: Judgement, declared: Sequence[Expected]) -> Finding:
+    finding = Finding(observation.key, observation.phase, observation.step, observation.layer, judgement)
+    return replace(finding, known=_covering(finding, declared))
 
 
 def _twin(trace: Trace, key: str) -> Observation | None:

@@ -140,10 +140,13 @@ def judge_case(
         if target != reference and mine is not None and theirs is not None
     ]
     runs = [_target_run(target, mine, root) for target, mine in traces.items()]
-    if any(item.verdict is not None and item.verdict >= fail_on for item in comparisons):
+    unexpected = [item.unexpected for item in comparisons if item.unexpected is not None]
+    if any(verdict >= fail_on for verdict in unexpected) or any(item.fixed for item in comparisons):
         outcome: Outcome = "differ"
     elif any(run.status != "ok" for run in runs):
         outcome = "error"
+    elif any(item.known for item in comparisons):
+        outcome = "known"
     else:
         outcome = "agree"
     return CaseResult(case_id, outcome, runs, comparisons)
@@ -178,6 +181,8 @@ def _comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "not_compared": comparison.not_compared,
         "counts": {str(verdict): count for verdict, count in comparison.counts.items()},
         "bases": comparison.bases,
+        "known": [expected.to_json() for expected in comparison.known],
+        "fixed": [expected.to_json() for expected in comparison.fixed],
         "first": None if comparison.first is None else _finding_to_json(comparison.first),
         "blame": None,
     }

@@ -191,7 +191,7 @@ def _merge(
                 missing = {
                     target: errors[file].get(target, "the file does not declare the case on this target")
                     for target in targets
-                    if case not in found[file].get(target, [])
+                    if case.id not in {declared.id for declared in found[file].get(target, [])}
                 }
                 planned.setdefault(case.id, Planned(case, missing))
         if not matched:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -28,7 +29,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from harness.errors import TraceError
+from harness.case import Expected
+from harness.errors import CaseError, TraceError
 from harness.version import __version__
 
 SCHEMA = 1
@@ -139,6 +141,7 @@ class Header:
         seed: of `rng` and every other generator.
         environment: proof of what ran: backend, versions, device, dtypes, jit flags, threads.
         notes: parts that were not recorded.
+        expect: the known differences that the case declares, by backend or target.
     """
 
     case: str
@@ -150,6 +153,12 @@ class Header:
     seed: int = 0
     environment: dict[str, Any] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
+    expect: Mapping[str, Expected] = field(default_factory=dict)
+
+    @property
+    def expected(self) -> Expected | None:
+        """The known difference of this trace's own target: declared for it or, failing that, for its backend."""
+        return self.expect.get(self.target) or self.expect.get(re.split("[@:+]", self.target)[0])
 
 
 def write(folder: Path, header: Header, observations: list[Observation]) -> None:
@@ -222,6 +231,7 @@ class Trace:
                 seed=int(index["seed"]),
                 environment=dict(index["environment"]),
                 notes=[Note(str(note["part"]), str(note["reason"])) for note in index["notes"]],
+                expect={str(target): Expected.from_json(data) for target, data in index["expect"].items()},
             )
             self._entries: dict[str, Mapping[str, Any]] = {str(entry["key"]): entry for entry in index["observations"]}
             for entry in self._entries.values():
@@ -230,7 +240,7 @@ class Trace:
                     numpy_dtype(entry["dtype"])
             if len(self._entries) != len(index["observations"]):
                 raise ValueError("two observations have one key")
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, CaseError, KeyError, TypeError, ValueError) as error:
             raise TraceError(
                 f"{folder / INDEX} is not a trace: {type(error).__name__}: {error}. Record the case again."
             ) from None

@@ -123,6 +123,7 @@ def print_result(console: Console, result: Mapping[str, Any], folder: str) -> No
     worth_a_block = min(Verdict.IMPRECISE, Verdict.parse(result["fail_on"]))
     for case in result["cases"]:
         _print_failures(console, case, result["reference"], worth_a_block)
+    _print_known(console, result)
     _print_notes(console, result)
     _print_sum(console, result, folder)
 
@@ -135,6 +136,10 @@ def _cell(case: Mapping[str, Any], target: str) -> Text:
     if comparison is None:
         return text("ran")
     verdict = comparison["verdict"] or "not compared"
+    if comparison["fixed"]:
+        return text(f"{verdict}, fixed", _FAILED)
+    if comparison["known"] and case["outcome"] == "known":
+        return text(f"{verdict}, known", STYLES["known"])
     return text(verdict, STYLES.get(verdict, _FAILED))
 
 
@@ -145,8 +150,14 @@ def _print_failures(console: Console, case: Mapping[str, Any], reference: str, w
             console.print(text(f"{case['id']} on {run['target']}: {run['status']}", _FAILED))
             console.print(text(_indent(run["error"] or "")))
     for comparison in case["comparisons"]:
+        for expected in comparison["fixed"]:
+            console.print()
+            title = f"{case['id']}: {comparison['target']} against {reference}: a declared difference is gone"
+            console.print(text(title, _FAILED))
+            console.print(text(f"  It was declared as {expected['verdict']}: {expected['reason']}"))
+            console.print(text("  Remove the declaration from the case."))
         first = comparison["first"]
-        if first is None or Verdict.parse(comparison["verdict"]) < worth_a_block:
+        if case["outcome"] == "known" or first is None or Verdict.parse(comparison["verdict"]) < worth_a_block:
             continue
         console.print()
         title = f"{case['id']}: {comparison['target']} against {reference}: {first['verdict']}"
@@ -157,6 +168,17 @@ def _print_failures(console: Console, case: Mapping[str, Any], reference: str, w
         console.print(text(f"  at {first['key']}: {first['reason']}"))
         counts = ", ".join(f"{count} {verdict}" for verdict, count in comparison["counts"].items())
         console.print(text(f"  of {comparison['observations']} observations: {counts}"))
+
+
+def _print_known(console: Console, result: Mapping[str, Any]) -> None:
+    """Declared differences, each reason once with the targets that show it."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for case in result["cases"]:
+        for comparison in case["comparisons"]:
+            for expected in comparison["known"]:
+                reason = f"{expected['verdict']}: {expected['reason']}"
+                lines.setdefault((case["id"], reason), []).append(comparison["target"])
+    _print_grouped(console, "known differences", lines)
 
 
 def _print_notes(console: Console, result: Mapping[str, Any]) -> None:
@@ -176,11 +198,15 @@ def _print_notes(console: Console, result: Mapping[str, Any]) -> None:
             if untwinned and result["precision"] == "both":
                 reason = f"{untwinned} observations were judged without both float64 twins"
                 lines.setdefault((case["id"], reason), []).append(target)
+    _print_grouped(console, "not recorded or not compared", lines)
+
+
+def _print_grouped(console: Console, title: str, lines: Mapping[tuple[str, str], Sequence[str]]) -> None:
     if lines:
         console.print()
-        console.print(text("not recorded or not compared", "bold"))
-        for (case_id, reason), targets in lines.items():
-            console.print(text(f"  {case_id} on {', '.join(targets)}: {reason}"))
+        console.print(text(title, "bold"))
+        for (case, reason), targets in lines.items():
+            console.print(text(f"  {case} on {', '.join(targets)}: {reason}"))
 
 
 def _print_sum(console: Console, result: Mapping[str, Any], folder: str) -> None:

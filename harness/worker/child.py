@@ -90,7 +90,7 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     backend.seed(seed)
 
     recorder = Recorder(twin=twin)
-    header = trace.Header(case.id, request["target"], request["precision"], seed=seed)
+    header = trace.Header(case.id, request["target"], request["precision"], seed=seed, expect=case.expect)
     started = time.perf_counter()
     try:
         with randomness.shared_order(seed):

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.case import INJECTED, CaseRef, Row, is_case
+from harness.case import INJECTED, CaseRef, Row, declaration_of, is_case
 from harness.errors import CaseError
 
 #: Marks that would make pytest leave a test out, or expect it to fail.
@@ -31,7 +31,8 @@ def cases_of(file: Path, root: Path) -> list[CaseRef]:
     for name, function in _functions(_load(file, root)):
         for row in rows(function):
             suffix = "" if row.id is None else f"[{row.id}]"
-            refs.append(CaseRef(f"{path}::{name}{suffix}", str(file), name, row.id))
+            declared = declaration_of(function)
+            refs.append(CaseRef(f"{path}::{name}{suffix}", str(file), name, row.id, declared.expect, declared.tags))
     return refs
 
 
