@@ -94,33 +94,87 @@ class Draws:
         self.iota = iota
         self.dtype = dtype
 
-    def words(self, size: Any) -> Any:
-        """`size` random int32 words: both words of counters 0, 1, 2, ... and 0, one after the other."""
+    def words(self, size: Any, stream: int = 0) -> Any:
+        """`size` random int32 words: both words of counters 0, 1, 2, ... and `stream`, one after the other."""
         half = (size + 1) // 2
         counters = self.iota(half)
-        first, second = threefry(self.xp, self.seed[0], self.seed[1], counters, self.xp.zeros_like(counters))
+        streams = self.xp.zeros_like(counters) + stream
+        first, second = threefry(self.xp, self.seed[0], self.seed[1], counters, streams)
         return self.xp.concatenate([first, second])[:size]
 
-    def uniform(self, shape: Sequence[Any]) -> Any:
+    def uniform(self, shape: Sequence[Any], stream: int = 0) -> Any:
         """Uniform in [0, 1): multiples of 2**-24, exact in float32."""
-        return self._reshape(self._float(self._shift(self.words(_size(shape)), 8)) * 2.0**-24, shape)
+        return self._reshape(self._float(self._shift(self.words(_size(shape), stream), 8)) * 2.0**-24, shape)
 
     def below(self, shape: Sequence[Any], probability: float) -> Any:
         """True with a probability, decided on integers and so the same in every precision."""
         words = self._shift(self.words(_size(shape)), 8)
         return self._reshape(words < round(probability * 2**24), shape)
 
-    def normal(self, shape: Sequence[Any]) -> Any:
+    def integers(self, shape: Sequence[Any], count: Any) -> Any:
+        """Integers from 0 to `count - 1`, at most 2**31 - 1 of them: the remainder of 31 random bits."""
+        return self._reshape(self.xp.mod(self._shift(self.words(_size(shape)), 1), count), shape)
+
+    def permutation(self, size: Any) -> Any:
+        """`[0, ..., size - 1]` in random order: the order of as many random words."""
+        return self.xp.argsort(self.words(size))
+
+    def normal(self, shape: Sequence[Any], stream: int = 0) -> Any:
         """Standard normal, by its inverse distribution function."""
-        return self._quantile(self._centred(shape))
+        return self._quantile(self._centred(shape, stream))
 
     def truncated_normal(self, shape: Sequence[Any]) -> Any:
         """Standard normal between -2 and 2, by its inverse distribution function."""
         return self._quantile(self._centred(shape) * _WITHIN_TWO)
 
-    def _centred(self, shape: Sequence[Any]) -> Any:
+    def gamma(self, shape: Sequence[Any], alpha: Any, stream: int = 0) -> Any:
+        """Gamma of shape parameter `alpha` and scale 1. Takes four streams.
+
+        Marsaglia and Tsang, "A simple method for generating gamma variables", ACM TOMS 26 (2000). A try is accepted
+        with a probability above 0.95, and 16 are made: that none is has a probability below 1e-20.
+        """
+        xp = self.xp
+        tries = (16, *shape)
+        small = alpha < 1.0
+        d = xp.where(small, alpha + 1.0, alpha) - 1.0 / 3.0
+        z, u = self.normal(tries, stream), self._positive(tries, stream + 1)
+        v = (1.0 + z / xp.sqrt(9.0 * d)) ** 3
+        log_v = xp.log(xp.where(v > 0, v, 1.0))
+        accepted = xp.logical_and(v > 0, xp.log(u) < 0.5 * z * z + d * (1.0 - v + log_v))
+        first = xp.argmax(self._float(accepted), axis=0)
+        sample = d * xp.squeeze(xp.take_along_axis(v, xp.expand_dims(first, 0), axis=0), 0)
+        boost = xp.exp(xp.log(self._positive(shape, stream + 2)) / xp.where(small, alpha, 1.0))
+        return sample * xp.where(small, boost, 1.0)
+
+    def beta(self, shape: Sequence[Any], alpha: Any, beta: Any) -> Any:
+        """Beta, as the share of one gamma variable in the sum of two."""
+        first, second = self.gamma(shape, alpha), self.gamma(shape, beta, stream=4)
+        return first / (first + second)
+
+    def binomial(self, shape: Sequence[Any], counts: Any, probabilities: Any, largest: int) -> Any:
+        """Binomial, as the number of successes among at most `largest` trials."""
+        xp = self.xp
+        trials = self.uniform((largest, *shape))
+        numbers = xp.reshape(self._float(self.iota(largest)), (largest, *(1 for _ in shape)))
+        success = xp.logical_and(trials < probabilities, numbers < counts)
+        return xp.sum(self._float(success), axis=0)
+
+    def parameter(self, value: Any, dtype: str | None = None) -> Any:
+        """A parameter of a distribution, number or tensor, as an array of what draws are computed with."""
+        import keras
+
+        if self.xp is np:
+            value = keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value
+            return np.asarray(value, np.int64 if dtype else np.float64)
+        return keras.ops.cast(keras.ops.convert_to_tensor(value), dtype or self.dtype)
+
+    def _positive(self, shape: Sequence[Any], stream: int) -> Any:
+        """Uniform in (0, 1)."""
+        return self._centred(shape, stream) + 0.5
+
+    def _centred(self, shape: Sequence[Any], stream: int = 0) -> Any:
         """Uniform in (-1/2, 1/2), symmetric and never 0: odd multiples of 2**-24, exact in float32."""
-        odd = self._shift(self.words(_size(shape)), 9) * 2 + (1 - 2**23)
+        odd = self._shift(self.words(_size(shape), stream), 9) * 2 + (1 - 2**23)
         return self._reshape(self._float(odd) * 2.0**-24, shape)
 
     def _quantile(self, q: Any) -> Any:
@@ -180,8 +234,8 @@ def _size(shape: Sequence[Any]) -> Any:
 def install() -> None:
     """Replace the random functions of the backend, in this process and for good.
 
-    Replaced are `uniform`, `normal`, `truncated_normal` and `dropout`, and the orthogonal initializer, whose
-    factorization is computed by NumPy so that its weights too are equal. Other distributions stay the backend's own.
+    Replaced are all of `keras.random`, and the orthogonal initializer, whose factorization is computed by NumPy so that
+    its weights too are equal.
     """
     import keras
 
@@ -191,6 +245,12 @@ def install() -> None:
         ("normal", _normal),
         ("truncated_normal", _truncated_normal),
         ("dropout", _dropout),
+        ("randint", _randint),
+        ("categorical", _categorical),
+        ("shuffle", _shuffle),
+        ("gamma", _gamma),
+        ("beta", _beta),
+        ("binomial", _binomial),
     ):
         keras_internals.replace_function(module, name, make)
     keras.initializers.Orthogonal.__call__ = _orthogonal(keras.initializers.Orthogonal.__call__)
@@ -276,6 +336,98 @@ def _dropout(native: Callable[..., Any]) -> Callable[..., Any]:
     return dropout
 
 
+def _randint(native: Callable[..., Any]) -> Callable[..., Any]:
+    def randint(shape: Sequence[Any], minval: Any, maxval: Any, dtype: Any = "int32", seed: Any = None) -> Any:
+        from keras import ops
+
+        draws = _draws(seed, minval, maxval)
+        if draws is None:
+            return native(shape, minval, maxval, dtype=dtype, seed=seed)
+        minval, maxval = (draws.parameter(value, "int32") for value in (minval, maxval))
+        return ops.cast(ops.convert_to_tensor(draws.integers(shape, maxval - minval) + minval), dtype)
+
+    return randint
+
+
+def _categorical(native: Callable[..., Any]) -> Callable[..., Any]:
+    def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Any:
+        from keras import ops
+
+        draws = _draws(seed)
+        if draws is None:
+            return native(logits, num_samples, dtype=dtype, seed=seed)
+        logits = ops.convert_to_tensor(logits)
+        shape = ops.shape(logits)
+        u = _deliver(draws.uniform((shape[0], num_samples)), 1.0, 0.0, logits.dtype)
+        below = ops.cumsum(ops.softmax(logits, axis=-1), axis=-1)
+        # The last class takes what rounding leaves between the sum of all probabilities and 1.
+        passed = ops.expand_dims(u, -1) >= ops.expand_dims(below[:, :-1], 1)
+        return ops.cast(ops.sum(ops.cast(passed, "int32"), axis=-1), dtype)
+
+    return categorical
+
+
+def _shuffle(native: Callable[..., Any]) -> Callable[..., Any]:
+    def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:
+        from keras import ops
+
+        draws = _draws(seed)
+        if draws is None:
+            return native(x, axis=axis, seed=seed)
+        x = ops.convert_to_tensor(x)
+        return ops.take(x, ops.convert_to_tensor(draws.permutation(ops.shape(x)[axis])), axis=axis)
+
+    return shuffle
+
+
+def _gamma(native: Callable[..., Any]) -> Callable[..., Any]:
+    def gamma(shape: Sequence[Any], alpha: Any, dtype: Any = None, seed: Any = None) -> Any:
+        draws = _draws(seed, alpha)
+        if draws is None:
+            return native(shape, alpha, dtype=dtype, seed=seed)
+        return _deliver(draws.gamma(shape, draws.parameter(alpha)), 1.0, 0.0, dtype)
+
+    return gamma
+
+
+def _beta(native: Callable[..., Any]) -> Callable[..., Any]:
+    def beta(shape: Sequence[Any], alpha: Any, beta: Any, dtype: Any = None, seed: Any = None) -> Any:
+        draws = _draws(seed, alpha, beta)
+        if draws is None:
+            return native(shape, alpha, beta, dtype=dtype, seed=seed)
+        return _deliver(draws.beta(shape, draws.parameter(alpha), draws.parameter(beta)), 1.0, 0.0, dtype)
+
+    return beta
+
+
+def _binomial(native: Callable[..., Any]) -> Callable[..., Any]:
+    def binomial(shape: Sequence[Any], counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None) -> Any:
+        draws = _draws(seed, counts, probabilities)
+        if draws is None:
+            return native(shape, counts, probabilities, dtype=dtype, seed=seed)
+        largest = _largest(counts)
+        if largest is None:
+            raise ValueError(
+                "keras.random.binomial with counts that are known only when a compiled function runs has no shared "
+                "randomness. Give it counts as a number or an array."
+            )
+        counts, probabilities = draws.parameter(counts), draws.parameter(probabilities)
+        return _deliver(draws.binomial(shape, counts, probabilities, largest), 1.0, 0.0, dtype)
+
+    return binomial
+
+
+def _largest(counts: Any) -> int | None:
+    """The largest of some counts, where they have values now."""
+    import keras
+
+    if keras.ops.is_tensor(counts):
+        if not backends.current().is_concrete(counts):
+            return None
+        counts = keras.ops.convert_to_numpy(counts)
+    return max(1, int(np.max(counts)))
+
+
 def _orthogonal(native: Callable[..., Any]) -> Callable[..., Any]:
     def __call__(self: Any, shape: Sequence[int], dtype: Any = None) -> Any:  # noqa: N807 - Keras' name
         import keras
@@ -294,8 +446,11 @@ def _orthogonal(native: Callable[..., Any]) -> Callable[..., Any]:
     return __call__
 
 
-def _draws(seed: Any) -> Draws | None:
-    """Draws of a seed; None where there is nothing to draw because Keras is only inferring shapes."""
+def _draws(seed: Any, *parameters: Any) -> Draws | None:
+    """Draws of a seed; None where there is nothing to draw because Keras is only inferring shapes.
+
+    They are computed by NumPy where the seed and all parameters have values now.
+    """
     import keras
     from keras.src.random.seed_generator import draw_seed
 
@@ -303,7 +458,8 @@ def _draws(seed: Any) -> Draws | None:
         return None
     backend = backends.current()
     state = seed if keras.ops.is_tensor(seed) else draw_seed(seed)
-    if backend.is_concrete(state):
+    tensors = [state, *(value for value in parameters if keras.ops.is_tensor(value))]
+    if all(backend.is_concrete(tensor) for tensor in tensors):
         words = np.asarray(keras.ops.convert_to_numpy(state)).astype(np.int64).astype(np.int32)
         return Draws(np, words, lambda size: np.arange(size, dtype=np.int32), "float64")
     return Draws(keras.ops, backend.int32_words(state), backend.iota, keras.config.floatx())
