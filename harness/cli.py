@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import backends
+from harness.case import CaseRef
 from harness.errors import HarnessError, TargetError, TraceError
 from harness.target import Target
 from harness.version import __version__
@@ -69,14 +70,17 @@ def _together(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
 _what_to_run = _together(
     click.argument("paths", nargs=-1, metavar="[PATH[::CASE]]..."),
     click.option("-k", "keyword", metavar="EXPR", help="Run the cases whose id matches, as in pytest."),
+    click.option("--tag", metavar="EXPR", help="Run the cases whose tags match, such as 'slow' or 'not slow'."),
+    click.option("--quick", is_flag=True, help="The same as --precision float32 --tag 'not slow'."),
 )
 _how_to_run = _together(
     click.option(
         "--precision",
         type=click.Choice(["float32", "both"]),
-        default="both",
-        show_default=True,
-        help="'both' runs every case once more in float64 (its twin), which the verdicts rest on. 'float32' is quick.",
+        help="'both', the default, runs every case once more in float64, which verdicts rest on; 'float32' does not.",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For other data and weights."
     ),
     click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Cases at once.  [default: the cores]"),
     click.option(
@@ -108,11 +112,14 @@ _how_to_judge = _together(
 def run(
     paths: tuple[str, ...],
     keyword: str | None,
+    tag: str | None,
+    quick: bool,
     targets: str | None,
     reference: str | None,
     fail_on: str,
     json_file: str | None,
-    precision: str,
+    precision: str | None,
+    seed: int,
     jobs: int | None,
     timeout: float | None,
     out: str | None,
@@ -130,7 +137,8 @@ def run(
 
     wanted = _targets(targets)
     standard = _reference(reference, wanted)
-    options = _options(precision, jobs, timeout)
+    is_wanted = _filter(keyword, tag, quick)
+    options = _options(precision, quick, seed, jobs, timeout)
     folder = _writable(Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
     console = Console()
     if targets is None:
@@ -143,7 +151,7 @@ def run(
             judged[case] = running.judge(case, places, standard, result.fail_on, folder)
             live.judged(judged[case])
 
-        order = _record(paths, keyword, wanted, folder, options, live, judge)
+        order = _record(paths, is_wanted, wanted, folder, options, live, judge)
     result.cases = [judged[case] for case in order]
     result.write(folder / FILE)
     _write_json(result, json_file)
@@ -159,8 +167,11 @@ def run(
 def record(
     paths: tuple[str, ...],
     keyword: str | None,
+    tag: str | None,
+    quick: bool,
     target_text: str,
-    precision: str,
+    precision: str | None,
+    seed: int,
     jobs: int | None,
     timeout: float | None,
     out: str,
@@ -177,10 +188,12 @@ def record(
     from harness.trace import Trace
 
     (target,) = _targets(target_text, at_most=1)
+    is_wanted = _filter(keyword, tag, quick)
+    options = _options(precision, quick, seed, jobs, timeout)
     folder = _writable(Path(out))
     console = Console()
     with Live(console) as live:
-        order = _record(paths, keyword, [target], folder, _options(precision, jobs, timeout), live)
+        order = _record(paths, is_wanted, [target], folder, options, live)
     failed = 0
     for case in order:
         header = Trace(trace_folder(folder, target, case)).header
@@ -256,7 +269,7 @@ def doctor() -> None:
 
 def _record(
     paths: Sequence[str],
-    keyword: str | None,
+    is_wanted: Callable[[CaseRef], bool],
     targets: Sequence[Target],
     folder: Path,
     options: Options,
@@ -267,12 +280,11 @@ def _record(
     from harness import run as running
     from harness.pool import Pool
 
-    matches = _keyword(keyword)
     selections = running.select(paths)
     root = running.root_of([selection.path for selection in selections])
     logs = folder / "logs"
     with Pool(targets, logs, options.jobs) as pool:
-        planned = running.plan(pool, selections, targets, root, logs, options, matches)
+        planned = running.plan(pool, selections, targets, root, logs, options, is_wanted)
         live.planned(planned, targets)
         running.record(pool, planned, targets, root, folder, options, live, on_case)
     return [item.case.id for item in planned]
@@ -307,14 +319,29 @@ def _reference(text: str | None, targets: Sequence[Target]) -> Target:
     return next((target for target in targets if target.backend == backends.NAMES[0]), targets[0])
 
 
-def _options(precision: str, jobs: int | None, timeout: float | None) -> Options:
+def _options(precision: str | None, quick: bool, seed: int, jobs: int | None, timeout: float | None) -> Options:
     from harness.run import DEFAULT_TIMEOUT, Options, cores
 
-    return Options(twins=precision == "both", jobs=jobs or cores(), timeout=timeout or DEFAULT_TIMEOUT)
+    if quick and precision == "both":
+        raise HarnessError("--quick and --precision both exclude each other: --quick runs in float32 only. Drop one.")
+    twins = precision != "float32" and not quick
+    return Options(twins=twins, jobs=jobs or cores(), timeout=timeout or DEFAULT_TIMEOUT, seed=seed)
 
 
-def _keyword(expression: str | None) -> Callable[[str], bool]:
-    """Whether a case's id matches an expression of pytest's -k, by the same rules: substrings, any case."""
+def _filter(keyword: str | None, tag: str | None, quick: bool) -> Callable[[CaseRef], bool]:
+    """Whether a case is asked for by -k, on its id as pytest does, and by --tag, on its tags."""
+    if quick:
+        tag = "not slow" if tag is None else f"({tag}) and not slow"
+    by_id, by_tag = _expression("-k", keyword), _expression("--tag", tag)
+
+    def is_wanted(case: CaseRef) -> bool:
+        return by_id(lambda word: word.lower() in case.id.lower()) and by_tag(lambda word: word in case.tags)
+
+    return is_wanted
+
+
+def _expression(option: str, expression: str | None) -> Callable[[Callable[[str], bool]], bool]:
+    """An expression of words, `and`, `or`, `not` and parentheses, by pytest's rules, to be given what a word means."""
     if expression is None:
         return lambda _: True
     from _pytest.mark.expression import Expression
@@ -323,9 +350,9 @@ def _keyword(expression: str | None) -> Callable[[str], bool]:
         compiled = Expression.compile(expression)
     except SyntaxError as error:
         raise HarnessError(
-            f"-k {expression!r} is not an expression: {error.msg}. Use words with and, or, not and parentheses."
+            f"{option} {expression!r} is not an expression: {error.msg}. Use words with and, or, not and parentheses."
         ) from None
-    return lambda case: compiled.evaluate(lambda word, /, **_: word.lower() in case.lower())
+    return lambda matches: compiled.evaluate(lambda word, /, **_: matches(word))
 
 
 def _writable(folder: Path) -> Path:

@@ -44,11 +44,13 @@ class Options:
         twins: whether every case runs once more in float64.
         jobs: how many cases run at once.
         timeout: seconds that one case may take on one target, in one precision.
+        seed: mixed into the seed of every case; another one makes other data, weights and masks.
     """
 
     twins: bool = True
     jobs: int = 1
     timeout: float = DEFAULT_TIMEOUT
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,13 +126,13 @@ def plan(
     root: Path,
     folder: Path,
     options: Options,
-    keyword: Callable[[str], bool],
+    is_wanted: Callable[[CaseRef], bool],
 ) -> list[Planned]:
     """Ask every target which cases there are.
 
     Args:
         folder: for what collecting writes.
-        keyword: whether a case of that id is wanted.
+        is_wanted: whether a case is wanted, of those that the selections name.
 
     Raises:
         CaseError: nothing was found, a selection names no case, or a file can be used on no target.
@@ -163,7 +165,7 @@ def plan(
     if not alive:
         reasons = " ".join(f"{target}: {pool.why_not(target)}." for target in targets)
         raise HarnessError(f"No target could be started. {reasons}")
-    return _merge(selections, alive, found, errors, keyword)
+    return _merge(selections, alive, found, errors, is_wanted)
 
 
 def _merge(
@@ -171,7 +173,7 @@ def _merge(
     targets: Sequence[Target],
     found: Mapping[Path, Mapping[Target, list[CaseRef]]],
     errors: Mapping[Path, Mapping[Target, str]],
-    keyword: Callable[[str], bool],
+    is_wanted: Callable[[CaseRef], bool],
 ) -> list[Planned]:
     planned: dict[str, Planned] = {}
     for selection in selections:
@@ -186,7 +188,7 @@ def _merge(
                 if selection.case not in (None, case.function, case.id.partition("::")[2]):
                     continue
                 matched = True
-                if not keyword(case.id):
+                if not is_wanted(case):
                     continue
                 missing = {
                     target: errors[file].get(target, "the file does not declare the case on this target")
@@ -201,7 +203,7 @@ def _merge(
                 "@harness.case."
             )
     if not planned:
-        raise CaseError("The expression given with -k leaves no case. Run without it to see what there is.")
+        raise CaseError("What -k and --tag ask for leaves no case. Run without them to see what there is.")
     return list(planned.values())
 
 
@@ -236,7 +238,7 @@ def record(
                 )
                 continue
             for precision in precisions:
-                requests.append(_request(item.case, target, precision, place, root, threads, options.timeout))
+                requests.append(_request(item.case, target, precision, place, root, threads, options))
                 waiting[item.case.id] += 1
 
     def finish(request: Request) -> None:
@@ -266,7 +268,7 @@ def record(
 
 
 def _request(
-    case: CaseRef, target: Target, precision: str, place: Path, root: Path, threads: int, timeout: float
+    case: CaseRef, target: Target, precision: str, place: Path, root: Path, threads: int, options: Options
 ) -> Request:
     place = place / trace.TWIN if precision == "float64" else place
     place.mkdir(parents=True, exist_ok=True)
@@ -276,11 +278,11 @@ def _request(
         "root": str(root),
         "target": str(target),
         "precision": precision,
-        "seed": seed_of(case.id),
+        "seed": seed_of(case.id, options.seed),
         "threads": threads,
         "trace": str(place),
     }
-    return Request(target, body, timeout, place / "output.txt")
+    return Request(target, body, options.timeout, place / "output.txt")
 
 
 def _write_failure(reply: Reply) -> None:
@@ -316,9 +318,10 @@ def trace_folder(folder: Path, target: Target, case: str) -> Path:
     return folder / TRACES / target.slug / f"{readable}-{digest}"
 
 
-def seed_of(case: str) -> int:
-    """The seed of a case, from its id alone: the same on every target and machine. 31 bits."""
-    return int.from_bytes(hashlib.sha256(case.encode()).digest()[:4], "big") >> 1
+def seed_of(case: str, seed: int = 0) -> int:
+    """The seed of a case, from its id and the run's seed: the same on every target and machine. 31 bits."""
+    text = case if seed == 0 else f"{case} {seed}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
 def cores() -> int:

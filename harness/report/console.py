@@ -215,7 +215,7 @@ def _print_sum(console: Console, result: Mapping[str, Any], folder: str) -> None
     for verdict, meaning in MEANINGS.items():
         if verdict in seen:
             console.print(text(f"  {verdict:<10}", STYLES[verdict]).append(meaning, style="default"))
-    if result["precision"] != "both":
+    if result["precision"] != "both" and seen:
         console.print(
             text(
                 "  Without float64 twins every value was held against a fixed tolerance of its dtype and step: smaller "
