@@ -185,6 +185,32 @@ class Forward:
         self.options = options
 
 
+class Plot:
+    """Points and lines of a plane, to be recorded: `record("decision boundary", Plot(points=..., lines=...))`.
+
+    The coordinates are observations like any others. `harness run` draws them, with the lines of every target in one
+    picture, into the run's folder.
+
+    Args:
+        points: arrays of shape (n, 2), by label. The reference's are drawn.
+        lines: arrays of shape (n, 2), by label. Every target's are drawn.
+        x, y: what the axes are.
+    """
+
+    def __init__(
+        self,
+        *,
+        points: Mapping[str, Any] | None = None,
+        lines: Mapping[str, Any] | None = None,
+        x: str = "x",
+        y: str = "y",
+    ) -> None:
+        self.points = dict(points or {})
+        self.lines = dict(lines or {})
+        self.x = x
+        self.y = y
+
+
 @dataclass(frozen=True)
 class CaseRef:
     """Where a case is found again, and what it declares.

@@ -131,8 +131,10 @@ def run(
     from rich.console import Console
 
     from harness import run as running
+    from harness.report import plots
     from harness.report.console import Live, print_result
-    from harness.result import FILE
+    from harness.result import FILE, PLOTS
+    from harness.trace import Trace
     from harness.verdict import Verdict
 
     wanted = _targets(targets)
@@ -153,6 +155,14 @@ def run(
 
         order = _record(paths, is_wanted, wanted, folder, options, live, judge)
     result.cases = [judged[case] for case in order]
+    if plots.available():
+        for case in result.cases:
+            traces = {run.target: Trace(folder / run.trace) for run in case.runs if run.trace is not None}
+            stem = running.slug_of(case.id)
+            pictures = plots.draw(traces, result.reference, folder / PLOTS, stem)
+            case.plots = [f"{PLOTS}/{picture.name}" for picture in pictures]
+    else:
+        console.print(plots.MISSING)
     result.write(folder / FILE)
     _write_json(result, json_file)
     print_result(console, result.to_json(), _shown(folder / FILE))

@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 from harness.errors import TraceError
 from harness.locate import Comparison, Finding, compare
-from harness.trace import Note, Status, Trace
+from harness.trace import PICTURES, Note, Status, Trace
 from harness.verdict import Verdict
 from harness.version import __version__
 
 SCHEMA = 1
 FILE = "result.json"
+PLOTS = "plots"
 
 Outcome = Literal["agree", "differ", "error", "known"]
 
@@ -36,16 +37,22 @@ class TargetRun:
     error: str | None
     environment: dict[str, Any]
     notes: list[Note]
+    pictures: list[str] = field(default_factory=list)
 
 
 @dataclass
 class CaseResult:
-    """One case on every target, and every other target held against the reference."""
+    """One case on every target, and every other target held against the reference.
+
+    Attributes:
+        plots: pictures drawn from the traces, relative to the run's folder.
+    """
 
     id: str
     outcome: Outcome
     runs: list[TargetRun]
     comparisons: list[Comparison]
+    plots: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -90,10 +97,12 @@ class Result:
                             "error": run.error,
                             "environment": run.environment,
                             "notes": [{"part": note.part, "reason": note.reason} for note in run.notes],
+                            "pictures": run.pictures,
                         }
                         for run in case.runs
                     ],
                     "comparisons": [_comparison_to_json(comparison) for comparison in case.comparisons],
+                    "plots": case.plots,
                 }
                 for case in self.cases
             ],
@@ -161,14 +170,16 @@ def _target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
         notes += [Note(f"float64: {note.part}", note.reason) for note in trace.twin.header.notes if note not in notes]
         if trace.twin.header.status != "ok":
             notes.append(Note("float64: the rest of the case", trace.twin.header.error or ""))
+    folder = Path(os.path.relpath(trace.folder, root)).as_posix()
     return TargetRun(
         target=header.target,
         status=header.status,
         seconds=header.seconds + (trace.twin.header.seconds if trace.twin is not None else 0.0),
-        trace=Path(os.path.relpath(trace.folder, root)).as_posix(),
+        trace=folder,
         error=header.error,
         environment=header.environment,
         notes=notes,
+        pictures=[f"{folder}/{PICTURES}/{name}" for name in header.pictures],
     )
 
 

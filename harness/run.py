@@ -312,10 +312,14 @@ def judge(case: str, places: Mapping[Target, Path], reference: Target, fail_on: 
 
 
 def trace_folder(folder: Path, target: Target, case: str) -> Path:
-    """Where a case's trace goes: readable, safe as a name, and never that of another case."""
+    """Where a case's trace goes."""
+    return folder / TRACES / target.slug / slug_of(case)
+
+
+def slug_of(case: str) -> str:
+    """A case's id as the name of a file: readable, safe anywhere, and never that of another case."""
     readable = re.sub(r"[^\w.-]+", "-", case).strip("-.")[-80:]
-    digest = hashlib.sha256(case.encode()).hexdigest()[:8]
-    return folder / TRACES / target.slug / f"{readable}-{digest}"
+    return f"{readable}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"
 
 
 def seed_of(case: str, seed: int = 0) -> int:

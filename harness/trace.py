@@ -37,6 +37,9 @@ SCHEMA = 1
 INDEX = "trace.json"
 ARRAYS = "arrays.safetensors"
 TWIN = "twin"
+PICTURES = "pictures"
+#: Endings of the files in a case's `tmp_path` that are kept with its trace.
+PICTURE_ENDINGS = (".png", ".svg")
 
 Array = NDArray[Any]
 Plain = str | int | bool | None | list[Any] | dict[str, Any]
@@ -127,6 +130,17 @@ class Note:
     reason: str
 
 
+@dataclass(frozen=True)
+class PlotEntry:
+    """A recorded `harness.Plot`: its name, its axes, and the keys of its observations by label."""
+
+    name: str
+    x: str
+    y: str
+    points: Mapping[str, str]
+    lines: Mapping[str, str]
+
+
 @dataclass
 class Header:
     """What ran, where, and how it ended.
@@ -142,6 +156,8 @@ class Header:
         environment: proof of what ran: backend, versions, device, dtypes, jit flags, threads.
         notes: parts that were not recorded.
         expect: the known differences that the case declares, by backend or target.
+        plots: what of it can be drawn.
+        pictures: names of the pictures that the case left, in the folder `pictures` of the trace.
     """
 
     case: str
@@ -154,6 +170,8 @@ class Header:
     environment: dict[str, Any] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     expect: Mapping[str, Expected] = field(default_factory=dict)
+    plots: list[PlotEntry] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
 
     @property
     def expected(self) -> Expected | None:
@@ -232,6 +250,8 @@ class Trace:
                 environment=dict(index["environment"]),
                 notes=[Note(str(note["part"]), str(note["reason"])) for note in index["notes"]],
                 expect={str(target): Expected.from_json(data) for target, data in index["expect"].items()},
+                plots=[_plot_entry(entry) for entry in index["plots"]],
+                pictures=[_file_name(name) for name in index["pictures"]],
             )
             self._entries: dict[str, Mapping[str, Any]] = {str(entry["key"]): entry for entry in index["observations"]}
             for entry in self._entries.values():
@@ -298,6 +318,18 @@ class Trace:
             raise TraceError(
                 f"The array of {entry['key']!r} in {self.folder} cannot be read: {error}. Record the case again."
             ) from None
+
+
+def _plot_entry(entry: Mapping[str, Any]) -> PlotEntry:
+    points, lines = ({str(label): str(key) for label, key in entry[what].items()} for what in ("points", "lines"))
+    return PlotEntry(str(entry["name"]), str(entry["x"]), str(entry["y"]), points, lines)
+
+
+def _file_name(name: Any) -> str:
+    """A name that stays in its folder, wherever the trace comes from."""
+    if not isinstance(name, str) or re.fullmatch(r"[\w.-]+", name) is None or name.startswith("."):
+        raise ValueError(f"{name!r} is not the name of a picture")
+    return name
 
 
 def _one_of(value: Any, allowed: tuple[Any, ...]) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.case import Plot
 from harness.errors import CaseError
-from harness.trace import NUMBER, Note, Observation, Phase, Plain
+from harness.trace import NUMBER, Note, Observation, Phase, Plain, PlotEntry
 
 
 class Recorder:
@@ -23,6 +24,7 @@ class Recorder:
     def __init__(self, *, twin: bool = False) -> None:
         self.observations: list[Observation] = []
         self.notes: list[Note] = []
+        self.plots: list[PlotEntry] = []
         self.environment: dict[str, Any] = {}
         self._keys: set[str] = set()
         self._twin = twin
@@ -34,13 +36,25 @@ class Recorder:
             name: unique in the case.
             value: a tensor, variable, array, number, string, bool, None, or nested lists, tuples and dicts of them.
                 Each array and float in a nested value becomes an observation of its own, named by its path.
+                Or a `harness.Plot`, whose coordinates are observations.
 
         Raises:
             CaseError: the name is taken, or the value cannot be recorded.
         """
         if not isinstance(name, str) or not name:
             raise CaseError(f"record takes a name first, and {name!r} is not one. Give it a string.")
-        self.add("recorded", name, value)
+        if isinstance(value, Plot):
+            kinds = {"points": value.points, "lines": value.lines}
+            for label, xy in [*value.points.items(), *value.lines.items()]:
+                if len(getattr(xy, "shape", ())) != 2 or xy.shape[1] != 2:
+                    raise CaseError(f"The Plot {name!r} has {label!r}, which is not an array of shape (n, 2).")
+            self.add("recorded", name, kinds)
+            keys = {
+                kind: {label: f"recorded/{name}/{kind}/{label}" for label in group} for kind, group in kinds.items()
+            }
+            self.plots.append(PlotEntry(name, value.x, value.y, **keys))
+        else:
+            self.add("recorded", name, value)
 
     def add(
         self,

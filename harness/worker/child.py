@@ -10,6 +10,8 @@ import json
 import os
 import platform
 import random
+import re
+import shutil
 import sys
 import time
 import traceback
@@ -103,6 +105,8 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     header.seconds = time.perf_counter() - started
     header.environment = {**versions(), **_proof(backend), **recorder.environment}
     header.notes = recorder.notes
+    header.plots = recorder.plots
+    header.pictures = [] if twin else _kept_pictures(folder / "tmp", Path(request["trace"]) / trace.PICTURES)
     trace.write(Path(request["trace"]), header, recorder.observations)
 
 
@@ -126,6 +130,18 @@ def _call(case: CaseRef, root: Path, target: Target, seed: int, recorder: Record
             f"{case.id} returned {type(result).__name__}. A case returns a Fit, a Forward, or nothing; "
             "anything else is recorded by name, with record(name, value)."
         )
+
+
+def _kept_pictures(source: Path, place: Path) -> list[str]:
+    """Copy the pictures that a case left in its `tmp_path`, under names that are safe anywhere."""
+    names = []
+    for path in sorted(source.rglob("*")):
+        if path.suffix in trace.PICTURE_ENDINGS and path.is_file():
+            name = re.sub(r"[^\w.-]+", "-", path.relative_to(source).as_posix()).lstrip(".-")
+            place.mkdir(exist_ok=True)
+            shutil.copyfile(path, place / name)
+            names.append(name)
+    return names
 
 
 def versions() -> dict[str, Any]:

@@ -1,0 +1,112 @@
+"""Pictures, drawn from traces: curves of the logs, and whatever cases recorded as a `Plot`, all targets in one."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.trace import PlotEntry, Trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Log names that are drawn of one case, the loss first.
+MOST_CURVES = 6
+MISSING = "pictures are not drawn: matplotlib is not installed: pip install 'keras-harness[plots]'"
+
+
+def available() -> bool:
+    """Whether there is something to draw with."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def draw(traces: Mapping[str, Trace], reference: str, folder: Path, stem: str) -> list[Path]:
+    """Draw what can be drawn of one case, as SVG.
+
+    Args:
+        traces: by target, the reference among them.
+        folder: where pictures go.
+        stem: of their names.
+
+    Returns:
+        The pictures.
+    """
+    pictures = []
+    curves = _curves(traces)
+    if curves:
+        pictures.append(_draw_curves(curves, folder / f"{stem}-logs.svg"))
+    for number, entry in enumerate(traces[reference].header.plots):
+        pictures.append(_draw_plot(entry, traces, reference, folder / f"{stem}-{number}.svg"))
+    return pictures
+
+
+def _curves(traces: Mapping[str, Trace]) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Step and value of each log of a training step, by name of the log and by target."""
+    found: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for target, trace in traces.items():
+        for observation in trace:
+            kind, _, name = observation.name.partition("/")
+            if observation.phase == "log" and kind == "batch" and observation.is_array:
+                points = found.setdefault(name, {}).setdefault(target, [])
+                points.append((observation.step, float(observation.array)))
+    names = sorted(found, key=lambda name: (name != "loss", name))[:MOST_CURVES]
+    return {name: {target: np.array(points) for target, points in found[name].items()} for name in names}
+
+
+def _draw_curves(curves: Mapping[str, Mapping[str, NDArray[np.float64]]], path: Path) -> Path:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5 * len(curves), 3.5), layout="constrained")
+    for position, (name, by_target) in enumerate(curves.items(), start=1):
+        axes = figure.add_subplot(1, len(curves), position)
+        for (target, points), style in zip(by_target.items(), _styles(), strict=False):
+            axes.plot(points[:, 0], points[:, 1], style, label=_literal(target))
+        axes.set_xlabel("step")
+        axes.set_ylabel(_literal(name))
+        axes.legend()
+    return _save(figure, path)
+
+
+def _draw_plot(entry: PlotEntry, traces: Mapping[str, Trace], reference: str, path: Path) -> Path:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for label, key in entry.points.items():
+        xy = traces[reference][key].array
+        axes.plot(xy[:, 0], xy[:, 1], ".", markersize=2, label=_literal(label))
+    limits = axes.axis() if entry.points else None
+    for label, key in entry.lines.items():
+        for (target, trace), style in zip(traces.items(), _styles(), strict=False):
+            if key in trace:
+                xy = trace[key].array
+                axes.plot(xy[:, 0], xy[:, 1], style, label=_literal(f"{label}, {target}"))
+    if limits is not None:
+        axes.axis(limits)
+    axes.set_title(_literal(entry.name))
+    axes.set_xlabel(_literal(entry.x))
+    axes.set_ylabel(_literal(entry.y))
+    axes.legend()
+    return _save(figure, path)
+
+
+def _styles() -> list[str]:
+    """Targets that agree lie on one another, so later ones are drawn with gaps."""
+    return ["-", "--", ":", "-."]
+
+
+def _literal(text: str) -> str:
+    """Text that matplotlib does not read as a formula, nor as a label to hide."""
+    shown = "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    return path
