@@ -82,6 +82,13 @@ _how_to_run = _together(
     click.option(
         "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For other data and weights."
     ),
+    click.option(
+        "--randomness",
+        type=click.Choice(["shared", "native"]),
+        default="shared",
+        show_default=True,
+        help="'native' keeps each backend's own generator, runs every case 16 times, and compares distributions.",
+    ),
     click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Cases at once.  [default: the cores]"),
     click.option(
         "--timeout",
@@ -120,6 +127,7 @@ def run(
     json_file: str | None,
     precision: str | None,
     seed: int,
+    randomness: str,
     jobs: int | None,
     timeout: float | None,
     out: str | None,
@@ -140,7 +148,7 @@ def run(
     wanted = _targets(targets)
     standard = _reference(reference, wanted)
     is_wanted = _filter(keyword, tag, quick)
-    options = _options(precision, quick, seed, jobs, timeout)
+    options = _options(precision, quick, seed, randomness, jobs, timeout)
     folder = _writable(Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
     console = Console()
     if targets is None:
@@ -182,6 +190,7 @@ def record(
     target_text: str,
     precision: str | None,
     seed: int,
+    randomness: str,
     jobs: int | None,
     timeout: float | None,
     out: str,
@@ -199,7 +208,7 @@ def record(
 
     (target,) = _targets(target_text, at_most=1)
     is_wanted = _filter(keyword, tag, quick)
-    options = _options(precision, quick, seed, jobs, timeout)
+    options = _options(precision, quick, seed, randomness, jobs, timeout)
     folder = _writable(Path(out))
     console = Console()
     with Live(console) as live:
@@ -293,7 +302,7 @@ def _record(
     selections = running.select(paths)
     root = running.root_of([selection.path for selection in selections])
     logs = folder / "logs"
-    with Pool(targets, logs, options.jobs) as pool:
+    with Pool(targets, logs, options.jobs, native=options.native) as pool:
         planned = running.plan(pool, selections, targets, root, logs, options, is_wanted)
         live.planned(planned, targets)
         running.record(pool, planned, targets, root, folder, options, live, on_case)
@@ -329,13 +338,21 @@ def _reference(text: str | None, targets: Sequence[Target]) -> Target:
     return next((target for target in targets if target.backend == backends.NAMES[0]), targets[0])
 
 
-def _options(precision: str | None, quick: bool, seed: int, jobs: int | None, timeout: float | None) -> Options:
+def _options(
+    precision: str | None, quick: bool, seed: int, randomness: str, jobs: int | None, timeout: float | None
+) -> Options:
     from harness.run import DEFAULT_TIMEOUT, Options, cores
 
+    native = randomness == "native"
+    if native and precision == "both":
+        raise HarnessError(
+            "--randomness native and --precision both exclude each other: a float64 twin of what was drawn by another "
+            "generator says nothing. Drop one."
+        )
     if quick and precision == "both":
         raise HarnessError("--quick and --precision both exclude each other: --quick runs in float32 only. Drop one.")
     twins = precision != "float32" and not quick
-    return Options(twins=twins, jobs=jobs or cores(), timeout=timeout or DEFAULT_TIMEOUT, seed=seed)
+    return Options(twins, jobs or cores(), timeout or DEFAULT_TIMEOUT, seed, native)
 
 
 def _filter(keyword: str | None, tag: str | None, quick: bool) -> Callable[[CaseRef], bool]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.case import Expected
+from harness.distribution import judge_distribution, varies
 from harness.trace import Observation, Phase, Trace
 from harness.verdict import Judgement, Verdict, judge, rms
 
@@ -33,7 +34,8 @@ class Comparison:
         verdict: the worst of all observations; None where nothing could be compared.
         unexpected: the worst of the observations that no declaration covers.
         observations: how many were compared.
-        not_compared: how many were not, because a run stopped before it reached them.
+        not_compared: how many were not, because a run stopped before it reached them, or because they vary at random
+            and have no distribution to compare.
         counts: observations by verdict, worst last.
         bases: observations by what their verdict rests on.
         first: the first real difference in order of execution that is not declared or, failing that, the first that
@@ -110,8 +112,9 @@ def _covering(finding: Finding, declared: Sequence[Expected]) -> Expected | None
 
 
 def _findings(target: Trace, reference: Trace, declared: Sequence[Expected] = ()) -> Iterator[Finding | None]:
-    """A finding for each observation of either side, in order; None for one that a stopped run did not reach."""
+    """A finding for each observation of either side, in order; None for one that could not be compared."""
     scales = _group_scales(reference)
+    drawn = _drawn_at_random(target, reference)
     out_of_order = _first_out_of_order(target, reference)
     for key in _merged(target, reference):
         if key not in target or key not in reference:
@@ -125,6 +128,12 @@ def _findings(target: Trace, reference: Trace, declared: Sequence[Expected] = ()
         theirs = reference[key]
         if key == out_of_order:
             judgement = Judgement(Verdict.MISMATCH, "exact", "it was recorded in another order than on the reference")
+        elif key in drawn:
+            runs = drawn[key]
+            if runs is None:
+                yield None
+                continue
+            judgement = judge_distribution(*runs, tests=len(drawn))
         else:
             judgement = judge(
                 target[key],
@@ -143,6 +152,23 @@ def _finding(observation: Observation, judgement: Judgement, declared: Sequence[
 
 def _twin(trace: Trace, key: str) -> Observation | None:
     return trace.twin[key] if trace.twin is not None and key in trace.twin else None
+
+
+def _drawn_at_random(target: Trace, reference: Trace) -> dict[str, tuple[list[Observation], list[Observation]] | None]:
+    """Observations that vary from run to run on either side, with all the runs of both.
+
+    None for one whose runs cannot be held against each other: text that varies, or arrays of several shapes.
+    """
+    drawn: dict[str, tuple[list[Observation], list[Observation]] | None] = {}
+    if not target.repeats or not reference.repeats:
+        return drawn
+    for key in (key for key in target.keys if key in reference):
+        ours, theirs = ([trace[key] for trace in (side, *side.repeats) if key in trace] for side in (target, reference))
+        if varies(ours) or varies(theirs):
+            kinds = {(item.dtype, item.array.shape if item.is_array else None) for item in ours + theirs}
+            comparable = len(kinds) == 1 and len(ours) == len(theirs) and ours[0].is_array and ours[0].array.size
+            drawn[key] = (ours, theirs) if comparable else None
+    return drawn
 
 
 def _group_scales(reference: Trace) -> dict[tuple[Phase, int], float]:

@@ -89,10 +89,12 @@ class Pool:
         targets: where cases will run.
         folder: for the workers' own output.
         jobs: how many requests run at once, over all workers.
+        native: whether each backend keeps its own randomness.
     """
 
-    def __init__(self, targets: Iterable[Target], folder: Path, jobs: int) -> None:
+    def __init__(self, targets: Iterable[Target], folder: Path, jobs: int, *, native: bool = False) -> None:
         self._jobs = jobs
+        self._arguments = ["--native"] if native else []
         self._ids = 0
         self._selector = selectors.DefaultSelector()
         self._workers: dict[Target, _Worker] = {}
@@ -144,7 +146,7 @@ class Pool:
         }
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "harness.worker"],
+                [sys.executable, "-P", "-m", "harness.worker", *self._arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

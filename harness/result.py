@@ -62,12 +62,14 @@ class Result:
     Attributes:
         fail_on: the mildest verdict that counts as a real difference.
         precision: `both` where the twins ran, else `float32`.
+        randomness: `shared`, or `native` where each backend kept its own.
     """
 
     reference: str
     targets: list[str]
     precision: str
     fail_on: Verdict
+    randomness: str = "shared"
     cases: list[CaseResult] = field(default_factory=list)
 
     @property
@@ -82,6 +84,7 @@ class Result:
             "reference": self.reference,
             "targets": self.targets,
             "precision": self.precision,
+            "randomness": self.randomness,
             "fail_on": str(self.fail_on),
             "exit_status": self.exit_status,
             "cases": [

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness import trace
 from harness.case import CaseRef
+from harness.distribution import REPEATS
 from harness.errors import CaseError, HarnessError
 from harness.pool import Pool, Reply, Request
 from harness.result import CaseResult, Result, judge_case
@@ -45,12 +46,15 @@ class Options:
         jobs: how many cases run at once.
         timeout: seconds that one case may take on one target, in one precision.
         seed: mixed into the seed of every case; another one makes other data, weights and masks.
+        native: whether each backend keeps its own randomness. Then there are no twins, and every case runs several
+            times on each target, to be compared as distributions.
     """
 
     twins: bool = True
     jobs: int = 1
     timeout: float = DEFAULT_TIMEOUT
     seed: int = 0
+    native: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,6 @@ def record(
 
     A case that its file declares on some targets only leaves a trace that says so on the others.
     """
-    precisions = ("float32", "float64") if options.twins else ("float32",)
     threads = max(1, cores() // options.jobs)
     waiting: Counter[str] = Counter()
     requests: list[Request] = []
@@ -233,12 +236,11 @@ def record(
             place = trace_folder(folder, target, item.case.id)
             shutil.rmtree(place, ignore_errors=True)  # of an earlier run
             if target in item.missing:
-                trace.write(
-                    place, trace.Header(item.case.id, str(target), "float32", "error", item.missing[target]), []
-                )
+                header = trace.Header(item.case.id, str(target), "float32", "error", item.missing[target])
+                trace.write(place, header, [])
                 continue
-            for precision in precisions:
-                requests.append(_request(item.case, target, precision, place, root, threads, options))
+            for precision, repeat in _runs(options):
+                requests.append(_request(item.case, target, precision, repeat, place, root, threads, options))
                 waiting[item.case.id] += 1
 
     def finish(request: Request) -> None:
@@ -254,9 +256,9 @@ def record(
         finish(reply.request)
 
     def is_wanted(request: Request) -> bool:
-        """The twin of a run that failed has nothing to say."""
+        """The twin of a run that failed, or its repeat, has nothing to say."""
         place = trace_folder(folder, request.target, request.body["case"]["id"])
-        if request.body["precision"] == "float32" or not _has_failed(place):
+        if request.body["trace"] == str(place) or not _has_failed(place):
             return True
         finish(request)
         return False
@@ -267,18 +269,38 @@ def record(
     pool.run(requests, receive, on_start=start, is_wanted=is_wanted)
 
 
+def _runs(options: Options) -> list[tuple[str, int]]:
+    """The precision of each run of a case on a target, and which repeat it is."""
+    if options.native:
+        return [("float32", repeat) for repeat in range(REPEATS)]
+    return [("float32", 0), ("float64", 0)] if options.twins else [("float32", 0)]
+
+
 def _request(
-    case: CaseRef, target: Target, precision: str, place: Path, root: Path, threads: int, options: Options
+    case: CaseRef,
+    target: Target,
+    precision: str,
+    repeat: int,
+    place: Path,
+    root: Path,
+    threads: int,
+    options: Options,
 ) -> Request:
-    place = place / trace.TWIN if precision == "float64" else place
+    if precision == "float64":
+        place = place / trace.TWIN
+    elif repeat:
+        place = place / trace.REPEATS / f"{repeat:02}"
     place.mkdir(parents=True, exist_ok=True)
+    seed = seed_of(case.id, options.seed)
     body = {
         "kind": "run",
         "case": case.to_json(),
         "root": str(root),
         "target": str(target),
         "precision": precision,
-        "seed": seed_of(case.id, options.seed),
+        "native": options.native,
+        "seed": seed,
+        "generator_seed": seed + repeat,
         "threads": threads,
         "trace": str(place),
     }
@@ -335,5 +357,6 @@ def cores() -> int:
 
 def empty_result(reference: Target, targets: Sequence[Target], options: Options, fail_on: Verdict) -> Result:
     """A result that has no case yet."""
-    precision = "both" if options.twins else "float32"
-    return Result(str(reference), [str(target) for target in targets], precision, fail_on)
+    precision = "both" if options.twins and not options.native else "float32"
+    randomness = "native" if options.native else "shared"
+    return Result(str(reference), [str(target) for target in targets], precision, fail_on, randomness)

@@ -6,6 +6,8 @@ A trace is a folder of two files and, where the case ran once more in float64, a
 trace.json          what ran, where, how it ended, and the observations in order of execution
 arrays.safetensors  the arrays they name; equal arrays are kept once
 twin/               the same two files for the float64 run
+repeats/01/, ...    the same two files for each further run, where every backend keeps its own randomness
+pictures/           what the case drew
 ```
 
 Both formats hold data only. Reading a trace executes nothing, so a stranger's trace is safe to read.
@@ -37,6 +39,7 @@ SCHEMA = 1
 INDEX = "trace.json"
 ARRAYS = "arrays.safetensors"
 TWIN = "twin"
+REPEATS = "repeats"
 PICTURES = "pictures"
 #: Endings of the files in a case's `tmp_path` that are kept with its trace.
 PICTURE_ENDINGS = (".png", ".svg")
@@ -299,6 +302,11 @@ class Trace:
         return Trace(folder) if (folder / INDEX).exists() else None
 
     @cached_property
+    def repeats(self) -> list[Trace]:
+        """Further runs of the same case on the same target, with other seeds."""
+        return [Trace(folder) for folder in sorted((self.folder / REPEATS).glob("*")) if (folder / INDEX).exists()]
+
+    @cached_property
     def _file(self) -> Any:
         try:
             return safe_open(self.folder / ARRAYS, framework="numpy")
@@ -339,14 +347,18 @@ def _one_of(value: Any, allowed: tuple[Any, ...]) -> Any:
 
 
 def find_traces(folder: Path) -> list[Path]:
-    """The folders of all traces below a folder, twins left out, in order of name.
+    """The folders of all traces below a folder, twins and repeats left out, in order of name.
 
     Raises:
         TraceError: the folder does not exist, or holds no trace.
     """
     if not folder.is_dir():
         raise TraceError(f"{str(folder)!r} is not a folder. Name the folder that `harness record` wrote.")
-    found = sorted(index.parent for index in folder.rglob(INDEX) if index.parent.name != TWIN)
+    found = sorted(
+        index.parent
+        for index in folder.rglob(INDEX)
+        if index.parent.name != TWIN and index.parent.parent.name != REPEATS
+    )
     if not found:
         raise TraceError(f"There is no trace in {str(folder)!r}. Name the folder that `harness record` wrote.")
     return found

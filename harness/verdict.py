@@ -48,7 +48,7 @@ COARSER = 512.0
 #: Without any twin: relative tolerance in units of the dtype's roundoff, for each training step behind it.
 BLIND = 256.0
 
-Basis = Literal["exact", "twins", "one twin", "tolerance"]
+Basis = Literal["exact", "twins", "one twin", "tolerance", "distribution"]
 
 
 class Verdict(enum.IntEnum):
@@ -81,7 +81,8 @@ class Judgement:
     Attributes:
         verdict: what is said.
         basis: what it rests on: `exact` comparison, the `twins` of both targets, `one twin` where only one target
-            has float64, or a `tolerance` from dtype and step where neither has.
+            has float64, a `tolerance` from dtype and step where neither has, or the `distribution` of repeated runs
+            where what is compared is random.
         reason: one sentence for a person.
         d32, d64: distances between the targets in each precision; None where there is none.
         amplification: a, None where it was not measured.

@@ -19,9 +19,11 @@ class Recorder:
     Args:
         twin: whether this is the float64 run. There, a part that fails is noted and the rest goes on: some things
             cannot be had in float64, and what can be is worth having.
+        native: whether the backend keeps its own randomness. Then the states of its seeds are its own affair.
     """
 
-    def __init__(self, *, twin: bool = False) -> None:
+    def __init__(self, *, twin: bool = False, native: bool = False) -> None:
+        self.native = native
         self.observations: list[Observation] = []
         self.notes: list[Note] = []
         self.plots: list[PlotEntry] = []

@@ -33,6 +33,8 @@ def record_variables(
     import keras
 
     for name, layer, variable in named(variables):
+        if recorder.native and name.split("#")[0].endswith("seed_generator_state"):
+            continue  # torch does not advance the seed of a dropout layer that was given none
         value = keras.ops.convert_to_numpy(variable.value)
         plain = not keras.backend.is_float_dtype(variable.dtype)
         recorder.add(phase, prefix + name, value.tolist() if plain else value, step=step, layer=layer)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
+from harness.distribution import LEVEL, REPEATS, STATISTICS
 from harness.result import CaseResult
 from harness.run import Listener, Planned
 from harness.target import Target
@@ -192,7 +193,7 @@ def _print_notes(console: Console, result: Mapping[str, Any]) -> None:
         for comparison in case["comparisons"]:
             target = comparison["target"]
             if comparison["not_compared"]:
-                reason = f"{comparison['not_compared']} observations were not reached"
+                reason = f"{comparison['not_compared']} observations could not be compared"
                 lines.setdefault((case["id"], reason), []).append(target)
             untwinned = sum(comparison["bases"].get(basis, 0) for basis in ("one twin", "tolerance"))
             if untwinned and result["precision"] == "both":
@@ -215,7 +216,15 @@ def _print_sum(console: Console, result: Mapping[str, Any], folder: str) -> None
     for verdict, meaning in MEANINGS.items():
         if verdict in seen:
             console.print(text(f"  {verdict:<10}", STYLES[verdict]).append(meaning, style="default"))
-    if result["precision"] != "both" and seen:
+    if result["randomness"] == "native" and seen:
+        explanation = (
+            f"  Each backend drew from its own generator. What is random was run {REPEATS} times on every target, and "
+            f"compared as a distribution: Kolmogorov-Smirnov on {len(STATISTICS)} summaries of each run, with a level "
+            f"of {LEVEL:g} for each comparison. Rounding then means: no difference was found. The states of seeds were "
+            "not compared."
+        )
+        console.print(text(explanation))
+    elif result["precision"] != "both" and seen:
         console.print(
             text(
                 "  Without float64 twins every value was held against a fixed tolerance of its dtype and step: smaller "

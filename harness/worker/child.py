@@ -41,7 +41,8 @@ def main(request: dict[str, Any], folder: str) -> NoReturn:
 
     Requests:
         collect: `file`, `root`, `result` (a path): writes the cases of a file, or why there are none, as JSON.
-        run: `case`, `root`, `target`, `precision`, `seed`, `threads`, `trace` (a path): runs a case, writes its trace.
+        run: `case`, `root`, `target`, `precision`, `native` (whether the backend keeps its own randomness), `seed` (of
+            the data), `generator_seed` (of everything else), `threads`, `trace` (a path): runs a case, writes a trace.
 
     Both have `output`, the file that standard output and error go to, and `timeout` in seconds.
     """
@@ -86,16 +87,16 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     twin = request["precision"] == "float64"
     if twin:
         backend.widen()
-    seed = request["seed"]
-    random.seed(seed)
-    np.random.seed(seed)
-    backend.seed(seed)
+    seed, generator_seed = request["seed"], request["generator_seed"]
+    random.seed(generator_seed)
+    np.random.seed(generator_seed)
+    backend.seed(generator_seed)
 
-    recorder = Recorder(twin=twin)
+    recorder = Recorder(twin=twin, native=request["native"])
     header = trace.Header(case.id, request["target"], request["precision"], seed=seed, expect=case.expect)
     started = time.perf_counter()
     try:
-        with randomness.shared_order(seed):
+        with contextlib.nullcontext() if request["native"] else randomness.shared_order(seed):
             _call(case, root, Target.parse(request["target"], backends.NAMES), seed, recorder, folder)
         if not recorder.observations:
             raise CaseError(f"{case.id} recorded nothing. Return a Fit or a Forward, or call record(name, value).")
@@ -103,7 +104,13 @@ def _run(request: dict[str, Any], folder: Path) -> None:
         traceback.print_exc()
         header.status, header.error = "error", _describe(error, root)
     header.seconds = time.perf_counter() - started
-    header.environment = {**versions(), **_proof(backend), **recorder.environment}
+    header.environment = {
+        **versions(),
+        **_proof(backend),
+        "randomness": "native" if request["native"] else "shared",
+        "generator_seed": generator_seed,
+        **recorder.environment,
+    }
     header.notes = recorder.notes
     header.plots = recorder.plots
     header.pictures = [] if twin else _kept_pictures(folder / "tmp", Path(request["trace"]) / trace.PICTURES)

@@ -25,6 +25,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+#: The argument of a worker whose backend keeps its own randomness.
+NATIVE = "--native"
 #: How often children are looked at, in seconds.
 POLL = 0.01
 
@@ -62,7 +64,8 @@ def _prepare() -> dict[str, Any]:
     from harness.worker import child
 
     keras_internals.do_not_import_tensorflow()
-    randomness.install()
+    if sys.argv[1:] != [NATIVE]:
+        randomness.install()
     return child.versions()
 
 
