@@ -10,6 +10,7 @@ from harness.capture import state
 from harness.capture.gradients import value_and_grad
 from harness.capture.layers import observed_layers, takes_training
 from harness.capture.record import Recorder
+from harness.capture.tensors import as_input, is_float
 from harness.case import Forward
 from harness.errors import CaseError
 
@@ -25,7 +26,7 @@ def record_forward(forward: Forward, recorder: Recorder) -> None:
     options = dict(forward.options)
     if layer is not None and takes_training(layer.call):
         options["training"] = forward.training
-    inputs = keras.tree.map_structure(_as_input, forward.inputs)
+    inputs = keras.tree.map_structure(as_input, forward.inputs)
 
     if layer is not None:
         if not layer.built:
@@ -50,7 +51,7 @@ def _record_gradients(
     import keras
 
     leaves = keras.tree.flatten(inputs)
-    floating = [position for position, leaf in enumerate(leaves) if _is_float(leaf)]
+    floating = [position for position, leaf in enumerate(leaves) if is_float(leaf)]
     weights = layer.trainable_variables if layer is not None else []
     with recorder.part("gradients", optional=True):
         if not floating and not weights:
@@ -64,7 +65,7 @@ def _record_gradients(
             rng = np.random.default_rng(0)
             total: Any = None
             for output in keras.tree.flatten(outputs):
-                if _is_float(output):
+                if is_float(output):
                     c = rng.standard_normal(tuple(output.shape)).astype(np.float32)
                     term = keras.ops.sum(output * keras.ops.convert_to_tensor(c, dtype=output.dtype))
                     total = term if total is None else total + term
@@ -89,19 +90,3 @@ def _record_gradients(
 
 def _or_none(gradient: Any) -> Any:
     return "no gradient" if gradient is None else gradient
-
-
-def _is_float(leaf: Any) -> bool:
-    import keras
-
-    return keras.ops.is_tensor(leaf) and bool(keras.backend.is_float_dtype(keras.backend.standardize_dtype(leaf.dtype)))
-
-
-def _as_input(leaf: Any) -> Any:
-    """An input as every backend takes it: arrays and floats as tensors, floating ones in `floatx`."""
-    import keras
-
-    if keras.ops.is_tensor(leaf) or leaf is None or isinstance(leaf, (str, bool, int)):
-        return leaf
-    array = np.asarray(leaf)
-    return keras.ops.convert_to_tensor(array, dtype=keras.config.floatx() if array.dtype.kind == "f" else None)

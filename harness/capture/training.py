@@ -15,6 +15,7 @@ from harness.capture.callbacks import observer
 from harness.capture.gradients import value_and_grad_once
 from harness.capture.layers import observed_layers, takes_training
 from harness.capture.record import Recorder
+from harness.capture.tensors import as_tensor
 from harness.case import Fit
 from harness.errors import CaseError
 
@@ -189,15 +190,9 @@ def _rows(structure: Any, size: int) -> Any:
 
 
 def _as_tensors(structure: Any) -> Any:
-    """Arrays as `fit` would give them to the model: floats in `floatx`."""
     import keras
 
-    def convert(leaf: Any) -> Any:
-        array = np.asarray(keras.ops.convert_to_numpy(leaf)) if keras.ops.is_tensor(leaf) else np.asarray(leaf)
-        floating = array.dtype.kind == "f"
-        return keras.ops.convert_to_tensor(array, dtype=keras.config.floatx() if floating else None)
-
-    return None if structure is None else keras.tree.map_structure(convert, structure)
+    return None if structure is None else keras.tree.map_structure(as_tensor, structure)
 
 
 def _record_weights(model: Any, recorder: Recorder, step: int, *, prefix: str = "") -> None:

@@ -1,0 +1,39 @@
+"""Data as tensors, of one dtype on every backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_INT32 = np.iinfo(np.int32)
+
+
+def as_tensor(leaf: Any) -> Any:
+    """An array as a tensor: floats in `floatx`, as `fit` gives them to a model, and int64 as int32 where it fits.
+
+    jax has no int64 unless it is switched on, and the others keep it: that is no difference of the code under test.
+    """
+    import keras
+
+    array = np.asarray(keras.ops.convert_to_numpy(leaf) if keras.ops.is_tensor(leaf) else leaf)
+    if array.dtype.kind == "f":
+        return keras.ops.convert_to_tensor(array, dtype=keras.config.floatx())
+    if array.dtype == np.int64 and (not array.size or _INT32.min <= array.min() <= array.max() <= _INT32.max):
+        return keras.ops.convert_to_tensor(array, dtype="int32")
+    return keras.ops.convert_to_tensor(array)
+
+
+def as_input(leaf: Any) -> Any:
+    """An input of a call: arrays and floats as tensors, other values as they are."""
+    import keras
+
+    keep = keras.ops.is_tensor(leaf) or leaf is None or isinstance(leaf, (str, bool, int))
+    return leaf if keep else as_tensor(leaf)
+
+
+def is_float(leaf: Any) -> bool:
+    """Whether a value is a floating tensor."""
+    import keras
+
+    return keras.ops.is_tensor(leaf) and bool(keras.backend.is_float_dtype(keras.backend.standardize_dtype(leaf.dtype)))
