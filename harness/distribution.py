@@ -28,6 +28,9 @@ LEVEL = 1e-3
 STATISTICS = ("mean", "root mean square", "smallest", "largest", "share of zeros", "projection 1", "projection 2")
 
 
+_HUGE = 1e100
+
+
 def judge_distribution(target: Sequence[Observation], reference: Sequence[Observation], tests: int) -> Judgement:
     """Judge the repeats of one observation, at least one side of which varies from run to run.
 
@@ -73,8 +76,8 @@ def varies(runs: Sequence[Observation]) -> bool:
 
 def _statistics(array: Array) -> NDArray[np.float64]:
     wide = np.abs(array) if array.dtype.kind == "c" else array.astype(np.float64)
-    flat = np.nan_to_num(wide.ravel(), posinf=np.finfo(np.float64).max, neginf=np.finfo(np.float64).min)
+    # What is not finite stays visible, as something larger than whatever is.
+    flat = np.clip(np.nan_to_num(wide.ravel(), nan=_HUGE, posinf=_HUGE, neginf=-_HUGE), -_HUGE, _HUGE)
     weights = np.random.default_rng(0).standard_normal((2, flat.size))
-    with np.errstate(over="ignore"):
-        summary = [flat.mean(), np.sqrt(np.mean(flat**2)), flat.min(), flat.max(), np.mean(flat == 0)]
-        return np.array([*summary, *(weights @ flat)])
+    summary = [flat.mean(), np.sqrt(np.mean(flat**2)), flat.min(), flat.max(), np.mean(flat == 0)]
+    return np.array([*summary, *(weights @ flat)])
