@@ -43,7 +43,8 @@ def compare_folders(folders: Sequence[Path], reference: str | None, fail_on: Ver
     for case, by_target in cases.items():
         _check_comparable(case, [trace for trace in by_target.values() if trace is not None])
     twins = any(trace.twin is not None for trace in traces)
-    result = Result(reference, targets, "both" if twins else "float32", fail_on)
+    randomness = "native" if any(trace.repeats for trace in traces) else "shared"
+    result = Result(reference, targets, "both" if twins else "float32", fail_on, randomness)
     root = Path(os.path.commonpath([folder.resolve() for folder in folders]))
     result.cases = [judge_case(case, by_target, reference, fail_on, root) for case, by_target in cases.items()]
     return result

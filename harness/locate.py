@@ -165,9 +165,13 @@ def _drawn_at_random(target: Trace, reference: Trace) -> dict[str, tuple[list[Ob
     for key in (key for key in target.keys if key in reference):
         ours, theirs = ([trace[key] for trace in (side, *side.repeats) if key in trace] for side in (target, reference))
         if varies(ours) or varies(theirs):
-            kinds = {(item.dtype, item.array.shape if item.is_array else None) for item in ours + theirs}
-            comparable = len(kinds) == 1 and len(ours) == len(theirs) and ours[0].is_array and ours[0].array.size
-            drawn[key] = (ours, theirs) if comparable else None
+            kinds = [
+                {(item.dtype, item.array.shape if item.is_array else None) for item in side} for side in (ours, theirs)
+            ]
+            if [len(kind) for kind in kinds] == [1, 1] and kinds[0] != kinds[1]:
+                continue  # a mismatch, whatever was drawn
+            comparable = kinds[0] == kinds[1] and len(kinds[0]) == 1 and len(ours) == len(theirs)
+            drawn[key] = (ours, theirs) if comparable and ours[0].is_array and ours[0].array.size else None
     return drawn
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from harness.errors import TraceError
 from harness.locate import Comparison, Finding, compare
-from harness.trace import PICTURES, Note, Status, Trace
+from harness.trace import PICTURES, Note, Status, Trace, parse_json
 from harness.verdict import Verdict
 from harness.version import __version__
 
@@ -126,7 +126,7 @@ def read(path: Path) -> dict[str, Any]:
         TraceError: it is not a result, or of another schema.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TraceError(f"{path} cannot be read: {error}.") from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:

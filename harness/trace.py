@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import ml_dtypes
 import numpy as np
@@ -45,6 +45,7 @@ PICTURES = "pictures"
 PICTURE_ENDINGS = (".png", ".svg")
 
 Array = NDArray[Any]
+T = TypeVar("T")
 Plain = str | int | bool | None | list[Any] | dict[str, Any]
 
 Phase = Literal[
@@ -76,11 +77,7 @@ NUMBER = "float"
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The NumPy dtype of a dtype's name in a trace.
-
-    Raises:
-        TraceError: no such dtype can stand in a trace.
-    """
+    """The NumPy dtype of a dtype's name in a trace. Raises ValueError for one that cannot stand in a trace."""
     if name == NUMBER:
         return np.dtype(np.float64)
     if name in _NATIVE or name in _OTHER:
@@ -88,7 +85,7 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     if name in _EXTENDED:
         extended: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
         return extended
-    raise TraceError(f"A trace holds an array of dtype {name!r}, which this version of the harness cannot read.")
+    raise ValueError(f"there is no dtype {name!r}")
 
 
 @dataclass(frozen=True)
@@ -197,7 +194,8 @@ def write(folder: Path, header: Header, observations: list[Observation]) -> None
             "layer": item.layer,
         }
         if item.dtype is not None:
-            array = np.ascontiguousarray(item.array).reshape(item.array.shape)
+            native_order = item.array.dtype.newbyteorder("=")
+            array = np.ascontiguousarray(item.array, native_order).reshape(item.array.shape)
             digest = hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
             if digest not in digests:
                 digests[digest] = f"t{len(digests)}"
@@ -219,6 +217,33 @@ def write(folder: Path, header: Header, observations: list[Observation]) -> None
     os.replace(temporary, folder / INDEX)
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """An observation as the index has it: everything but the elements of its array."""
+
+    phase: Phase
+    step: int
+    name: str
+    layer: str | None
+    dtype: str | None = None
+    shape: tuple[int, ...] = ()
+    tensor: str = ""
+    plain: Plain = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> _Entry:
+        phase = _one_of(data["phase"], PHASES)
+        step, name = _kind(data["step"], int), _kind(data["name"], str)
+        layer = None if data["layer"] is None else _kind(data["layer"], str)
+        if "tensor" not in data and "dtype" not in data:
+            return cls(phase, step, name, layer, plain=data["value"])
+        numpy_dtype(_kind(data["dtype"], str))
+        shape = tuple(_kind(length, int) for length in _kind(data["shape"], list))
+        if any(length < 0 for length in shape):
+            raise ValueError(f"there is no shape {shape}")
+        return cls(phase, step, name, layer, data["dtype"], shape, _kind(data["tensor"], str))
+
+
 class Trace:
     """A trace on disk. Arrays are read when they are asked for, so a large trace costs little memory.
 
@@ -229,7 +254,7 @@ class Trace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            index = parse_json((folder / INDEX).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise TraceError(f"{folder} holds no trace: there is no {INDEX} in it.") from None
         except (OSError, ValueError) as error:
@@ -241,32 +266,16 @@ class Trace:
                 "Record the case again with this version."
             )
         try:
-            self.harness = str(index["harness"])
-            self.header = Header(
-                case=str(index["case"]),
-                target=str(index["target"]),
-                precision=str(index["precision"]),
-                status=_one_of(index["status"], STATUSES),
-                error=None if index["error"] is None else str(index["error"]),
-                seconds=float(index["seconds"]),
-                seed=int(index["seed"]),
-                environment=dict(index["environment"]),
-                notes=[Note(str(note["part"]), str(note["reason"])) for note in index["notes"]],
-                expect={str(target): Expected.from_json(data) for target, data in index["expect"].items()},
-                plots=[_plot_entry(entry) for entry in index["plots"]],
-                pictures=[_file_name(name) for name in index["pictures"]],
-            )
-            self._entries: dict[str, Mapping[str, Any]] = {str(entry["key"]): entry for entry in index["observations"]}
-            for entry in self._entries.values():
-                _one_of(entry["phase"], PHASES)
-                if "tensor" in entry:
-                    numpy_dtype(entry["dtype"])
-            if len(self._entries) != len(index["observations"]):
-                raise ValueError("two observations have one key")
+            self.harness = _kind(index["harness"], str)
+            self.header = _header(index)
+            entries = [(_kind(data["key"], str), _Entry.from_json(data)) for data in _kind(index["observations"], list)]
         except (AttributeError, CaseError, KeyError, TypeError, ValueError) as error:
             raise TraceError(
                 f"{folder / INDEX} is not a trace: {type(error).__name__}: {error}. Record the case again."
             ) from None
+        self._entries = dict(entries)
+        if len(self._entries) != len(entries):
+            raise TraceError(f"{folder / INDEX} is not a trace: two observations have one key. Record the case again.")
 
     @property
     def keys(self) -> list[str]:
@@ -284,16 +293,8 @@ class Trace:
 
     def __getitem__(self, key: str) -> Observation:
         entry = self._entries[key]
-        dtype = entry.get("dtype")
-        return Observation(
-            key=key,
-            phase=entry["phase"],
-            step=int(entry["step"]),
-            name=str(entry["name"]),
-            layer=None if entry["layer"] is None else str(entry["layer"]),
-            dtype=dtype,
-            value=self._array(entry) if dtype is not None else entry.get("value"),
-        )
+        value = entry.plain if entry.dtype is None else self._array(key, entry, numpy_dtype(entry.dtype))
+        return Observation(key, entry.phase, entry.step, entry.name, entry.layer, entry.dtype, value)
 
     @cached_property
     def twin(self) -> Trace | None:
@@ -313,19 +314,50 @@ class Trace:
         except (OSError, SafetensorError) as error:
             raise TraceError(f"{self.folder / ARRAYS} cannot be read: {error}. Record the case again.") from None
 
-    def _array(self, entry: Mapping[str, Any]) -> Array:
-        dtype = numpy_dtype(entry["dtype"])
+    def _array(self, key: str, entry: _Entry, dtype: np.dtype[Any]) -> Array:
+        file = self._file
         try:
-            array = np.asarray(self._file.get_tensor(entry["tensor"]))
+            array = np.asarray(file.get_tensor(entry.tensor))
             if dtype.name not in _NATIVE:
                 array = np.frombuffer(array.tobytes(), dtype)
-            if array.dtype != dtype:
-                raise ValueError(f"expected {dtype}, found {array.dtype}")
-            return array.reshape(entry["shape"])
-        except (SafetensorError, ValueError, TypeError, KeyError) as error:
+            elif array.dtype != dtype or array.shape != entry.shape:
+                raise ValueError(f"it is {array.dtype} of shape {array.shape}")
+            return array.reshape(entry.shape)
+        except Exception as error:  # a stranger's file: the reader has no list of what it may raise
             raise TraceError(
-                f"The array of {entry['key']!r} in {self.folder} cannot be read: {error}. Record the case again."
+                f"The array of {key!r} in {self.folder} is not {dtype} of shape {entry.shape}: {error}. "
+                "Record the case again."
             ) from None
+
+
+def parse_json(text: str) -> Any:
+    """Read JSON as it is written here: strictly, for Python's reader takes NaN. Raises ValueError."""
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _header(index: Mapping[str, Any]) -> Header:
+    seconds = index["seconds"]
+    return Header(
+        case=_kind(index["case"], str),
+        target=_kind(index["target"], str),
+        precision=_kind(index["precision"], str),
+        status=_one_of(index["status"], STATUSES),
+        error=None if index["error"] is None else _kind(index["error"], str),
+        seconds=float(seconds) if type(seconds) is int else _kind(seconds, float),
+        seed=_kind(index["seed"], int),
+        environment=_kind(index["environment"], dict),
+        notes=[Note(_kind(note["part"], str), _kind(note["reason"], str)) for note in _kind(index["notes"], list)],
+        expect={target: Expected.from_json(data) for target, data in _kind(index["expect"], dict).items()},
+        plots=[_plot_entry(entry) for entry in _kind(index["plots"], list)],
+        pictures=[_file_name(name) for name in _kind(index["pictures"], list)],
+    )
 
 
 def _plot_entry(entry: Mapping[str, Any]) -> PlotEntry:
@@ -343,6 +375,13 @@ def _file_name(name: Any) -> str:
 def _one_of(value: Any, allowed: tuple[Any, ...]) -> Any:
     if value not in allowed:
         raise ValueError(f"{value!r} is not one of {', '.join(allowed)}")
+    return value
+
+
+def _kind(value: Any, kind: type[T]) -> T:
+    """A value of one type exactly: a bool is no int."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is not {kind.__name__}")
     return value
 
 

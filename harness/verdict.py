@@ -47,6 +47,8 @@ FEW = 16
 COARSER = 512.0
 #: Without any twin: relative tolerance in units of the dtype's roundoff, for each training step behind it.
 BLIND = 256.0
+#: and no more than this, however coarse the dtype and long the training.
+BLINDEST = 0.1
 
 Basis = Literal["exact", "twins", "one twin", "tolerance", "distribution"]
 
@@ -132,12 +134,13 @@ def judge(
     one_sided = _one_sided(a32, b32, "")
     if one_sided:
         return one_sided
-    twins = [_twin_of(twin, a32.shape) for twin in (target_twin, reference_twin)]
-    if twins[0] is not None and twins[1] is not None:
-        one_sided = _one_sided(twins[0], twins[1], " in float64")
+    a64, b64 = _twin_of(target_twin, a32.shape), _twin_of(reference_twin, b32.shape)
+    if a64 is not None and b64 is not None:
+        one_sided = _one_sided(a64, b64, " in float64")
         if one_sided:
             return one_sided
-    return _judge_inexact(a32, b32, twins[0], twins[1], reference, same_bits, group_scale)
+    a64, b64 = _if_finite_with(a32, a64), _if_finite_with(b32, b64)
+    return _judge_inexact(a32, b32, a64, b64, reference, same_bits, group_scale)
 
 
 def rms(array: Array) -> float:
@@ -157,15 +160,26 @@ def _judge_plain(target: Observation, reference: Observation) -> Judgement:
     if target.is_array != reference.is_array:
         kinds = ["an array" if item.is_array else "a plain value" for item in (target, reference)]
         return _mismatch(f"it is {kinds[0]}, and {kinds[1]} on the reference")
-    if type(target.value) is type(reference.value) and target.value == reference.value:
+    if _same_plain(target.value, reference.value):
         return Judgement(Verdict.IDENTICAL, "exact", "equal")
     return _mismatch(_describe_plain(target.value, reference.value))
+
+
+def _same_plain(mine: Any, theirs: Any) -> bool:
+    """Equality in which 1 is not True."""
+    if type(mine) is not type(theirs):
+        return False
+    if isinstance(mine, list):
+        return len(mine) == len(theirs) and all(map(_same_plain, mine, theirs))
+    if isinstance(mine, dict):
+        return mine.keys() == theirs.keys() and all(_same_plain(mine[key], theirs[key]) for key in mine)
+    return bool(mine == theirs)
 
 
 def _describe_plain(mine: Any, theirs: Any) -> str:
     if isinstance(mine, list) and isinstance(theirs, list):
         for position, (left, right) in enumerate(zip(mine, theirs, strict=False)):
-            if left != right:
+            if not _same_plain(left, right):
                 return f"item {position} is {left!r}, and {right!r} on the reference"
         return f"it has {len(mine)} items, and {len(theirs)} on the reference"
     return f"it is {mine!r}, and {theirs!r} on the reference"
@@ -232,7 +246,7 @@ def _judge_without_twins(
     d32, index = _distance(a32, b32, scale)
     amplification = None
     basis: Basis = "tolerance"
-    bound = BLIND * u * (1 + reference.step) * (max(scale, group_scale) / scale if scale else 1.0)
+    bound = min(BLIND * u * (1 + reference.step), BLINDEST) * (max(scale, group_scale) / scale if scale else 1.0)
     for single, wide in ((a32, a64), (b32, b64)):
         if wide is not None:
             basis = "one twin"
@@ -254,9 +268,15 @@ def _mismatch(reason: str, index: tuple[int, ...] | None = None) -> Judgement:
 
 def _twin_of(twin: Observation | None, shape: tuple[int, ...]) -> Array | None:
     """The array of a twin that can serve as one: of the same shape, and wider than float32."""
-    if twin is None or twin.dtype not in ("float64", "complex128", NUMBER):
+    if twin is None or twin.dtype not in ("float64", "complex128", NUMBER) or twin.array.shape != shape:
         return None
-    return twin.array if twin.array.shape == shape else None
+    return twin.array
+
+
+def _if_finite_with(single: Array, twin: Array | None) -> Array | None:
+    """A twin, unless it lost what float32 has: where only it is not finite, it says nothing of rounding."""
+    lost = twin is not None and bool((np.isfinite(_widen(single)) & ~np.isfinite(twin)).any())
+    return None if lost else twin
 
 
 def _one_sided(a: Array, b: Array, where: str) -> Judgement | None:
@@ -292,7 +312,7 @@ def _is_inexact(array: Array) -> bool:
 
 
 def _widen(array: Array) -> Array:
-    return array if array.dtype.kind == "c" else np.asarray(array, np.float64)
+    return np.asarray(array, np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
 def _roundoff(array: Array, dtype: str | None) -> float:
