@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 import importlib.util
 import inspect
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,6 +79,9 @@ def rows(function: Callable[..., Any]) -> list[Row]:
         _refuse_skipping(function, mark)
     parametrized = [mark for mark in marks if mark.name == "parametrize"]
     axes = [_axis(function, *mark.args, **mark.kwargs) for mark in parametrized]
+    names = Counter(name for axis in axes if axis for name in axis[0].values)
+    for name in (name for name, count in names.items() if count > 1):
+        raise CaseError(f"{function.__name__} is parametrised over {name!r} twice. Name it in one mark.")
     combined = [
         Row(
             "-".join(str(row.id) for row in rows) or None,
@@ -95,68 +97,52 @@ def rows(function: Callable[..., Any]) -> list[Row]:
 
 def _axis(
     function: Callable[..., Any],
-    argnames: str | Iterable[str],
+    argnames: str | Sequence[str],
     argvalues: Iterable[Any],
     indirect: Any = False,
     ids: Iterable[Any] | Callable[[Any], Any] | None = None,
     scope: Any = None,
 ) -> list[Row]:
+    """The rows of one mark. What they are, and their ids, is decided by pytest's own code."""
+    import pytest
+    from _pytest.mark.structures import ParameterSet
+    from _pytest.python import IdMaker
+
     if indirect:
         raise CaseError(
             f"{function.__name__} is parametrised with indirect={indirect!r}, and a case has no fixtures. Leave it out."
         )
-    names = [n.strip() for n in argnames.split(",") if n.strip()] if isinstance(argnames, str) else list(argnames)
-    given = list(ids) if ids is not None and not callable(ids) else None
-    found: list[Row] = []
-    for position, value in enumerate(argvalues):
-        own_id = None
-        if hasattr(value, "marks") and hasattr(value, "values") and hasattr(value, "id"):  # pytest.param(...)
-            for mark in value.marks:
-                _refuse_skipping(function, mark)
-            own_id, values = value.id, tuple(value.values)
-        else:
-            values = (value,) if len(names) == 1 else tuple(value)
-        if len(values) != len(names):
+    argvalues = list(argvalues)
+    names, force_tuple = ParameterSet._parse_parametrize_args(argnames, argvalues)
+    found = ParameterSet._parse_parametrize_parameters(argvalues, force_tuple)
+    for position, row in enumerate(found):
+        for mark in row.marks:
+            _refuse_skipping(function, mark)
+        if not isinstance(row.values, Sized) or len(row.values) != len(names):
             raise CaseError(
-                f"{function.__name__} is parametrised over {', '.join(names)}, and row {position} has "
-                f"{len(values)} values: {values!r}."
+                f"{function.__name__} is parametrised over {', '.join(names)}, and row {position} is {row.values!r}: "
+                f"give it {len(names)} values."
             )
-        if own_id is None and given is not None:
-            own_id = given[position]
-        if own_id is None:
-            maker = ids if callable(ids) else None
-            parts = zip(names, values, strict=True)
-            own_id = "-".join(_value_id(name, part, position, maker) for name, part in parts)
-        found.append(Row(str(own_id), dict(zip(names, values, strict=True))))
-    return _unique(found)
-
-
-def _unique(rows: list[Row]) -> list[Row]:
-    """Rows of one id are numbered, from 0."""
-    counts = Counter(row.id for row in rows)
-    numbers: Counter[str | None] = Counter()
-    unique = []
-    for row in rows:
-        name = row.id
-        if counts[name] > 1:
-            separator = "_" if name and name[-1].isdigit() else ""
-            name = f"{name}{separator}{numbers[row.id]}"
-            numbers[row.id] += 1
-        unique.append(Row(name, row.values))
-    return unique
-
-
-def _value_id(name: str, value: Any, position: int, maker: Callable[[Any], Any] | None) -> str:
-    made = maker(value) if maker is not None else None
-    if made is not None:
-        value = made
-    if isinstance(value, str):
-        return value
-    if value is None or isinstance(value, (bool, int, float, complex, enum.Enum)):
-        return str(value)
-    if isinstance(getattr(value, "__name__", None), str):
-        return str(value.__name__)
-    return f"{name}{position}"
+    given = None if ids is None or callable(ids) else list(ids)
+    if given is not None and len(given) != len(found):
+        raise CaseError(
+            f"{function.__name__} is parametrised with {len(found)} rows and {len(given)} ids. Give one each."
+        )
+    offered: dict[str, Any] = {
+        "argnames": names,
+        "parametersets": found,
+        "idfn": ids if callable(ids) else None,
+        "ids": given,
+        "config": None,
+        "nodeid": function.__name__,
+        "func_name": function.__name__,  # which pytest 8 asks for
+    }
+    accepted = inspect.signature(IdMaker).parameters
+    try:
+        made = IdMaker(**{name: offered[name] for name in accepted}).make_unique_parameterset_ids()
+    except pytest.fail.Exception as error:
+        raise CaseError(f"{function.__name__} is parametrised with ids that pytest refuses: {error}") from None
+    return [Row(str(name), dict(zip(names, row.values, strict=True))) for name, row in zip(made, found, strict=True)]
 
 
 def _refuse_skipping(function: Callable[..., Any], mark: Any) -> None:
