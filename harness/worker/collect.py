@@ -84,7 +84,7 @@ def rows(function: Callable[..., Any]) -> list[Row]:
         raise CaseError(f"{function.__name__} is parametrised over {name!r} twice. Name it in one mark.")
     combined = [
         Row(
-            "-".join(str(row.id) for row in rows) or None,
+            "-".join(str(row.id) for row in rows) if rows else None,
             {k: v for row in rows for k, v in row.values.items()},
         )
         for rows in itertools.product(*axes)
