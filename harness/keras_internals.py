@@ -123,3 +123,14 @@ def global_seed_generator() -> Any:
     from keras.src.random import seed_generator
 
     return global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+
+
+def next_seed(seed: Any) -> Any:
+    """The next two words of a seed as `keras.random` takes it: an integer, a `SeedGenerator`, or None.
+
+    For None Keras multiplies the words of its global generator, which overflows in another way on each backend. Here
+    that generator counts, like any other.
+    """
+    from keras.src.random import seed_generator
+
+    return seed_generator.global_seed_generator().next() if seed is None else seed_generator.draw_seed(seed)

@@ -430,14 +430,12 @@ def _largest(counts: Any) -> int | None:
 
 def _orthogonal(native: Callable[..., Any]) -> Callable[..., Any]:
     def __call__(self: Any, shape: Sequence[int], dtype: Any = None) -> Any:  # noqa: N807 - Keras' name
-        import keras
-
-        if len(shape) < 2 or keras_internals.in_symbolic_scope():
+        draws = _draws(self.seed) if len(shape) >= 2 else None
+        if draws is None or draws.xp is not np:
             return native(self, shape, dtype=dtype)
         rows, columns = math.prod(shape[:-1]), shape[-1]
         flat = (max(rows, columns), min(rows, columns))
-        sample = keras.random.normal(flat, seed=self.seed, dtype="float32")
-        q, r = np.linalg.qr(keras.ops.convert_to_numpy(sample).astype(np.float64))
+        q, r = np.linalg.qr(draws.normal(flat).astype(np.float32).astype(np.float64))
         q = q * np.sign(np.diag(r))
         if rows < columns:
             q = q.T
@@ -452,12 +450,11 @@ def _draws(seed: Any, *parameters: Any) -> Draws | None:
     They are computed by NumPy where the seed and all parameters have values now.
     """
     import keras
-    from keras.src.random.seed_generator import draw_seed
 
     if keras_internals.in_symbolic_scope():
         return None
     backend = backends.current()
-    state = seed if keras.ops.is_tensor(seed) else draw_seed(seed)
+    state = seed if keras.ops.is_tensor(seed) else keras_internals.next_seed(seed)
     tensors = [state, *(value for value in parameters if keras.ops.is_tensor(value))]
     if all(backend.is_concrete(tensor) for tensor in tensors):
         words = np.asarray(keras.ops.convert_to_numpy(state)).astype(np.int64).astype(np.int32)

@@ -71,7 +71,8 @@ _NATIVE = frozenset(
     ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
 )
 _OTHER = frozenset(("complex64", "complex128"))
-_EXTENDED = frozenset(("bfloat16", "float8_e4m3fn", "float8_e5m2"))
+#: dtypes that NumPy has by way of ml_dtypes.
+EXTENDED = frozenset(("bfloat16", "float8_e4m3fn", "float8_e5m2"))
 #: The dtype of a Python float, which has no dtype of its own: kept as a float64 of shape ().
 NUMBER = "float"
 
@@ -82,7 +83,7 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
         return np.dtype(np.float64)
     if name in _NATIVE or name in _OTHER:
         return np.dtype(name)
-    if name in _EXTENDED:
+    if name in EXTENDED:
         extended: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
         return extended
     raise ValueError(f"there is no dtype {name!r}")

@@ -111,7 +111,11 @@ class Jax(Backend):
         def value_and_gradients(leaves: list[Any]) -> tuple[Any, Any, list[Any]]:
             value, tangent_map, aux = jax.linearize(pure, leaves, has_aux=True)
             (gradients,) = jax.linear_transpose(tangent_map, leaves)(jnp.ones_like(value))
-            reached[:] = _reached(tangent_map, leaves)
+            reached[:] = _needed(jax.make_jaxpr(tangent_map)(leaves).jaxpr)
+            if not all(reached):
+                # A function that is constant in pieces has no tangent here and a gradient of zero elsewhere.
+                values = _needed(jax.make_jaxpr(lambda leaves: pure(leaves)[0])(leaves).jaxpr)
+                reached[:] = [one or other for one, other in zip(reached, values, strict=True)]
             return value, aux, gradients
 
         leaves = [*tensors, *(variable.value for variable in variables)]
@@ -123,18 +127,17 @@ class Jax(Backend):
         return value, rest, gradients[: len(tensors)], gradients[len(tensors) :]
 
 
-def _reached(tangent_map: Callable[..., Any], leaves: list[Any]) -> list[bool]:
-    """Which leaves the value depends on differentiably.
+def _needed(jaxpr: Any) -> list[bool]:
+    """Which inputs of a jaxpr its output needs, by way of floating values and through no `stop_gradient`.
 
-    jax gives zeros for a leaf that is not reached, where the others say that there is no gradient. In the jaxpr of
-    the tangent map only what carries a derivative is left, so a leaf that its output needs is one that is reached.
+    jax gives zeros for a leaf that the value does not depend on, where the others say that there is no gradient.
     """
-    import jax
+    import jax.numpy as jnp
 
-    jaxpr = jax.make_jaxpr(tangent_map)(leaves).jaxpr
     needed = {id(variable) for variable in jaxpr.outvars}
     for equation in reversed(jaxpr.eqns):
-        if any(id(variable) in needed for variable in equation.outvars):
+        floating = [v for v in equation.outvars if jnp.issubdtype(v.aval.dtype, jnp.inexact)]
+        if equation.primitive.name != "stop_gradient" and any(id(variable) in needed for variable in floating):
             needed.update(id(variable) for variable in equation.invars)
     return [id(variable) in needed for variable in jaxpr.invars]
 

@@ -94,7 +94,7 @@ class TensorFlow(Backend):
     ) -> tuple[Any, Any, list[Any], list[Any]]:
         import tensorflow as tf
 
-        leaves = list(tensors)
+        leaves = [tf.identity(tensor) for tensor in tensors]  # one tensor may be given twice
         values = [variable.value for variable in variables]
         with tf.GradientTape() as tape:
             tape.watch(leaves + values)

@@ -93,8 +93,8 @@ class Torch(Backend):
     ) -> tuple[Any, Any, list[Any], list[Any]]:
         import torch
 
-        # An inner call's tensors carry the outer call's graph: they are used as they are, and its own graph is kept.
-        leaves = [t if t.requires_grad else t.detach().requires_grad_() for t in tensors]
+        # An inner call's tensors carry the outer call's graph: they stay in it, each as a tensor of its own.
+        leaves = [t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in tensors]
         values = [variable.value for variable in variables]
         frozen = [value for value in values if value.is_leaf and not value.requires_grad]
         nested = self._depth > 0 or any(t.requires_grad for t in tensors)

@@ -30,8 +30,7 @@ def record_forward(forward: Forward, recorder: Recorder) -> None:
 
     if layer is not None:
         if not layer.built:
-            with state.preserved(state.model_state(layer)):
-                layer(*inputs, **options)
+            state.build(layer, inputs, **options)
         state.record_variables(recorder, "initial", layer.variables, 0)
     variables = state.model_state(layer) if layer is not None else []
     with state.preserved(variables), observed_layers(recorder):

@@ -53,7 +53,7 @@ def _value_and_grad(
     if not inputs:
         raise TypeError("value_and_grad needs at least one input to differentiate with respect to.")
     leaves = [_leaf(leaf) for leaf in keras.tree.flatten(inputs)]
-    variables = [leaf for leaf in leaves if isinstance(leaf, keras.Variable)]
+    variables = list({id(leaf): leaf for leaf in leaves if isinstance(leaf, keras.Variable)}.values())
     tensors = [leaf for leaf in leaves if not isinstance(leaf, keras.Variable)]
 
     def call(values: Sequence[Any]) -> tuple[Any, Any]:
@@ -64,9 +64,11 @@ def _value_and_grad(
         return _scalar(value), rest
 
     value, rest, of_tensors, of_variables = backends.current().differentiate(call, tensors, variables, whole=whole)
-    remaining = {True: iter(of_variables), False: iter(of_tensors)}
+    by_variable = {id(variable): gradient for variable, gradient in zip(variables, of_variables, strict=True)}
+    remaining = iter(of_tensors)
     gradients = keras.tree.pack_sequence_as(
-        inputs, [next(remaining[isinstance(leaf, keras.Variable)]) for leaf in leaves]
+        inputs,
+        [by_variable[id(leaf)] if isinstance(leaf, keras.Variable) else next(remaining) for leaf in leaves],
     )
     return (value, rest) if has_aux else value, gradients[0] if len(inputs) == 1 else gradients
 
@@ -86,6 +88,8 @@ def _leaf(leaf: Any) -> Any:
     else:
         array = np.asarray(leaf)
         dtype = array.dtype.name
+        if array.dtype.kind not in "biufcV":
+            raise TypeError(f"value_and_grad cannot differentiate with respect to {leaf!r}: give it a float.")
         if array.dtype.kind == "f":
             return keras.ops.convert_to_tensor(array, dtype=keras.config.floatx())
     if not keras.backend.is_float_dtype(dtype):

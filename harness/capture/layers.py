@@ -30,7 +30,8 @@ def observed_layers(recorder: Recorder, *, step: int = 0) -> Iterator[None]:
 
     def __call__(layer: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - stands for the method
         nonlocal depth_of_opaque
-        if depth_of_opaque or keras_internals.in_symbolic_scope():
+        placeholders = any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten([args, kwargs]))
+        if depth_of_opaque or placeholders or keras_internals.in_symbolic_scope():
             return original(layer, *args, **kwargs)
         name = "/".join([*path, layer.name])
         calls[name] += 1
@@ -67,9 +68,7 @@ def _record_tensors(recorder: Recorder, name: str, structure: Any, step: int, la
     tensors = [
         leaf
         for leaf in keras.tree.flatten(structure)
-        if (keras.ops.is_tensor(leaf) or hasattr(leaf, "__array__"))
-        and not isinstance(leaf, keras.KerasTensor)
-        and (not keras.ops.is_tensor(leaf) or backend.is_concrete(leaf))
+        if (backend.is_concrete(leaf) if keras.ops.is_tensor(leaf) else hasattr(leaf, "__array__"))
     ]
     for position, tensor in enumerate(tensors):
         suffix = f"/{position}" if len(tensors) > 1 else ""

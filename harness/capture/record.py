@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.case import Plot
 from harness.errors import CaseError
-from harness.trace import NUMBER, Note, Observation, Phase, Plain, PlotEntry
+from harness.trace import EXTENDED, NUMBER, Note, Observation, Phase, Plain, PlotEntry, numpy_dtype
 
 
 class Recorder:
@@ -77,7 +77,7 @@ class Recorder:
                 )
             self._keys.add(key)
             dtype = None if isinstance(leaf, _Plain) else NUMBER if isinstance(leaf, float) else leaf.dtype.name
-            stored = leaf.value if isinstance(leaf, _Plain) else np.asarray(leaf)
+            stored = leaf.value if isinstance(leaf, _Plain) else np.array(leaf)  # a copy: its source may change
             self.observations.append(Observation(key, phase, step or 0, path, layer, dtype, stored))
 
     def note(self, part: str, reason: str) -> None:
@@ -147,18 +147,23 @@ def _as_plain(value: Any) -> _Plain | None:
 def _array(path: str, value: Any) -> np.ndarray[Any, Any]:
     import keras
 
-    if keras.ops.is_tensor(value) or isinstance(value, keras.Variable):
-        array = np.asarray(keras.ops.convert_to_numpy(value))
-    elif isinstance(value, (np.ndarray, np.generic, complex)) or hasattr(value, "__array__"):
+    array = None
+    if isinstance(value, keras.Variable) or (keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor)):
+        dtype = numpy_dtype(keras.backend.standardize_dtype(value.dtype))
+        # By way of float32, which holds them exactly: tensorflow has no NumPy form of a bfloat16 of shape ().
+        value = keras.ops.cast(value, "float32") if dtype.name in EXTENDED else value
+        array = np.asarray(keras.ops.convert_to_numpy(value)).astype(dtype, copy=False)
+    elif not isinstance(value, keras.KerasTensor) and (isinstance(value, complex) or hasattr(value, "__array__")):
         array = np.asarray(value)
-    else:
-        array = np.asarray(None)
-    if array.dtype.kind not in "biufcV":
-        raise CaseError(
-            f"record({path!r}, ...) was given {type(value).__name__}, which cannot be recorded. Give it a tensor, an "
-            "array, a number, a string, a bool, None, or nested lists, tuples and dicts of them."
-        )
-    return array
+    try:
+        if array is not None and numpy_dtype(array.dtype.name) == array.dtype.newbyteorder("="):
+            return array
+    except ValueError:
+        pass
+    raise CaseError(
+        f"record({path!r}, ...) was given {type(value).__name__}, which cannot be recorded. Give it a tensor, an array, "
+        "a number, a string, a bool, None, or nested lists, tuples and dicts of them."
+    )
 
 
 def _shortened(error: BaseException, limit: int = 300) -> str:

@@ -49,6 +49,20 @@ def model_state(model: Any) -> list[Any]:
     return list({id(variable): variable for variable in state}.values())
 
 
+def build(layer: Any, inputs: Any, **options: Any) -> None:
+    """Build a layer or model by a call on placeholders, which runs `call` without values and leaves no trace in state.
+
+    Args:
+        inputs: positional arguments of the call; their tensors are replaced by placeholders.
+    """
+    import keras
+
+    def placeholder(leaf: Any) -> Any:
+        return keras.KerasTensor(leaf.shape, dtype=leaf.dtype) if keras.ops.is_tensor(leaf) else leaf
+
+    layer(*keras.tree.map_structure(placeholder, tuple(inputs)), **options)
+
+
 @contextlib.contextmanager
 def preserved(variables: Iterable[Any]) -> Iterator[None]:
     """Put variables, and the generators of Python, NumPy and Keras, back to what they are now."""

@@ -92,12 +92,12 @@ def _record_inference(fit: Fit, options: dict[str, Any], watcher: Any, recorder:
         recorder.add("event", "predict", watcher.take_events(), step=step)
     with recorder.part("save to .keras, and load", optional=True):
         loaded = _saved_and_loaded(model, folder)
-        recorder.add("prediction", "after load", loaded.predict(fit.x, **shared), step=step)
         for name, ours, theirs in (
             ("weights", model.variables, loaded.variables),
             ("optimizer", model.optimizer.variables, loaded.optimizer.variables),
         ):
             recorder.add("prediction", f"after load/{name} survived", _equal(ours, theirs), step=step)
+        recorder.add("prediction", "after load", loaded.predict(fit.x, **shared), step=step)
 
 
 def _record_evaluation(
@@ -124,9 +124,7 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder) -> None:
     with recorder.part("forward, layer by layer, and gradients", optional=True):
         batch = _first_batch(fit)
         if not model.built:
-            # Built by a call, as Keras itself does, and by a real one: user code may look at values.
-            with state.preserved(state.model_state(model)):
-                model(batch[0])
+            state.build(model, [batch[0]])
     if not model.built:
         recorder.note("initial weights", "the model could not be built before training")
         return
@@ -160,10 +158,19 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder) -> None:
     with recorder.part("gradients", optional=True), state.preserved(before):
         weights = model.trainable_variables
         value, gradients = value_and_grad_once(loss, weights)
+        _reset_new_metrics(model, before)
         recorder.add("loss", "loss", value, step=0)
         named = list(state.named(weights))
         for (name, layer, _), gradient in reversed(list(zip(named, gradients, strict=True))):
             recorder.add("gradient", name, "no gradient" if gradient is None else gradient, step=0, layer=layer)
+
+
+def _reset_new_metrics(model: Any, before: list[Any]) -> None:
+    """Reset the metrics that a first loss made, such as a tracker for each output: they were not there to be kept."""
+    known = {id(variable) for variable in before}
+    for metric in model.metrics:
+        if any(id(variable) not in known for variable in metric.variables):
+            metric.reset_state()
 
 
 def _first_batch(fit: Fit) -> tuple[Any, Any, Any]:

@@ -1,0 +1,33 @@
+"""Prepares this process as a worker does. Nothing here may import keras before a test of this folder runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _as_in_a_worker():
+    from harness import backends, keras_internals, randomness
+
+    keras_internals.do_not_import_tensorflow()
+    randomness.install()
+    backends.current().set_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded(_as_in_a_worker):
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def in_float64():
+    """What `in_float64.py` found: computing in float64 changes a process for good, so it has one of its own."""
+    script = Path(__file__).with_name("in_float64.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
