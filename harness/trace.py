@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -75,6 +76,8 @@ _OTHER = frozenset(("complex64", "complex128"))
 EXTENDED = frozenset(("bfloat16", "float8_e4m3fn", "float8_e5m2"))
 #: The dtype of a Python float, which has no dtype of its own: kept as a float64 of shape ().
 NUMBER = "float"
+#: Levels of nesting in a file that is read.
+DEEPEST = 100
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
@@ -235,6 +238,8 @@ class _Entry:
     def from_json(cls, data: Mapping[str, Any]) -> _Entry:
         phase = _one_of(data["phase"], PHASES)
         step, name = _kind(data["step"], int), _kind(data["name"], str)
+        if not 0 <= step < 2**63:
+            raise ValueError(f"there is no step {step}")
         layer = None if data["layer"] is None else _kind(data["layer"], str)
         if "tensor" not in data and "dtype" not in data:
             return cls(phase, step, name, layer, plain=data["value"])
@@ -270,7 +275,7 @@ class Trace:
             self.harness = _kind(index["harness"], str)
             self.header = _header(index)
             entries = [(_kind(data["key"], str), _Entry.from_json(data)) for data in _kind(index["observations"], list)]
-        except (AttributeError, CaseError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, CaseError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise TraceError(
                 f"{folder / INDEX} is not a trace: {type(error).__name__}: {error}. Record the case again."
             ) from None
@@ -332,15 +337,31 @@ class Trace:
 
 
 def parse_json(text: str) -> Any:
-    """Read JSON as it is written here: strictly, for Python's reader takes NaN. Raises ValueError."""
+    """Read JSON as it is written here: strictly, for Python's reader takes NaN, and 1e999 for infinity.
+
+    Raises:
+        ValueError: it is not JSON, or nested deeper than anything that is written here.
+    """
 
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is not JSON")
 
+    def finite(number: str) -> float:
+        return float(number) if math.isfinite(float(number)) else refuse(number)
+
     try:
-        return json.loads(text, parse_constant=refuse)
+        data = json.loads(text, parse_constant=refuse, parse_float=finite)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    _check_depth(data, DEEPEST)
+    return data
+
+
+def _check_depth(data: Any, left: int) -> None:
+    if not left:
+        raise ValueError("it is nested too deeply")
+    for item in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
+        _check_depth(item, left - 1)
 
 
 def _header(index: Mapping[str, Any]) -> Header:

@@ -161,8 +161,8 @@ def _array(path: str, value: Any) -> np.ndarray[Any, Any]:
     except ValueError:
         pass
     raise CaseError(
-        f"record({path!r}, ...) was given {type(value).__name__}, which cannot be recorded. Give it a tensor, an array, "
-        "a number, a string, a bool, None, or nested lists, tuples and dicts of them."
+        f"record({path!r}, ...) was given {type(value).__name__}, which cannot be recorded. Give it a tensor, an "
+        "array, a number, a string, a bool, None, or nested lists, tuples and dicts of them."
     )
 
 
