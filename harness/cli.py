@@ -13,14 +13,14 @@ import click
 
 from harness import backends
 from harness.case import CaseRef
-from harness.errors import HarnessError, TargetError, TraceError
+from harness.errors import HarnessError, TargetError, TraceError, printable
 from harness.target import Target
 from harness.version import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.run import Options
+    from harness.run import Options, Selection
 
 VERDICTS = ("identical", "rounding", "leak", "imprecise", "divergent", "mismatch")
 #: Exit status after Ctrl-C, as a shell gives it.
@@ -34,11 +34,12 @@ class _Group(click.Group):
         try:
             return super().invoke(context)
         except HarnessError as error:
-            raise click.UsageError(str(error)) from None
+            raise click.UsageError(printable(error)) from None
         except BrokenPipeError:
             raise  # the reader has had enough, which click takes quietly
         except OSError as error:
-            raise click.UsageError(f"{error.filename or 'A file'}: {error.strerror}. Nothing was judged.") from None
+            message = f"{error.filename or 'A file'}: {error.strerror}. Nothing was judged."
+            raise click.UsageError(printable(message)) from None
         except KeyboardInterrupt:
             click.echo("Interrupted. Traces of cases that had ended are kept; no result was written.", err=True)
             sys.exit(INTERRUPTED)
@@ -140,7 +141,7 @@ def run(
 
     from harness import run as running
     from harness.report import plots
-    from harness.report.console import Live, print_result
+    from harness.report.console import Live, print_result, text
     from harness.result import FILE, PLOTS
     from harness.trace import Trace
     from harness.verdict import Verdict
@@ -149,6 +150,7 @@ def run(
     standard = _reference(reference, wanted)
     is_wanted = _filter(keyword, tag, quick)
     options = _options(precision, quick, seed, randomness, jobs, timeout)
+    selections = running.select(paths)
     folder = _writable(Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
     console = Console()
     if targets is None:
@@ -161,7 +163,7 @@ def run(
             judged[case] = running.judge(case, places, standard, result.fail_on, folder)
             live.judged(judged[case])
 
-        order = _record(paths, is_wanted, wanted, folder, options, live, judge)
+        order = _record(selections, is_wanted, wanted, folder, options, live, judge)
     result.cases = [judged[case] for case in order]
     if plots.available():
         for case in result.cases:
@@ -170,7 +172,7 @@ def run(
             pictures = plots.draw(traces, result.reference, folder / PLOTS, stem)
             case.plots = [f"{PLOTS}/{picture.name}" for picture in pictures]
     else:
-        console.print(plots.MISSING)
+        console.print(text(plots.MISSING))
     result.write(folder / FILE)
     _write_json(result, json_file)
     print_result(console, result.to_json(), _shown(folder / FILE))
@@ -203,16 +205,17 @@ def record(
 
     from harness.report.console import Live, text
     from harness.result import AGREE, FAILED
-    from harness.run import trace_folder
+    from harness.run import select, trace_folder
     from harness.trace import Trace
 
     (target,) = _targets(target_text, at_most=1)
     is_wanted = _filter(keyword, tag, quick)
     options = _options(precision, quick, seed, randomness, jobs, timeout)
+    selections = select(paths)
     folder = _writable(Path(out))
     console = Console()
     with Live(console) as live:
-        order = _record(paths, is_wanted, [target], folder, options, live)
+        order = _record(selections, is_wanted, [target], folder, options, live)
     failed = 0
     for case in order:
         header = Trace(trace_folder(folder, target, case)).header
@@ -257,7 +260,12 @@ def show(path: str) -> None:
     place = Path(path)
     place = place.parent if place.name in (FILE, INDEX) else place
     if (place / FILE).exists():
-        print_result(Console(), read(place / FILE), str(place / FILE))
+        try:
+            print_result(Console(), read(place / FILE), str(place / FILE))
+        except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
+            raise TraceError(
+                f"{str(place / FILE)!r} is not a whole result: {type(error).__name__}: {error}. Run the cases again."
+            ) from None
     elif (place / INDEX).exists():
         print_trace(Console(), Trace(place))
     else:
@@ -287,7 +295,7 @@ def doctor() -> None:
 
 
 def _record(
-    paths: Sequence[str],
+    selections: Sequence[Selection],
     is_wanted: Callable[[CaseRef], bool],
     targets: Sequence[Target],
     folder: Path,
@@ -299,7 +307,6 @@ def _record(
     from harness import run as running
     from harness.pool import Pool
 
-    selections = running.select(paths)
     root = running.root_of([selection.path for selection in selections])
     logs = folder / "logs"
     with Pool(targets, logs, options.jobs, native=options.native) as pool:

@@ -29,3 +29,8 @@ class TargetError(HarnessError):
 
 class TraceError(HarnessError):
     """A trace cannot be read: not a trace, written by another schema, or damaged."""
+
+
+def printable(value: object) -> str:
+    """Text in which every control character but the line feed is spelled out: none reaches a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in str(value))

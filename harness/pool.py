@@ -80,6 +80,7 @@ class _Worker:
     failed: str | None = None
     buffer: bytes = b""
     running: dict[int, tuple[Request, float]] = field(default_factory=dict)
+    groups: dict[int, int] = field(default_factory=dict)
 
 
 class Pool:
@@ -223,7 +224,10 @@ class Pool:
             worker.ready = message["ready"]
         elif "failed" in message:
             self._give_up(worker, f"its backend cannot be imported: {message['failed']}", on_reply)
+        elif "started" in message:
+            worker.groups[message["id"]] = message["started"]
         else:
+            worker.groups.pop(message["id"], None)
             request, _ = worker.running.pop(message["id"])
             output = _last_lines(request.output)
             on_reply(Reply(request, message["ended"], message["code"], message["seconds"], output))
@@ -233,6 +237,10 @@ class Pool:
             last_words = _last_lines(worker.log)
             worker.failed = f"{reason}\n{last_words}" if last_words else reason
         self._stop(worker)
+        for group in worker.groups.values():  # which a worker that was killed has left running
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+        worker.groups.clear()
         running, worker.running = worker.running, {}
         for request, _ in running.values():
             on_reply(Reply(request, "worker", 0, 0.0, worker.failed))
@@ -267,11 +275,23 @@ def _signal_name(number: int) -> str:
 
 
 def _last_lines(path: Path, count: int = 12) -> str:
-    """The end of what a process printed; empty where it printed nothing."""
+    """The end of what a process printed; empty where it printed nothing.
+
+    Of a stack that faulthandler dumped, the frames of the harness and the list of extension modules are left out: they
+    would stand where the case's own lines should.
+    """
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - (1 << 14)))
+            file.seek(max(0, path.stat().st_size - (1 << 16)))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-    return "\n".join(text.rstrip().splitlines()[-count:])
+    lines = [line for line in text.rstrip().splitlines() if not line.startswith(_NOT_OF_THE_CASE)]
+    return "\n".join(lines[-count:])
+
+
+_NOT_OF_THE_CASE = (
+    "Extension modules:",
+    f'  File "{Path(__file__).resolve().parent}{os.sep}',
+    '  File "<frozen runpy>"',
+)

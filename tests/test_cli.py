@@ -95,6 +95,11 @@ def test_a_wrong_call_is_refused_with_the_value_and_the_remedy(name: str, office
     check_refusal(office.harness(*arguments), words)
 
 
+def test_a_wrong_path_leaves_no_folder_behind(project: Any, harness: Callable[..., Any]) -> None:
+    check_refusal(harness("run", "cases/y.py", "--targets", "jax"), ["'cases/y.py'"])
+    assert not (project.folder / "runs").exists()
+
+
 def test_what_plots_need_is_told_where_it_is_missing(project: Any) -> None:
     project.write("cases/x.py", CASE)
     project.hide("matplotlib")

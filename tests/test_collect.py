@@ -313,6 +313,13 @@ def test_what_is_no_python_file_is_refused(project: Any) -> None:
         collect.cases_of(project.write("README.md", "harness"), project.folder)
 
 
+@pytest.mark.usefixtures("imports")
+def test_a_skip_mark_of_the_whole_file_is_refused(project: Any) -> None:
+    text = "import pytest\nfrom harness import case\npytestmark = pytest.mark.skip\n@case\ndef it(record): ..."
+    with pytest.raises(CaseError, match="'skip'"):
+        collect.cases_of(project.write("subject_of_this_test.py", text), project.folder)
+
+
 @parametrize("value", [int, case, lambda: None, "text"])
 def test_only_what_is_decorated_is_a_case(value: Any) -> None:
     assert not is_case(value)

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from harness.distribution import LEVEL, REPEATS, STATISTICS
+from harness.errors import printable
 from harness.result import CaseResult
 from harness.run import Listener, Planned
 from harness.target import Target
@@ -46,8 +47,7 @@ MEANINGS = {
 
 def text(value: object, style: str = "") -> Text:
     """Text as it is: no markup is read from it, and no control character reaches the terminal."""
-    shown = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in str(value))
-    return Text(shown, style=style)
+    return Text(printable(value), style=style)
 
 
 class Live(Listener):

@@ -27,7 +27,11 @@ def cases_of(file: Path, root: Path) -> list[CaseRef]:
     """
     path = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
     refs = []
-    for name, function in _functions(_load(file, root)):
+    module = _load(file, root)
+    marks = getattr(module, "pytestmark", [])
+    for mark in marks if isinstance(marks, (list, tuple)) else [marks]:
+        raise CaseError(f"{path} has a pytestmark of {mark.name!r} for all its cases. Mark each case by itself.")
+    for name, function in _functions(module):
         for row in rows(function):
             suffix = "" if row.id is None else f"[{row.id}]"
             declared = declaration_of(function)

@@ -5,6 +5,7 @@ The controller writes one JSON request a line to standard input, and reads one J
 ```
 → {"id": 7, "kind": "run", "timeout": 300, "output": "…/output.txt", …}     see harness.worker.child
 ← {"ready": {…what is here…}}                                              once, or {"failed": "why"}
+← {"id": 7, "started": 4711}                                               the child's process and its group
 ← {"id": 7, "ended": "exit" | "signal" | "timeout", "code": 0, "seconds": 1.2}
 ```
 
@@ -79,10 +80,16 @@ def _serve(requests: int, replies: int) -> None:
             if not data:
                 break
             *lines, pending = (pending + data).split(b"\n")
-            children += [_start(json.loads(line), (requests, replies)) for line in lines]
+            for line in lines:
+                child = _start(json.loads(line), (requests, replies))
+                children.append(child)
+                _reply(replies, {"id": child.id, "started": child.pid})
         children = [child for child in children if not _has_ended(child, replies)]
     for child in children:
+        child.timed_out = True  # so that it is killed even before it leads its group
         _kill(child)
+        os.waitpid(child.pid, 0)
+        shutil.rmtree(child.folder, ignore_errors=True)
 
 
 def _start(request: dict[str, Any], channel: tuple[int, int]) -> _Child:

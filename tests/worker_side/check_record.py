@@ -712,6 +712,15 @@ def test_forward_without_anything_floating_says_why_there_are_no_gradients(funct
     assert list(by_name(recorder, "forward")) == ["output"]
 
 
+def test_forward_takes_a_layer_that_looks_at_values():
+    class Looking(keras.Layer):
+        def call(self, x):
+            return x * 2 if float(as_array(ops.max(x))) > 0 else x
+
+    recorder = forward_recorded(Looking(name="l"), X)
+    np.testing.assert_array_equal(by_name(recorder, "forward")["l/output"], 2 * X)
+
+
 def test_forward_says_where_there_is_no_gradient():
     recorder = forward_recorded(lambda x, y: x * ops.stop_gradient(y), X, X)
     assert by_name(recorder, "gradient")["input/1"] == "no gradient"
