@@ -13,6 +13,7 @@ from harness import backends
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", backends.installed())
 def test_the_workers_side(backend, tmp_path):
     command = [sys.executable, "-m", "pytest", "tests/worker_side", "-q", "-p", "no:cacheprovider"]
