@@ -1,10 +1,51 @@
-"""F2: a metric written by hand, used by itself and in `compile`."""
+"""F1, F2: metrics used by themselves, and one that is written by hand, by itself and in `compile`."""
 
 import keras
 import numpy as np
 from keras import ops
 
 from harness import Fit, case
+
+
+@case
+def accuracy(record):
+    """Sparse labels against one-hot predictions that are all right."""
+    metric = keras.metrics.SparseCategoricalAccuracy()
+    record("before", metric.result())
+    metric.update_state(ops.array([0, 1, 2]), ops.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]]))
+    record("result", metric.result())
+    record("variables", metric.variables)
+    assert f"{float(metric.result()):.2f}" == "1.00"
+    assert float(metric.result()) == 1.0
+
+    metric.update_state(ops.array([0]), ops.array([[0.2, 0.7, 0.1]]))
+    record("after a wrong one", metric.result())
+    assert float(metric.result()) == 0.75
+    metric.reset_state()
+    record("variables after reset", metric.variables)
+    assert float(metric.result()) == 0.0
+
+
+@case
+def mean(record):
+    """Of the numbers from 0 to 4, one by one."""
+    metric = keras.metrics.Mean()
+    for value in range(5):
+        metric.update_state(float(value))
+        record(f"up to {value}", metric.result())
+    record("variables", metric.variables)
+    assert f"{float(metric.result()):.2f}" == "2.00"
+    assert float(metric.result()) == 2.0
+
+    metric.reset_state()
+    record("after reset", metric.result())
+    assert float(metric.result()) == 0.0
+    metric.update_state(ops.array([0.0, 1.0, 2.0, 3.0, 4.0]))
+    record("at once", metric.result())
+    assert float(metric.result()) == 2.0
+    metric.update_state(7.0, sample_weight=5)
+    record("weighted", metric.result())
+    assert float(metric.result()) == 4.5
 
 
 @keras.saving.register_keras_serializable("cases")

@@ -113,9 +113,11 @@ class Jax(Backend):
             (gradients,) = jax.linear_transpose(tangent_map, leaves)(jnp.ones_like(value))
             reached[:] = _needed(jax.make_jaxpr(tangent_map)(leaves).jaxpr)
             if not all(reached):
-                # A function that is constant in pieces has no tangent here and a gradient of zero elsewhere.
-                values = _needed(jax.make_jaxpr(lambda leaves: pure(leaves)[0])(leaves).jaxpr)
-                reached[:] = [one or other for one, other in zip(reached, values, strict=True)]
+                # A function that is constant in pieces has no tangent here and a gradient of zero elsewhere. To tell it
+                # from no gradient the function is traced, unless it looks at values, which no trace has.
+                with contextlib.suppress(jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
+                    values = _needed(jax.make_jaxpr(lambda leaves: pure(leaves)[0])(leaves).jaxpr)
+                    reached[:] = [one or other for one, other in zip(reached, values, strict=True)]
             return value, aux, gradients
 
         leaves = [*tensors, *(variable.value for variable in variables)]

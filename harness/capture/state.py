@@ -52,6 +52,8 @@ def model_state(model: Any) -> list[Any]:
 def build(layer: Any, inputs: Any, **options: Any) -> None:
     """Build a layer or model by a call on placeholders, which runs `call` without values and leaves no trace in state.
 
+    One that looks at values is built by a call on them.
+
     Args:
         inputs: positional arguments of the call; their tensors are replaced by placeholders.
     """
@@ -60,7 +62,11 @@ def build(layer: Any, inputs: Any, **options: Any) -> None:
     def placeholder(leaf: Any) -> Any:
         return keras.KerasTensor(leaf.shape, dtype=leaf.dtype) if keras.ops.is_tensor(leaf) else leaf
 
-    layer(*keras.tree.map_structure(placeholder, tuple(inputs)), **options)
+    try:
+        layer(*keras.tree.map_structure(placeholder, tuple(inputs)), **options)
+    except Exception:
+        with preserved(model_state(layer)):
+            layer(*inputs, **options)
 
 
 @contextlib.contextmanager
