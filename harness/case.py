@@ -6,6 +6,7 @@ This module knows no framework and no NumPy, so that `import harness` is free.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
@@ -34,11 +35,13 @@ class Expected:
         verdict: the worst verdict it may have, such as `leak` or `mismatch`.
         reason: why it is so, for whoever reads the report.
         where: keys of the observations it is confined to, as a pattern in which `*` stands for anything.
+        link: where more is said of it, such as an issue.
     """
 
     verdict: str
     reason: str
     where: str = "*"
+    link: str | None = None
 
     def __post_init__(self) -> None:
         if self.verdict not in EXPECTABLE:
@@ -50,12 +53,18 @@ class Expected:
                 f"Expected({self.verdict!r}, ...) has no reason. Say why the difference is as it should be."
             )
 
-    def to_json(self) -> dict[str, str]:
-        return {"verdict": self.verdict, "reason": self.reason, "where": self.where}
+    def to_json(self) -> dict[str, str | None]:
+        return {"verdict": self.verdict, "reason": self.reason, "where": self.where, "link": self.link}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Expected:
-        return cls(str(data["verdict"]), str(data["reason"]), str(data["where"]))
+        link = data.get("link")
+        return cls(str(data["verdict"]), str(data["reason"]), str(data["where"]), None if link is None else str(link))
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether a pattern, in which `*` stands for anything and nothing else is special, matches a whole text."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL) is not None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from harness.version import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.pool import Pool
     from harness.run import Options, Selection
 
 VERDICTS = ("identical", "rounding", "leak", "imprecise", "divergent", "mismatch")
@@ -90,6 +91,15 @@ _how_to_run = _together(
         show_default=True,
         help="'native' keeps each backend's own generator, runs every case 16 times, and compares distributions.",
     ),
+    click.option(
+        "--noise-runs",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="N",
+        help="Run every case N times more with inputs and weights disturbed in the last bit, to measure rounding where "
+        "there is no float64 twin. 5 are enough.",
+    ),
+    click.option("--observer-check", is_flag=True, help="Run every case once more without instruments, and compare."),
     click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Cases at once.  [default: the cores]"),
     click.option(
         "--timeout",
@@ -116,6 +126,7 @@ _how_to_judge = _together(
 @click.option("--targets", metavar="T,T,...", help="Where to run.  [default: every installed backend]")
 @_how_to_judge
 @_how_to_run
+@click.option("--no-blame", is_flag=True, help="Do not replay what differs to find whose it is.")
 @click.option("--out", metavar="DIR", help="Where traces and result.json go.  [default: runs/<time>]")
 def run(
     paths: tuple[str, ...],
@@ -129,28 +140,81 @@ def run(
     precision: str | None,
     seed: int,
     randomness: str,
+    noise_runs: int,
+    observer_check: bool,
     jobs: int | None,
     timeout: float | None,
+    no_blame: bool,
     out: str | None,
 ) -> None:
     """Run cases on several targets, and compare.
 
     Without PATH, every case under cases/. Cases are functions decorated with @harness.case.
     """
+    options = _options(precision, quick, seed, randomness, noise_runs, observer_check, jobs, timeout)
+    is_wanted = _filter(keyword, tag, quick)
+    _run(paths, is_wanted, targets, reference, fail_on, json_file, options, out, None if no_blame else fail_on)
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH[::CASE]...")
+@click.option("-k", "keyword", metavar="EXPR", help="Blame the cases whose id matches, as in pytest.")
+@click.option("--targets", metavar="T,T,...", help="Where to run.  [default: every installed backend]")
+@_how_to_judge
+@_how_to_run
+@click.option("--out", metavar="DIR", help="Where traces and result.json go.  [default: runs/<time>]")
+def blame(
+    paths: tuple[str, ...],
+    keyword: str | None,
+    targets: str | None,
+    reference: str | None,
+    fail_on: str,
+    json_file: str | None,
+    precision: str | None,
+    seed: int,
+    randomness: str,
+    noise_runs: int,
+    observer_check: bool,
+    jobs: int | None,
+    timeout: float | None,
+    out: str | None,
+) -> None:
+    """Run cases, and find whose each difference is, from `leak` on and declared ones too.
+
+    `harness run` does the same for each case that fails.
+    """
+    options = _options(precision, False, seed, randomness, noise_runs, observer_check, jobs, timeout)
+    _run(paths, _filter(keyword, None, False), targets, reference, fail_on, json_file, options, out, "leak", True)
+
+
+def _run(
+    paths: tuple[str, ...],
+    is_wanted: Callable[[CaseRef], bool],
+    targets: str | None,
+    reference: str | None,
+    fail_on: str,
+    json_file: str | None,
+    options: Options,
+    out: str | None,
+    blame_from: str | None,
+    blame_declared: bool = False,
+) -> None:
+    """Run, judge, blame what is `blame_from` or worse, draw, write, print, and exit."""
     from rich.console import Console
 
+    from harness import known
     from harness import run as running
+    from harness.blame import Blamer
     from harness.report import plots
     from harness.report.console import Live, print_result, text
-    from harness.result import FILE, PLOTS
+    from harness.result import FILE, PLOTS, outcome_of
     from harness.trace import Trace
     from harness.verdict import Verdict
 
     wanted = _targets(targets)
     standard = _reference(reference, wanted)
-    is_wanted = _filter(keyword, tag, quick)
-    options = _options(precision, quick, seed, randomness, jobs, timeout)
     selections = running.select(paths)
+    entries = known.read(running.root_of([selection.path for selection in selections]))
     folder = _writable(Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
     console = Console()
     if targets is None:
@@ -160,11 +224,28 @@ def run(
     with Live(console) as live:
 
         def judge(case: str, places: Mapping[Target, Path]) -> None:
-            judged[case] = running.judge(case, places, standard, result.fail_on, folder)
+            judged[case] = running.judge(case, places, standard, result.fail_on, folder, entries)
             live.judged(judged[case])
 
-        order = _record(selections, is_wanted, wanted, folder, options, live, judge)
+        def look_closer(pool: Pool, cases: Sequence[CaseRef], root: Path) -> None:
+            """Continue trainings that parted, and find whose each difference is."""
+            if options.native or len(wanted) < 2:
+                return
+            blamer = Blamer(pool, wanted, standard, root, folder, options)
+            for case in cases:
+                seen = judged[case.id]
+                traces = {target: Trace(running.trace_folder(folder, target, case.id)) for target in wanted}
+                for comparison in seen.comparisons:
+                    comparison.continuation = blamer.continuation(case, comparison, traces, entries)
+                seen.outcome = outcome_of(seen.runs, seen.comparisons, result.fail_on)
+                if blame_from is not None:
+                    for comparison in seen.worth_blaming(Verdict.parse(blame_from), declared=blame_declared):
+                        live.blaming(case.id, comparison.target)
+                        comparison.blame = blamer.blame(case, comparison, traces)
+
+        order = _record(selections, is_wanted, wanted, folder, options, live, judge, look_closer)
     result.cases = [judged[case] for case in order]
+    result.unmatched = known.unmatched(entries, order, result.targets)
     if plots.available():
         for case in result.cases:
             traces = {run.target: Trace(folder / run.trace) for run in case.runs if run.trace is not None}
@@ -193,6 +274,8 @@ def record(
     precision: str | None,
     seed: int,
     randomness: str,
+    noise_runs: int,
+    observer_check: bool,
     jobs: int | None,
     timeout: float | None,
     out: str,
@@ -210,7 +293,7 @@ def record(
 
     (target,) = _targets(target_text, at_most=1)
     is_wanted = _filter(keyword, tag, quick)
-    options = _options(precision, quick, seed, randomness, jobs, timeout)
+    options = _options(precision, quick, seed, randomness, noise_runs, observer_check, jobs, timeout)
     selections = select(paths)
     folder = _writable(Path(out))
     console = Console()
@@ -237,11 +320,13 @@ def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, json_
     """
     from rich.console import Console
 
+    from harness import known
     from harness.compare import compare_folders
     from harness.report.console import print_result
     from harness.verdict import Verdict
 
-    result = compare_folders([Path(folder) for folder in folders], reference, Verdict.parse(fail_on))
+    places = [Path(folder) for folder in folders]
+    result = compare_folders(places, reference, Verdict.parse(fail_on), known.read(Path.cwd()))
     _write_json(result, json_file)
     print_result(Console(), result.to_json(), ", ".join(folders))
     sys.exit(result.exit_status)
@@ -302,8 +387,14 @@ def _record(
     options: Options,
     live: Any,
     on_case: Callable[[str, Mapping[Target, Path]], None] = lambda *_: None,
+    on_end: Callable[[Pool, Sequence[CaseRef], Path], None] = lambda *_: None,
 ) -> list[str]:
-    """Record the selected cases on the targets, and return their ids in order."""
+    """Record the selected cases on the targets, and return their ids in order.
+
+    Args:
+        on_case: see `harness.run.record`.
+        on_end: called with the pool, which is still open, the cases, and the project's root.
+    """
     from harness import run as running
     from harness.pool import Pool
 
@@ -313,6 +404,7 @@ def _record(
         planned = running.plan(pool, selections, targets, root, logs, options, is_wanted)
         live.planned(planned, targets)
         running.record(pool, planned, targets, root, folder, options, live, on_case)
+        on_end(pool, [item.case for item in planned], root)
     return [item.case.id for item in planned]
 
 
@@ -346,7 +438,14 @@ def _reference(text: str | None, targets: Sequence[Target]) -> Target:
 
 
 def _options(
-    precision: str | None, quick: bool, seed: int, randomness: str, jobs: int | None, timeout: float | None
+    precision: str | None,
+    quick: bool,
+    seed: int,
+    randomness: str,
+    noise_runs: int,
+    observer_check: bool,
+    jobs: int | None,
+    timeout: float | None,
 ) -> Options:
     from harness.run import DEFAULT_TIMEOUT, Options, cores
 
@@ -358,8 +457,14 @@ def _options(
         )
     if quick and precision == "both":
         raise HarnessError("--quick and --precision both exclude each other: --quick runs in float32 only. Drop one.")
+    if native and (noise_runs or observer_check):
+        raise HarnessError(
+            "--randomness native runs every case several times already, each with another seed: --noise-runs and "
+            "--observer-check say nothing there. Drop them."
+        )
     twins = precision != "float32" and not quick
-    return Options(twins, jobs or cores(), timeout or DEFAULT_TIMEOUT, seed, native)
+    limit = timeout or DEFAULT_TIMEOUT
+    return Options(twins, jobs or cores(), limit, seed, native, noise_runs, observer_check)
 
 
 def _filter(keyword: str | None, tag: str | None, quick: bool) -> Callable[[CaseRef], bool]:

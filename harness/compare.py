@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import TraceError
+from harness.known import Known, unmatched
 from harness.result import Result, judge_case
 from harness.trace import Trace, find_traces
 from harness.verdict import Verdict
@@ -15,7 +16,9 @@ from harness.verdict import Verdict
 DEFAULT_REFERENCE = "torch"
 
 
-def compare_folders(folders: Sequence[Path], reference: str | None, fail_on: Verdict) -> Result:
+def compare_folders(
+    folders: Sequence[Path], reference: str | None, fail_on: Verdict, known: Sequence[Known] = ()
+) -> Result:
     """Compare every case in the folders, each target's trace with the reference's.
 
     A case that some target has no trace of is reported as failed on that target.
@@ -46,7 +49,8 @@ def compare_folders(folders: Sequence[Path], reference: str | None, fail_on: Ver
     randomness = "native" if any(trace.repeats for trace in traces) else "shared"
     result = Result(reference, targets, "both" if twins else "float32", fail_on, randomness)
     root = Path(os.path.commonpath([folder.resolve() for folder in folders]))
-    result.cases = [judge_case(case, by_target, reference, fail_on, root) for case, by_target in cases.items()]
+    result.cases = [judge_case(case, by_target, reference, fail_on, root, known) for case, by_target in cases.items()]
+    result.unmatched = unmatched(known, list(cases), targets)
     return result
 
 

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 
@@ -28,6 +29,63 @@ def replace_function(module: str, name: str, wrap: Callable[[Callable[..., Any]]
         for attribute, value in list(vars(holder).items()):
             if value is original:
                 setattr(holder, attribute, replacement)
+
+
+#: Functions of `keras.src.backend.core` that compute. The others only look at tensors, make them, or call back.
+_COMPUTING = ("cast", "scatter", "scatter_update", "slice", "slice_update", "unstack")
+
+
+def operations() -> dict[str, Callable[..., Any]]:
+    """What `keras.ops` and `keras.random` come down to on this backend: its functions, by their public name."""
+    import keras
+    from keras.src import backend
+
+    plumbing = {id(value) for value in vars(backend.core).values()}
+    found = {f"keras.ops.{name}": getattr(backend.core, name) for name in _COMPUTING}
+    for part in ("numpy", "nn", "math", "linalg", "image", "random"):
+        public, prefix = (keras.random, "keras.random") if part == "random" else (keras.ops, "keras.ops")
+        for name, function in vars(getattr(backend, part)).items():
+            is_operation = hasattr(public, name) and callable(function) and not isinstance(function, type)
+            if is_operation and id(function) not in plumbing:
+                found.setdefault(f"{prefix}.{name}", function)
+    return found
+
+
+@contextlib.contextmanager
+def wrapped_operations(wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """Replace each of `operations` by `wrap(name, function)`, wherever Keras holds it, while the context is open."""
+    replacements = {id(function): wrap(name, function) for name, function in operations().items()}
+    changed = []
+    for holder in [m for key, m in sys.modules.items() if key == "keras" or key.startswith("keras.")]:
+        for attribute, value in list(vars(holder).items()):
+            if id(value) in replacements:
+                changed.append((holder, attribute, value))
+                setattr(holder, attribute, replacements[id(value)])
+    try:
+        yield
+    finally:
+        for holder, attribute, value in changed:
+            setattr(holder, attribute, value)
+
+
+def has_inner_layers(layer: Any) -> bool:
+    """Whether a layer is made of other layers."""
+    return any(True for _ in layer._flatten_layers(include_self=False, recursive=False))
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that a tensor carries, or None."""
+    from keras.src.backend.common.masking import get_keras_mask
+
+    return get_keras_mask(tensor)
+
+
+def carry_mask(tensor: Any, mask: Any) -> Any:
+    """The tensor, which carries a mask from here on."""
+    from keras.src.backend.common.masking import set_keras_mask
+
+    set_keras_mask(tensor, mask)
+    return tensor
 
 
 def do_not_import_tensorflow() -> None:
@@ -68,12 +126,40 @@ def array_adapter_method(name: str, wrap: Callable[[Callable[..., Any]], Callabl
     """Wrap a method of `ArrayDataAdapter`, through which `fit` takes arrays, while the context is open."""
     from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
-    original = getattr(ArrayDataAdapter, name)
-    setattr(ArrayDataAdapter, name, wrap(original))
+    with _wrapped_method(ArrayDataAdapter, name, wrap):
+        yield
+
+
+@contextlib.contextmanager
+def dataset_adapter_method(name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """Wrap a method of `PyDatasetAdapter`, through which `fit` takes a `PyDataset`, while the context is open."""
+    from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+    with _wrapped_method(PyDatasetAdapter, name, wrap):
+        yield
+
+
+@contextlib.contextmanager
+def dataset_shuffle(shuffle: Callable[[list[int]], None]) -> Iterator[None]:
+    """Let a `PyDataset`'s batches be shuffled by `shuffle`, in place, and not by Python's `random`."""
+    from keras.src.trainers.data_adapters import py_dataset_adapter
+
+    original = py_dataset_adapter.random
+    py_dataset_adapter.random = SimpleNamespace(shuffle=shuffle)
     try:
         yield
     finally:
-        setattr(ArrayDataAdapter, name, original)
+        py_dataset_adapter.random = original
+
+
+@contextlib.contextmanager
+def _wrapped_method(owner: type, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    original = getattr(owner, name)
+    setattr(owner, name, wrap(original))
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
 
 
 def tracking_scope(state: Sequence[tuple[Any, Any]]) -> Any:

@@ -2,27 +2,80 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.case import Expected
+from harness.case import Expected, matches
 from harness.distribution import judge_distribution, varies
+from harness.known import Known
+from harness.target import backend_of
 from harness.trace import Observation, Phase, Trace
-from harness.verdict import Judgement, Verdict, judge, rms
+from harness.verdict import U32, Evidence, Judgement, Verdict, evidence, judge, rms
+
+#: Relative distance between a float32 run and its twin past which free runs are no longer compared step by step.
+PARTED = 1e-3
+#: Phases whose observations depend on the steps before them.
+_FOLLOWING_TRAINING = ("update", "optimizer", "metric", "log", "event", "prediction")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One observation and what was judged of it. `known` is the declaration that covers it, if one does."""
+    """One observation and what was judged of it. `known` is the declaration that covers it, if one does.
+
+    `evidence` is kept of the finding that stands for a comparison.
+    """
 
     key: str
+    name: str
     phase: Phase
     step: int
     layer: str | None
     judgement: Judgement
     known: Expected | None = None
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True)
+class Blame:
+    """Whose a difference is, as far as replays could tell.
+
+    Attributes:
+        target: the target that stands alone with it; None where only two targets were there to ask, or none is alone.
+        layer: the layer in which it is made, or None.
+        part: what was replayed and differs: a layer's call such as `model/dense`, or the loss, the optimizer, ....
+        op: the operation in it, such as `keras.ops.tanh`, or None.
+        step: the training step, counted from 0, on whose state and data it was replayed.
+        confirmed: whether it showed again on values that were equal on every target.
+        text: the same for a person.
+        repro: a script that was run and shows it, relative to the run's folder, or None.
+        nondeterministic: targets that did not repeat themselves when they ran the case once more: then nothing is
+            blamed on a backend.
+    """
+
+    target: str | None
+    layer: str | None
+    part: str | None
+    op: str | None
+    step: int
+    confirmed: bool
+    text: str
+    repro: str | None = None
+    nondeterministic: tuple[str, ...] = ()
+
+
+@dataclass
+class Continuation:
+    """Steps of a training that were run again, each from the reference's state, because free runs had parted.
+
+    Attributes:
+        first, last: the steps, counted from 0.
+        comparison: of the state and the logs after each of them.
+    """
+
+    first: int
+    last: int
+    comparison: Comparison
 
 
 @dataclass
@@ -34,14 +87,18 @@ class Comparison:
         verdict: the worst of all observations; None where nothing could be compared.
         unexpected: the worst of the observations that no declaration covers.
         observations: how many were compared.
-        not_compared: how many were not, because a run stopped before it reached them, or because they vary at random
-            and have no distribution to compare.
+        not_compared: how many were not, because a run stopped before it reached them, because they vary at random
+            and have no distribution to compare, or because free runs had parted before and no longer agree.
         counts: observations by verdict, worst last.
         bases: observations by what their verdict rests on.
         first: the first real difference in order of execution that is not declared or, failing that, the first that
             is or, failing that, the first leak or imprecision.
         known: declarations that cover a difference found here.
         fixed: declarations whose difference is gone.
+        blame: whose the first difference is, where that was asked.
+        parted: the first training step after which float32 rounding alone has moved weights by `PARTED`, so that free
+            runs say little from there on; None where they never are.
+        continuation: what was found when training went on from there step by step.
     """
 
     target: str
@@ -55,17 +112,27 @@ class Comparison:
     first: Finding | None = None
     known: list[Expected] = field(default_factory=list)
     fixed: list[Expected] = field(default_factory=list)
+    blame: Blame | None = None
+    parted: int | None = None
+    continuation: Continuation | None = None
 
 
-def compare(target: Trace, reference: Trace) -> Comparison:
+def compare(target: Trace, reference: Trace, known: Sequence[Known] = ()) -> Comparison:
     """Compare a target's trace with the reference's, twins included where both have one.
+
+    Args:
+        known: differences that are declared beside those of the case itself.
 
     An observation that is on one side only is a mismatch, unless the side that lacks it stopped early: then it
     counts as not compared.
     """
     comparison = Comparison(target.header.target, reference.header.target)
-    declared = [side.header.expected for side in (target, reference) if side.header.expected is not None]
+    by_side = [_declared(side, known) for side in (target, reference)]
+    declared = [expected for side in by_side for expected in side]
     findings = list(_findings(target, reference, declared))
+    comparison.parted = _parted(findings, reference)
+    if comparison.parted is not None:
+        findings = [None if _is_beyond(finding, comparison.parted) else finding for finding in findings]
     judged = [finding for finding in findings if finding is not None]
     verdicts = Counter(finding.judgement.verdict for finding in judged)
     comparison.observations = len(judged)
@@ -78,11 +145,88 @@ def compare(target: Trace, reference: Trace) -> Comparison:
     comparison.first = (
         _first(undeclared, Verdict.DIVERGENT) or _first(judged, Verdict.DIVERGENT) or _first(judged, Verdict.LEAK)
     )
+    if comparison.first is not None and comparison.first.key in target and comparison.first.key in reference:
+        key, judgement = comparison.first.key, comparison.first.judgement
+        shown = evidence(judgement, target[key], reference[key], _twin(target, key), _twin(reference, key))
+        comparison.first = replace(comparison.first, evidence=shown)
     comparison.known = list(dict.fromkeys(finding.known for finding in judged if finding.known is not None))
     # Where both sides declare a difference from the others they may well agree with one another.
-    if len(declared) == 1 and not comparison.known and _can_be_gone(declared[0], target, reference):
-        comparison.fixed = declared
+    if not all(by_side):
+        gone = [expected for expected in declared if expected not in comparison.known]
+        comparison.fixed = [expected for expected in gone if _can_be_gone(expected, target, reference)]
     return comparison
+
+
+def _is_beyond(finding: Finding | None, parted: int) -> bool:
+    """Whether a difference lies after free runs have parted, so that it says nothing."""
+    return (
+        finding is not None
+        and finding.step > parted
+        and finding.phase in _FOLLOWING_TRAINING
+        and finding.judgement.verdict >= Verdict.LEAK
+    )
+
+
+def _parted(findings: Sequence[Finding | None], reference: Trace) -> int | None:
+    scales = _group_scales(reference)
+    for finding in findings:
+        if finding is None:
+            continue
+        amplification = finding.judgement.amplification
+        if finding.phase == "update" and amplification is not None and amplification * U32 > PARTED:
+            value = reference[finding.key]
+            # One that is zero but for rounding is all rounding, and says nothing of the others.
+            if value.is_array and rms(value.array) > scales.get((finding.phase, finding.step), 0.0) / 100:
+                return finding.step
+    return None
+
+
+def _declared(side: Trace, known: Sequence[Known]) -> list[Expected]:
+    """What is declared of a trace, by its case and beside it."""
+    header = side.header
+    backend = backend_of(header.target)
+    declared = [entry.expected for entry in known if entry.covers(header.case, header.target, backend)]
+    return [*([header.expected] if header.expected is not None else []), *declared]
+
+
+def differences(target: Trace, reference: Trace, at_least: Verdict) -> list[Finding]:
+    """Every observation that differs so much, in order of execution, whatever is declared."""
+    return [
+        finding
+        for finding in _findings(target, reference)
+        if finding is not None and finding.judgement.verdict >= at_least
+    ]
+
+
+def disturbed_by_instruments(trace: Trace) -> list[str]:
+    """The keys of observations that are not bit for bit the same in the run without instruments."""
+    if trace.unobserved is None:
+        return []
+    names = {(key.partition("/")[0], trace.name_of(key)): key for key in trace.keys}
+    found = []
+    for item in trace.unobserved:
+        key = names.get((item.phase, item.name))
+        if key is not None and judge(trace[key], item).verdict is not Verdict.IDENTICAL:
+            found.append(key)
+    return found
+
+
+def standing_alone(traces: Mapping[str, Trace], key: str) -> str | None:
+    """The one of three targets or more that differs in an observation from all others, which agree among themselves."""
+    holders = {name: trace for name, trace in traces.items() if key in trace}
+    missing = [name for name in traces if name not in holders]
+    if len(traces) < 3 or len(missing) > 1:
+        return None
+
+    def disagreeing(trace: Trace) -> int:
+        others = [other for other in holders.values() if other is not trace]
+        return sum(_judged(trace, other, key).verdict >= Verdict.LEAK for other in others)
+
+    apart = {name: disagreeing(trace) for name, trace in holders.items()}
+    alone = [name for name, count in apart.items() if count == len(holders) - 1] if len(holders) > 2 else []
+    alone = missing or alone
+    others = [count for name, count in apart.items() if name not in alone]
+    return alone[0] if len(alone) == 1 and all(count <= (not missing) for count in others) else None
 
 
 def _first(findings: Sequence[Finding], at_least: Verdict) -> Finding | None:
@@ -105,7 +249,7 @@ def _covering(finding: Finding, declared: Sequence[Expected]) -> Expected | None
         (
             expected
             for expected in declared
-            if verdict <= Verdict.parse(expected.verdict) and fnmatch.fnmatchcase(finding.key, expected.where)
+            if verdict <= Verdict.parse(expected.verdict) and matches(expected.where, finding.key)
         ),
         None,
     )
@@ -135,18 +279,21 @@ def _findings(target: Trace, reference: Trace, declared: Sequence[Expected] = ()
                 continue
             judgement = judge_distribution(*runs, tests=len(drawn))
         else:
-            judgement = judge(
-                target[key],
-                theirs,
-                _twin(target, key),
-                _twin(reference, key),
-                group_scale=scales.get((theirs.phase, theirs.step), 0.0),
-            )
+            judgement = _judged(target, reference, key, scales.get((theirs.phase, theirs.step), 0.0))
         yield _finding(theirs, judgement, declared)
 
 
+def _judged(target: Trace, reference: Trace, key: str, group_scale: float = 0.0) -> Judgement:
+    twins = _twin(target, key), _twin(reference, key)
+    disturbed = reference.noise or target.noise
+    noise = [trace[key] for trace in disturbed if key in trace] if None in twins else []
+    return judge(target[key], reference[key], *twins, group_scale=group_scale, noise=noise)
+
+
 def _finding(observation: Observation, judgement: Judgement, declared: Sequence[Expected]) -> Finding:
-    finding = Finding(observation.key, observation.phase, observation.step, observation.layer, judgement)
+    finding = Finding(
+        observation.key, observation.name, observation.phase, observation.step, observation.layer, judgement
+    )
     return replace(finding, known=_covering(finding, declared))
 
 

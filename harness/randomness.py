@@ -14,6 +14,7 @@ A draw is a float32 value in both precisions: the float64 twin starts from, and 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -256,36 +257,75 @@ def install() -> None:
     keras.initializers.Orthogonal.__call__ = _orthogonal(keras.initializers.Orthogonal.__call__)
 
 
-@contextmanager
-def shared_order(seed: int) -> Iterator[None]:
-    """Let `fit` shuffle array data in one order on every backend while the context is open.
+class Order:
+    """The order in which `fit` takes the rows of arrays, or the batches of a `PyDataset`: the same on every backend.
 
-    The order depends on which `fit` it is and on how many epochs are behind it, and not on how often it is asked
-    for: some backends look at a first batch before they train, and start over.
+    It depends on which `fit` it is and on how many epochs are behind it, and not on how often it is asked for: some
+    backends look at a first batch before they train, and start over.
+
+    Args:
+        seed: of the case.
     """
-    fits: dict[int, int] = {}
-    ended: dict[int, int] = {}
-    alive = []  # so that no id is used twice
 
-    def permutation(adapter: Any, size: int) -> NDArray[np.int64]:
-        if id(adapter) not in fits:
-            fits[id(adapter)] = len(fits)
-            alive.append(adapter)
-        key = [seed, fits[id(adapter)], ended.get(id(adapter), 0)]
-        return np.random.default_rng(key).permutation(size).astype(np.int64)
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._adapters: list[Any] = []  # of each fit, kept so that no id is used twice
+        self._ended: dict[int, int] = {}
+
+    @property
+    def fits(self) -> int:
+        """How many fits have shuffled so far."""
+        return len(self._adapters)
+
+    def of(self, fit: int, epoch: int, size: int) -> NDArray[np.int64]:
+        """The order of so many rows in an epoch of a fit, both counted from 0."""
+        return np.random.default_rng([self._seed, fit, epoch]).permutation(size).astype(np.int64)
+
+    def permutation(self, adapter: Any, size: int) -> NDArray[np.int64]:
+        """The order of the current epoch of the fit that an `ArrayDataAdapter` belongs to."""
+        fit = next((fit for fit, known in enumerate(self._adapters) if known is adapter), self.fits)
+        if fit == self.fits:
+            self._adapters.append(adapter)
+        return self.of(fit, self._ended.get(id(adapter), 0), size)
+
+    def end_epoch(self, adapter: Any) -> None:
+        """An epoch of an adapter's fit is over."""
+        self._ended[id(adapter)] = self._ended.get(id(adapter), 0) + 1
+
+
+@contextmanager
+def shared_order(seed: int) -> Iterator[Order]:
+    """Let `fit` shuffle arrays, and the batches of a `PyDataset`, in one order on every backend meanwhile."""
+    order = Order(seed)
 
     def counted(original: Callable[[Any], None]) -> Callable[[Any], None]:
         def on_epoch_end(adapter: Any) -> None:
-            ended[id(adapter)] = ended.get(id(adapter), 0) + 1
+            order.end_epoch(adapter)
             original(adapter)
 
         return on_epoch_end
 
+    def ordered(original: Callable[[Any], Iterator[Any]]) -> Callable[[Any], Iterator[Any]]:
+        def _finite_generator(adapter: Any) -> Iterator[Any]:
+            def shuffle(batches: list[int]) -> None:
+                batches[:] = [batches[position] for position in order.permutation(adapter, len(batches))]
+
+            iterator = original(adapter)
+            # It shuffles when its first batch is asked for.
+            with keras_internals.dataset_shuffle(shuffle):
+                first = list(itertools.islice(iterator, 1))
+            yield from first
+            yield from iterator
+
+        return _finite_generator
+
     with (
         keras_internals.array_adapter_method("on_epoch_end", counted),
-        backends.current().shuffle_with(permutation),
+        keras_internals.dataset_adapter_method("on_epoch_end", counted),
+        keras_internals.dataset_adapter_method("_finite_generator", ordered),
+        backends.current().shuffle_with(order.permutation),
     ):
-        yield
+        yield order
 
 
 def _uniform(native: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import TraceError
-from harness.locate import Comparison, Finding, compare
+from harness.known import Known
+from harness.locate import Comparison, Continuation, Finding, compare, disturbed_by_instruments, standing_alone
 from harness.trace import PICTURES, Note, Status, Trace, parse_json
-from harness.verdict import Verdict
+from harness.verdict import Evidence, Verdict
 from harness.version import __version__
 
 SCHEMA = 1
@@ -28,7 +29,10 @@ AGREE, DIFFER, WRONG_CALL, FAILED = 0, 1, 2, 3
 
 @dataclass
 class TargetRun:
-    """One case on one target: how it ended."""
+    """One case on one target: how it ended.
+
+    `disturbed` has what the instruments changed, where that was checked: observations that are other without them.
+    """
 
     target: str
     status: Status
@@ -38,6 +42,7 @@ class TargetRun:
     environment: dict[str, Any]
     notes: list[Note]
     pictures: list[str] = field(default_factory=list)
+    disturbed: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -46,6 +51,8 @@ class CaseResult:
 
     Attributes:
         plots: pictures drawn from the traces, relative to the run's folder.
+        alone: where three targets or more ran, the one that differs from all others in the first difference, while
+            these agree.
     """
 
     id: str
@@ -53,6 +60,13 @@ class CaseResult:
     runs: list[TargetRun]
     comparisons: list[Comparison]
     plots: list[str] = field(default_factory=list)
+    alone: str | None = None
+
+    def worth_blaming(self, at_least: Verdict, *, declared: bool) -> list[Comparison]:
+        """The comparisons that found a difference as bad as that or worse; `declared` ones too, or only others."""
+        verdicts = [item.verdict if declared else item.unexpected for item in self.comparisons]
+        pairs = zip(self.comparisons, verdicts, strict=True)
+        return [item for item, verdict in pairs if verdict is not None and verdict >= at_least]
 
 
 @dataclass
@@ -63,6 +77,7 @@ class Result:
         fail_on: the mildest verdict that counts as a real difference.
         precision: `both` where the twins ran, else `float32`.
         randomness: `shared`, or `native` where each backend kept its own.
+        unmatched: entries of the table of known differences that speak of no case here.
     """
 
     reference: str
@@ -71,6 +86,7 @@ class Result:
     fail_on: Verdict
     randomness: str = "shared"
     cases: list[CaseResult] = field(default_factory=list)
+    unmatched: list[Known] = field(default_factory=list)
 
     @property
     def exit_status(self) -> int:
@@ -101,14 +117,17 @@ class Result:
                             "environment": run.environment,
                             "notes": [{"part": note.part, "reason": note.reason} for note in run.notes],
                             "pictures": run.pictures,
+                            "disturbed": run.disturbed,
                         }
                         for run in case.runs
                     ],
                     "comparisons": [_comparison_to_json(comparison) for comparison in case.comparisons],
                     "plots": case.plots,
+                    "alone": case.alone,
                 }
                 for case in self.cases
             ],
+            "unmatched": [{"case": entry.case, "target": entry.target} for entry in self.unmatched],
         }
 
     def write(self, path: Path) -> None:
@@ -135,7 +154,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def judge_case(
-    case_id: str, traces: Mapping[str, Trace | None], reference: str, fail_on: Verdict, root: Path
+    case_id: str,
+    traces: Mapping[str, Trace | None],
+    reference: str,
+    fail_on: Verdict,
+    root: Path,
+    known: Sequence[Known] = (),
 ) -> CaseResult:
     """Hold every target's trace of one case against the reference's.
 
@@ -144,24 +168,35 @@ def judge_case(
         reference: the reference target, as text.
         fail_on: the mildest verdict that counts as a real difference.
         root: the folder that trace paths are written relative to.
+        known: differences that are declared beside the cases.
     """
     theirs = traces[reference]
     comparisons = [
-        compare(mine, theirs)
+        compare(mine, theirs, known)
         for target, mine in traces.items()
         if target != reference and mine is not None and theirs is not None
     ]
     runs = [_target_run(target, mine, root) for target, mine in traces.items()]
-    unexpected = [item.unexpected for item in comparisons if item.unexpected is not None]
+    outcome = outcome_of(runs, comparisons, fail_on)
+    return CaseResult(case_id, outcome, runs, comparisons, alone=_alone(comparisons, traces))
+
+
+def outcome_of(runs: Sequence[TargetRun], comparisons: Sequence[Comparison], fail_on: Verdict) -> Outcome:
+    """What a case comes to."""
+    seen = [*comparisons, *(item.continuation.comparison for item in comparisons if item.continuation is not None)]
+    unexpected = [item.unexpected for item in seen if item.unexpected is not None]
     if any(verdict >= fail_on for verdict in unexpected) or any(item.fixed for item in comparisons):
-        outcome: Outcome = "differ"
-    elif any(run.status != "ok" for run in runs):
-        outcome = "error"
-    elif any(item.known for item in comparisons):
-        outcome = "known"
-    else:
-        outcome = "agree"
-    return CaseResult(case_id, outcome, runs, comparisons)
+        return "differ"
+    if any(run.status != "ok" or run.disturbed for run in runs):
+        return "error"
+    return "known" if any(item.known for item in comparisons) else "agree"
+
+
+def _alone(comparisons: Sequence[Comparison], traces: Mapping[str, Trace | None]) -> str | None:
+    """Who stands alone with the first difference. The order of execution is the reference's."""
+    there = {target: trace for target, trace in traces.items() if trace is not None}
+    first = [item.first for item in comparisons if item.first is not None]
+    return standing_alone(there, first[0].key) if first else None
 
 
 def _target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
@@ -183,6 +218,7 @@ def _target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
         environment=header.environment,
         notes=notes,
         pictures=[f"{folder}/{PICTURES}/{name}" for name in header.pictures],
+        disturbed=disturbed_by_instruments(trace),
     )
 
 
@@ -198,7 +234,19 @@ def _comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "known": [expected.to_json() for expected in comparison.known],
         "fixed": [expected.to_json() for expected in comparison.fixed],
         "first": None if comparison.first is None else _finding_to_json(comparison.first),
-        "blame": None,
+        "blame": None if comparison.blame is None else asdict(comparison.blame),
+        "continuation": None if comparison.continuation is None else _continuation_to_json(comparison.continuation),
+    }
+
+
+def _continuation_to_json(continuation: Continuation) -> dict[str, Any]:
+    comparison = continuation.comparison
+    return {
+        "first_step": continuation.first,
+        "last_step": continuation.last,
+        "verdict": None if comparison.verdict is None else str(comparison.verdict),
+        "observations": comparison.observations,
+        "first": None if comparison.first is None else _finding_to_json(comparison.first),
     }
 
 
@@ -217,6 +265,18 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         "amplification": _number(judgement.amplification),
         "bound": _number(judgement.bound),
         "index": None if judgement.index is None else list(judgement.index),
+        "evidence": None if finding.evidence is None else _evidence_to_json(finding.evidence),
+    }
+
+
+def _evidence_to_json(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "ours": _number(evidence.ours),
+        "theirs": _number(evidence.theirs),
+        "precision": evidence.precision,
+        "atol": _number(evidence.atol),
+        "rtol": _number(evidence.rtol),
+        "spread": evidence.spread,
     }
 
 

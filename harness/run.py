@@ -9,13 +9,15 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness import trace
 from harness.case import CaseRef
 from harness.distribution import REPEATS
 from harness.errors import CaseError, HarnessError
+from harness.known import Known
 from harness.pool import Pool, Reply, Request
 from harness.result import CaseResult, Result, judge_case
 from harness.target import Target
@@ -48,6 +50,9 @@ class Options:
         seed: mixed into the seed of every case; another one makes other data, weights and masks.
         native: whether each backend keeps its own randomness. Then there are no twins, and every case runs several
             times on each target, to be compared as distributions.
+        noise_runs: how often each case runs once more on each target, disturbed in the last bit: where there is no
+            twin, what that does is the measure of rounding.
+        observer_check: whether each case runs once more without instruments, to see that they change nothing.
     """
 
     twins: bool = True
@@ -55,6 +60,8 @@ class Options:
     timeout: float = DEFAULT_TIMEOUT
     seed: int = 0
     native: bool = False
+    noise_runs: int = 0
+    observer_check: bool = False
 
 
 @dataclass(frozen=True)
@@ -228,7 +235,6 @@ def record(
 
     A case that its file declares on some targets only leaves a trace that says so on the others.
     """
-    threads = max(1, cores() // options.jobs)
     waiting: Counter[str] = Counter()
     requests: list[Request] = []
     for item in planned:
@@ -239,8 +245,8 @@ def record(
                 header = trace.Header(item.case.id, str(target), "float32", "error", item.missing[target])
                 trace.write(place, header, [])
                 continue
-            for precision, repeat in _runs(options):
-                requests.append(_request(item.case, target, precision, repeat, place, root, threads, options))
+            for variant in _variants(options, seed_of(item.case.id, options.seed)):
+                requests.append(request(item.case, target, variant, place, root, options))
                 waiting[item.case.id] += 1
 
     def finish(request: Request) -> None:
@@ -252,11 +258,11 @@ def record(
 
     def receive(reply: Reply) -> None:
         if not (Path(reply.request.body["trace"]) / trace.INDEX).exists():
-            _write_failure(reply)
+            write_failure(reply)
         finish(reply.request)
 
     def is_wanted(request: Request) -> bool:
-        """The twin of a run that failed, or its repeat, has nothing to say."""
+        """A further run of one that failed has nothing to say."""
         place = trace_folder(folder, request.target, request.body["case"]["id"])
         if request.body["trace"] == str(place) or not _has_failed(place):
             return True
@@ -269,27 +275,60 @@ def record(
     pool.run(requests, receive, on_start=start, is_wanted=is_wanted)
 
 
-def _runs(options: Options) -> list[tuple[str, int]]:
-    """The precision of each run of a case on a target, and which repeat it is."""
+@dataclass(frozen=True)
+class Variant:
+    """One of the runs of a case on a target.
+
+    Attributes:
+        precision: float32 or float64.
+        place: the folder of its trace, in that of the case on the target.
+        more: what else the worker is told, see `harness.worker.child`.
+    """
+
+    precision: str = "float32"
+    place: str = "."
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+FIRST = Variant()
+TWIN = Variant("float64", trace.TWIN)
+
+
+def _variants(options: Options, seed: int) -> list[Variant]:
+    """Every run of a case on a target, the first one first."""
     if options.native:
-        return [("float32", repeat) for repeat in range(REPEATS)]
-    return [("float32", 0), ("float64", 0)] if options.twins else [("float32", 0)]
+        others = [
+            Variant(place=f"{trace.REPEATS}/{repeat:02}", more={"generator_seed": seed + repeat})
+            for repeat in range(1, REPEATS)
+        ]
+        return [FIRST, *others]
+    noise = [
+        Variant(place=f"{trace.NOISE}/{number:02}", more={"noise": number})
+        for number in range(1, options.noise_runs + 1)
+    ]
+    unobserved = [Variant(place=trace.UNOBSERVED, more={"unobserved": True})] if options.observer_check else []
+    return [FIRST, *([TWIN] if options.twins else []), *noise, *unobserved]
 
 
-def _request(
+def request(
     case: CaseRef,
     target: Target,
-    precision: str,
-    repeat: int,
+    variant: Variant,
     place: Path,
     root: Path,
-    threads: int,
     options: Options,
+    *,
+    timeout: float | None = None,
+    **more: Any,
 ) -> Request:
-    if precision == "float64":
-        place = place / trace.TWIN
-    elif repeat:
-        place = place / trace.REPEATS / f"{repeat:02}"
+    """Ask for a case to be run on a target.
+
+    Args:
+        place: the folder of the case on the target.
+        timeout: seconds it may take, if not those of the options.
+        **more: what else the worker is told, see `harness.worker.child`.
+    """
+    place = place / variant.place
     place.mkdir(parents=True, exist_ok=True)
     seed = seed_of(case.id, options.seed)
     body = {
@@ -297,18 +336,20 @@ def _request(
         "case": case.to_json(),
         "root": str(root),
         "target": str(target),
-        "precision": precision,
+        "precision": variant.precision,
         "native": options.native,
         "seed": seed,
-        "generator_seed": seed + repeat,
-        "threads": threads,
+        "generator_seed": seed,
+        "threads": max(1, cores() // options.jobs),
         "trace": str(place),
+        **variant.more,
+        **more,
     }
-    return Request(target, body, options.timeout, place / "output.txt")
+    return Request(target, body, timeout or options.timeout, place / "output.txt")
 
 
-def _write_failure(reply: Reply) -> None:
-    """The trace of a case that could not write one itself."""
+def write_failure(reply: Reply) -> None:
+    """Write the trace of a case that could not write one itself."""
     body = reply.request.body
     statuses: dict[str, trace.Status] = {"timeout": "timeout", "worker": "unavailable"}
     header = trace.Header(
@@ -327,10 +368,17 @@ def _has_failed(place: Path) -> bool:
     return (place / trace.INDEX).exists() and trace.Trace(place).header.status != "ok"
 
 
-def judge(case: str, places: Mapping[Target, Path], reference: Target, fail_on: Verdict, root: Path) -> CaseResult:
+def judge(
+    case: str,
+    places: Mapping[Target, Path],
+    reference: Target,
+    fail_on: Verdict,
+    root: Path,
+    known: Sequence[Known] = (),
+) -> CaseResult:
     """Compare the traces of one case."""
     traces = {str(target): trace.Trace(place) for target, place in places.items()}
-    return judge_case(case, traces, str(reference), fail_on, root)
+    return judge_case(case, traces, str(reference), fail_on, root, known)
 
 
 def trace_folder(folder: Path, target: Target, case: str) -> Path:

@@ -72,3 +72,8 @@ class Target:
                 f"{', '.join(DEVICES)}."
             )
         return cls(backend, device)
+
+
+def backend_of(target: str) -> str:
+    """The backend of a target's text."""
+    return re.split("[@:+]", target)[0]

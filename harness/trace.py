@@ -7,6 +7,8 @@ trace.json          what ran, where, how it ended, and the observations in order
 arrays.safetensors  the arrays they name; equal arrays are kept once
 twin/               the same two files for the float64 run
 repeats/01/, ...    the same two files for each further run, where every backend keeps its own randomness
+noise/01/, ...      the same two files for each run in which inputs and weights were disturbed in the last bit
+unobserved/         the same two files for a run without instruments
 pictures/           what the case drew
 ```
 
@@ -34,6 +36,7 @@ from safetensors.numpy import save_file
 
 from harness.case import Expected
 from harness.errors import CaseError, TraceError
+from harness.target import backend_of
 from harness.version import __version__
 
 SCHEMA = 1
@@ -41,6 +44,10 @@ INDEX = "trace.json"
 ARRAYS = "arrays.safetensors"
 TWIN = "twin"
 REPEATS = "repeats"
+NOISE = "noise"
+UNOBSERVED = "unobserved"
+#: The folder of a run in which traces of replays lie.
+REPLAYS = "blame"
 PICTURES = "pictures"
 #: Endings of the files in a case's `tmp_path` that are kept with its trace.
 PICTURE_ENDINGS = (".png", ".svg")
@@ -180,7 +187,7 @@ class Header:
     @property
     def expected(self) -> Expected | None:
         """The known difference of this trace's own target: declared for it or, failing that, for its backend."""
-        return self.expect.get(self.target) or self.expect.get(re.split("[@:+]", self.target)[0])
+        return self.expect.get(self.target) or self.expect.get(backend_of(self.target))
 
 
 def write(folder: Path, header: Header, observations: list[Observation]) -> None:
@@ -297,6 +304,10 @@ class Trace:
     def __iter__(self) -> Iterator[Observation]:
         return (self[key] for key in self._entries)
 
+    def name_of(self, key: str) -> str:
+        """The name of an observation, without its value being read."""
+        return self._entries[key].name
+
     def __getitem__(self, key: str) -> Observation:
         entry = self._entries[key]
         value = entry.plain if entry.dtype is None else self._array(key, entry, numpy_dtype(entry.dtype))
@@ -312,6 +323,17 @@ class Trace:
     def repeats(self) -> list[Trace]:
         """Further runs of the same case on the same target, with other seeds."""
         return [Trace(folder) for folder in sorted((self.folder / REPEATS).glob("*")) if (folder / INDEX).exists()]
+
+    @cached_property
+    def noise(self) -> list[Trace]:
+        """Runs of the same case on the same target, with inputs and weights disturbed in the last bit."""
+        return [Trace(folder) for folder in sorted((self.folder / NOISE).glob("*")) if (folder / INDEX).exists()]
+
+    @cached_property
+    def unobserved(self) -> Trace | None:
+        """The run of the same case on the same target without instruments, or None where there is none."""
+        folder = self.folder / UNOBSERVED
+        return Trace(folder) if (folder / INDEX).exists() else None
 
     @cached_property
     def _file(self) -> Any:
@@ -408,7 +430,7 @@ def _kind(value: Any, kind: type[T]) -> T:
 
 
 def find_traces(folder: Path) -> list[Path]:
-    """The folders of all traces below a folder, twins and repeats left out, in order of name.
+    """The folders of all traces below a folder, those that belong to another left out, in order of name.
 
     Raises:
         TraceError: the folder does not exist, or holds no trace.
@@ -418,7 +440,9 @@ def find_traces(folder: Path) -> list[Path]:
     found = sorted(
         index.parent
         for index in folder.rglob(INDEX)
-        if index.parent.name != TWIN and index.parent.parent.name != REPEATS
+        if index.parent.name not in (TWIN, UNOBSERVED)
+        and index.parent.parent.name not in (REPEATS, NOISE)
+        and REPLAYS not in index.relative_to(folder).parts
     )
     if not found:
         raise TraceError(f"There is no trace in {str(folder)!r}. Name the folder that `harness record` wrote.")

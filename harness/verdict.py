@@ -24,6 +24,7 @@ An observation that has no twin on both sides is judged by what is there, and `J
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,8 +50,11 @@ COARSER = 512.0
 BLIND = 256.0
 #: and no more than this, however coarse the dtype and long the training.
 BLINDEST = 0.1
+#: Where noise was measured: a difference up to NOISE times it is within it, and there is never less than QUIET u.
+NOISE = 10.0
+QUIET = 4.0
 
-Basis = Literal["exact", "twins", "one twin", "tolerance", "distribution"]
+Basis = Literal["exact", "twins", "one twin", "noise", "tolerance", "distribution"]
 
 
 class Verdict(enum.IntEnum):
@@ -83,8 +87,8 @@ class Judgement:
     Attributes:
         verdict: what is said.
         basis: what it rests on: `exact` comparison, the `twins` of both targets, `one twin` where only one target
-            has float64, a `tolerance` from dtype and step where neither has, or the `distribution` of repeated runs
-            where what is compared is random.
+            has float64, measured `noise` where neither has but disturbed runs were made, a `tolerance` from dtype and
+            step where none were, or the `distribution` of repeated runs where what is compared is random.
         reason: one sentence for a person.
         d32, d64: distances between the targets in each precision; None where there is none.
         amplification: a, None where it was not measured.
@@ -102,6 +106,80 @@ class Judgement:
     index: tuple[int, ...] | None = None
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a difference of two arrays looks like, for a person.
+
+    Attributes:
+        ours, theirs: the element that differs most, on the target and on the reference.
+        precision: of the runs that these are from.
+        atol, rtol: what `numpy.testing.assert_allclose` would have had to be given to pass, each with the other at 0;
+            None where no number would do.
+        spread: where it differs by more than the bound: in one element, a row, a channel, or so many.
+    """
+
+    ours: float
+    theirs: float
+    precision: Literal["float32", "float64"]
+    atol: float | None
+    rtol: float | None
+    spread: str
+
+
+def evidence(
+    judgement: Judgement,
+    target: Observation,
+    reference: Observation,
+    target_twin: Observation | None = None,
+    reference_twin: Observation | None = None,
+) -> Evidence | None:
+    """What speaks for a judgement of two arrays of real numbers; None of anything else.
+
+    From the float64 runs where the verdict rests on them and float32 does not show it, else from the float32 runs.
+    """
+    if judgement.index is None or not (target.is_array and reference.is_array):
+        return None
+    a, b = target.array, reference.array
+    if a.dtype.kind not in "fV" or a.shape != b.shape:
+        return None
+    wide = _twin_of(target_twin, a.shape), _twin_of(reference_twin, b.shape)
+    bound = judgement.bound or 0.0
+    hidden = judgement.d32 is None or judgement.d32 <= bound or judgement.verdict is Verdict.LEAK
+    precision: Literal["float32", "float64"] = "float32"
+    if hidden and wide[0] is not None and wide[1] is not None:
+        (a, b), precision = (wide[0], wide[1]), "float64"
+    a, b = _widen(a), _widen(b)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = np.abs(a - b)
+        ratio = np.where(difference == 0, 0.0, difference / np.abs(b))
+    scale = max(rms(a), rms(b))
+    return Evidence(
+        ours=float(a[judgement.index]),
+        theirs=float(b[judgement.index]),
+        precision=precision,
+        atol=_finite(difference.max(initial=0.0)),
+        rtol=_finite(ratio.max(initial=0.0)),
+        spread=_spread(~(difference <= bound * scale)),
+    )
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _spread(apart: NDArray[np.bool_]) -> str:
+    """Where a mask is set: in one element, in one index of the first or the last axis, or in so many elements."""
+    places = np.argwhere(apart)
+    if len(places) <= 1 or apart.ndim == 0:
+        return "one element" if apart.size > 1 else "the one element there is"
+    if len(places) == apart.size:
+        return f"all {apart.size} elements"
+    for axis, name in ((0, "row"), (apart.ndim - 1, "channel")):
+        if apart.ndim > 1 and len(set(places[:, axis])) == 1:
+            return f"{name} {places[0, axis]} of {apart.shape[axis]}, {len(places)} elements"
+    return f"{len(places)} of {apart.size} elements"
+
+
 def judge(
     target: Observation,
     reference: Observation,
@@ -109,6 +187,7 @@ def judge(
     reference_twin: Observation | None = None,
     *,
     group_scale: float = 0.0,
+    noise: Sequence[Observation] = (),
 ) -> Judgement:
     """Judge one observation on a target against the same on the reference.
 
@@ -118,6 +197,8 @@ def judge(
         group_scale: largest root mean square among the reference's observations of the same phase and step. A value
             that is zero but for rounding (a bias before batch normalisation has no gradient) carries rounding of that
             size, not of its own.
+        noise: the same observation of runs of one of the two that were disturbed in the last bit. It decides where
+            there is no twin.
     """
     if not (target.is_array and reference.is_array):
         return _judge_plain(target, reference)
@@ -140,7 +221,12 @@ def judge(
         if one_sided:
             return one_sided
     a64, b64 = _if_finite_with(a32, a64), _if_finite_with(b32, b64)
-    return _judge_inexact(a32, b32, a64, b64, reference, same_bits, group_scale)
+    if a64 is not None and b64 is not None:
+        # What is infinite in float32 on both sides has no float32 error to be held against.
+        lost = ~np.isfinite(_widen(a32)) | ~np.isfinite(_widen(b32))
+        a64, b64 = (np.where(lost, np.nan, array) for array in (a64, b64))
+    disturbed = [item.array for item in noise if item.is_array and item.array.shape == b32.shape]
+    return _judge_inexact(a32, b32, a64, b64, reference, same_bits, group_scale, disturbed)
 
 
 def rms(array: Array) -> float:
@@ -201,6 +287,7 @@ def _judge_inexact(
     reference: Observation,
     same_bits: bool,
     group_scale: float,
+    disturbed: Sequence[Array],
 ) -> Judgement:
     scale = max(rms(array) for array in (a32, b32, a64, b64) if array is not None)
     slack = SLACK_FEW if a32.size < FEW else SLACK
@@ -229,7 +316,7 @@ def _judge_inexact(
         return Judgement(verdict, "twins", reason, d32=d32, d64=d64, amplification=a, bound=bound, index=index)
     if same_bits:
         return Judgement(Verdict.IDENTICAL, "exact", "equal bit for bit, in float32", d32=d32)
-    return _judge_without_twins(a32, b32, a64, b64, reference, scale, group_scale)
+    return _judge_without_twins(a32, b32, a64, b64, reference, scale, group_scale, disturbed)
 
 
 def _judge_without_twins(
@@ -240,13 +327,20 @@ def _judge_without_twins(
     reference: Observation,
     scale: float,
     group_scale: float,
+    disturbed: Sequence[Array],
 ) -> Judgement:
-    """By the float32 error of the one side that has a twin or, where neither has, by a tolerance."""
+    """By the float32 error of the one side that has a twin or, where neither has, by measured noise or a tolerance."""
     u = _roundoff(a32, reference.dtype)
     d32, index = _distance(a32, b32, scale)
     amplification = None
     basis: Basis = "tolerance"
     bound = min(BLIND * u * (1 + reference.step), BLINDEST) * (max(scale, group_scale) / scale if scale else 1.0)
+    if disturbed:
+        basis = "noise"
+        # The runs were disturbed on one side, so the nearer of the two is what they are disturbances of.
+        spreads = [min(_distance(array, side, scale)[0] for side in (a32, b32)) for array in disturbed]
+        spread = max(max(spreads) if a32.size < FEW else float(np.median(spreads)), QUIET * u)
+        amplification, bound = spread / u, NOISE * spread
     for single, wide in ((a32, a64), (b32, b64)):
         if wide is not None:
             basis = "one twin"

@@ -278,7 +278,7 @@ def test_known_and_fixed_declarations_are_told_with_their_reasons(tmp_path: Path
 def test_a_number_that_json_cannot_hold_is_null(numbers: list[float | None]) -> None:
     names = ("d32", "d64", "amplification", "bound")
     judgement = Judgement(Verdict.DIVERGENT, "twins", "reason", **dict(zip(names, numbers, strict=True)))
-    comparison = Comparison("jax", "torch", Verdict.DIVERGENT, first=Finding("loss/x", "loss", 0, None, judgement))
+    comparison = Comparison("jax", "torch", Verdict.DIVERGENT, first=Finding("loss/x", "x", "loss", 0, None, judgement))
     case = CaseResult(CASE, "differ", [], [comparison])
     data = strict(json.dumps(result_of(case).to_json()))["cases"][0]["comparisons"][0]["first"]
     assert [data[name] for name in names] == [n if n is not None and math.isfinite(n) else None for n in numbers]

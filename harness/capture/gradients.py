@@ -43,6 +43,58 @@ def value_and_grad_once(function: Callable[..., Any], *inputs: Any) -> tuple[Any
     return _value_and_grad(function, inputs, has_aux=False, whole=True)
 
 
+def projected_gradients(
+    function: Callable[..., Any], arguments: tuple[Sequence[Any], dict[str, Any]], weights: Sequence[Any]
+) -> tuple[dict[int, Any], list[Any]]:
+    """Gradients of `sum(output * c)` with c standard normal: a plain sum would not see errors that cancel.
+
+    Args:
+        function: what is called, returning any structure of tensors.
+        arguments: positional and keyword arguments of the call.
+        weights: trainable variables that the function uses.
+
+    Returns:
+        The gradients with respect to the floating tensors among the arguments, by their position among all leaves, and
+        those with respect to the weights. None for each that the output does not depend on.
+
+    Raises:
+        ValueError: there is nothing to differentiate, or with respect to nothing.
+    """
+    import keras
+    import numpy as np
+
+    from harness.capture.tensors import is_float
+
+    leaves = keras.tree.flatten(arguments)
+    floating = [position for position, leaf in enumerate(leaves) if is_float(leaf)]
+    if not floating and not weights:
+        raise ValueError("there is neither a floating input nor a trainable weight")
+
+    def projected(values: list[Any], _: Any) -> Any:
+        given = list(leaves)
+        for position, value in zip(floating, values, strict=True):
+            given[position] = value
+        args, kwargs = keras.tree.pack_sequence_as(arguments, given)
+        rng = np.random.default_rng(0)
+        total: Any = None
+        for output in keras.tree.flatten(function(*args, **kwargs)):
+            if is_float(output):
+                c = rng.standard_normal(tuple(output.shape)).astype(np.float32)
+                term = keras.ops.sum(output * keras.ops.convert_to_tensor(c, dtype=output.dtype))
+                total = term if total is None else total + term
+        if total is None:
+            raise ValueError("there is no floating output")
+        return total
+
+    _, (of_inputs, of_weights) = value_and_grad(projected, [leaves[i] for i in floating], list(weights))
+    return dict(zip(floating, of_inputs, strict=True)), list(of_weights)
+
+
+def or_none(gradient: Any) -> Any:
+    """A gradient as it is recorded: None is one that does not exist, which is not the same as zero."""
+    return "no gradient" if gradient is None else gradient
+
+
 def _value_and_grad(
     function: Callable[..., Any], inputs: tuple[Any, ...], *, has_aux: bool, whole: bool
 ) -> tuple[Any, Any]:

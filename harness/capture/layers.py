@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from harness import backends, keras_internals
+from harness import keras_internals
 from harness.capture.record import Recorder
+from harness.capture.tensors import has_value, numbered
+
+#: Stands for a layer's call: given where it is (`model/block/dense`), the layer, its own call and the arguments.
+Visit = Callable[[str, Any, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 
 @contextlib.contextmanager
-def observed_layers(recorder: Recorder, *, step: int = 0) -> Iterator[None]:
-    """Record inputs and outputs of every layer that is called eagerly while the context is open.
+def visited_layers(visit: Visit) -> Iterator[None]:
+    """Let `visit` stand for every eager call of a layer while the context is open.
 
     A layer is named by the layers it is called in, as `model/block/dense`; its second call is `dense#2`. What runs
-    inside a recurrent or time-distributed layer is not observed: its cell is called once for each timestep on one
+    inside a recurrent or time-distributed layer is not visited: its cell is called once for each timestep on one
     backend and traced once on another. The layer itself is.
     """
     import keras
@@ -35,18 +40,13 @@ def observed_layers(recorder: Recorder, *, step: int = 0) -> Iterator[None]:
             return original(layer, *args, **kwargs)
         name = "/".join([*path, layer.name])
         calls[name] += 1
-        leaf = layer.name if calls[name] == 1 else f"{layer.name}#{calls[name]}"
-        path.append(leaf)
+        path.append(layer.name if calls[name] == 1 else f"{layer.name}#{calls[name]}")
         depth_of_opaque += isinstance(layer, opaque)
-        where = "/".join(path)
         try:
-            _record_tensors(recorder, f"{where}/input", [args, kwargs], step, layer.name)
-            outputs = original(layer, *args, **kwargs)
-            _record_tensors(recorder, f"{where}/output", outputs, step, layer.name)
+            return visit("/".join(path), layer, functools.partial(original, layer), args, kwargs)
         finally:
             path.pop()
             depth_of_opaque -= isinstance(layer, opaque)
-        return outputs
 
     keras.Layer.__call__ = __call__
     try:
@@ -55,21 +55,28 @@ def observed_layers(recorder: Recorder, *, step: int = 0) -> Iterator[None]:
         keras.Layer.__call__ = original
 
 
+def observed_layers(recorder: Recorder, *, step: int = 0) -> contextlib.AbstractContextManager[None]:
+    """Record inputs and outputs of every layer that is called eagerly while the context is open."""
+
+    def visit(where: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        record_tensors(recorder, f"{where}/input", [args, kwargs], step, layer.name)
+        outputs = call(*args, **kwargs)
+        record_tensors(recorder, f"{where}/output", outputs, step, layer.name)
+        return outputs
+
+    return visited_layers(visit)
+
+
 def takes_training(call: Callable[..., Any]) -> bool:
     """Whether a layer's or model's `call` has an argument `training`."""
     parameters = inspect.signature(call).parameters
     return "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
-def _record_tensors(recorder: Recorder, name: str, structure: Any, step: int, layer: str) -> None:
+def record_tensors(recorder: Recorder, name: str, structure: Any, step: int, layer: str | None) -> None:
+    """Record the tensors of a structure that have a value now, as `name`, or `name/0`, `name/1`, ... of several."""
     import keras
 
-    backend = backends.current()
-    tensors = [
-        leaf
-        for leaf in keras.tree.flatten(structure)
-        if (backend.is_concrete(leaf) if keras.ops.is_tensor(leaf) else hasattr(leaf, "__array__"))
-    ]
-    for position, tensor in enumerate(tensors):
-        suffix = f"/{position}" if len(tensors) > 1 else ""
-        recorder.add("forward", name + suffix, tensor, step=step, layer=layer)
+    tensors = [leaf for leaf in keras.tree.flatten(structure) if has_value(leaf)]
+    for key, tensor in zip(numbered(name, len(tensors)), tensors, strict=True):
+        recorder.add("forward", key, tensor, step=step, layer=layer)

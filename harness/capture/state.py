@@ -12,7 +12,7 @@ import numpy as np
 
 from harness import keras_internals
 from harness.capture.record import Recorder
-from harness.trace import Phase
+from harness.trace import Phase, Trace
 
 
 def named(variables: Iterable[Any]) -> Iterator[tuple[str, str | None, Any]]:
@@ -36,8 +36,22 @@ def record_variables(
         if recorder.native and name.split("#")[0].endswith("seed_generator_state"):
             continue  # torch does not advance the seed of a dropout layer that was given none
         value = keras.ops.convert_to_numpy(variable.value)
-        plain = not keras.backend.is_float_dtype(variable.dtype)
-        recorder.add(phase, prefix + name, value.tolist() if plain else value, step=step, layer=layer)
+        recorder.add(phase, prefix + name, value if is_float(variable) else value.tolist(), step=step, layer=layer)
+
+
+def assign(variables: Iterable[Any], trace: Trace, phase: Phase, step: int, prefix: str = "") -> None:
+    """Give variables the values that `record_variables` recorded of the same, wherever the trace has them."""
+    for name, _, variable in named(variables):
+        key = f"{phase}/{step}/{prefix}{name}"
+        if key in trace:
+            variable.assign(np.asarray(trace[key].value, variable.dtype))
+
+
+def is_float(variable: Any) -> bool:
+    """Whether a variable is a floating one, and not a counter or a seed."""
+    import keras
+
+    return bool(keras.backend.is_float_dtype(variable.dtype))
 
 
 def model_state(model: Any) -> list[Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from harness import backends
+
 _INT32 = np.iinfo(np.int32)
 
 
@@ -37,3 +39,15 @@ def is_float(leaf: Any) -> bool:
     import keras
 
     return keras.ops.is_tensor(leaf) and bool(keras.backend.is_float_dtype(keras.backend.standardize_dtype(leaf.dtype)))
+
+
+def has_value(leaf: Any) -> bool:
+    """Whether a leaf is an array, a variable, or a tensor that has a value now."""
+    import keras
+
+    return backends.current().is_concrete(leaf) if keras.ops.is_tensor(leaf) else hasattr(leaf, "__array__")
+
+
+def numbered(name: str, count: int) -> list[str]:
+    """Names for so many tensors of one structure: the name itself for one, `name/0`, `name/1`, ... for several."""
+    return [name] if count == 1 else [f"{name}/{position}" for position in range(count)]

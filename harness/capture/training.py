@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from harness.capture import state
 from harness.capture.callbacks import observer
-from harness.capture.gradients import value_and_grad_once
+from harness.capture.gradients import or_none, value_and_grad_once
 from harness.capture.layers import observed_layers, takes_training
+from harness.capture.noise import Noise
 from harness.capture.record import Recorder
 from harness.capture.tensors import as_tensor
 from harness.case import Fit
@@ -23,11 +24,14 @@ from harness.errors import CaseError
 _SHARED_OPTIONS = ("batch_size", "verbose")
 
 
-def record_fit(fit: Fit, recorder: Recorder, folder: Path) -> None:
+def record_fit(fit: Fit, recorder: Recorder, folder: Path, noise: Noise, *, observed: bool = True) -> None:
     """Train a model and record everything on the way, in order of execution.
 
     Args:
         folder: an empty folder, for the saved model.
+        noise: what disturbs data and weights.
+        observed: whether the instruments are on. If not, only the epochs' logs and the predictions are recorded, as
+            whoever calls `fit` and `predict` sees them.
     """
     import keras
 
@@ -37,13 +41,32 @@ def record_fit(fit: Fit, recorder: Recorder, folder: Path) -> None:
     if not model.compiled:
         raise CaseError(f"Fit trains a compiled model: call compile on {model.name!r} before you return it.")
     options = {"verbose": 0, **fit.options}
+    if not observed:
+        _fit_unobserved(fit, options, recorder)
+        return
 
     _record_data(fit, recorder)
-    _record_instrumented_pass(fit, recorder)
+    fit.x = noise.disturbed(fit.x)
+    _record_instrumented_pass(fit, recorder, noise)
     # With an exception in here the weights are not those of the other targets: nothing after it can be compared.
     with recorder.part("fit and all that follows"):
         watcher = _train(fit, options, recorder)
         _record_inference(fit, options, watcher, recorder, folder)
+
+
+def _fit_unobserved(fit: Fit, options: dict[str, Any], recorder: Recorder) -> None:
+    model = fit.model
+    if not model.built:
+        # The pass that is left out here would have built it, and drawn its initial weights.
+        with recorder.part("building before training", optional=True):
+            state.build(model, [batch(fit)[0]])
+    history = model.fit(fit.x, fit.y, **options)
+    for position, epoch in enumerate(history.epoch):
+        logs = {name: values[position] for name, values in history.history.items() if len(values) == len(history.epoch)}
+        recorder.add("log", f"epoch {epoch}", logs)
+    if not _is_exhaustible(fit.x):
+        shared = {name: options[name] for name in _SHARED_OPTIONS if name in options}
+        recorder.add("prediction", "predict", model.predict(fit.x, **shared))
 
 
 def _record_data(fit: Fit, recorder: Recorder) -> None:
@@ -83,7 +106,7 @@ def _record_inference(fit: Fit, options: dict[str, Any], watcher: Any, recorder:
         recorder.note("evaluate, predict and save", "x is an iterator, which can be read only once")
         return
     shared = {name: options[name] for name in _SHARED_OPTIONS if name in options}
-    if _has_loss(model) or type(model).test_step is not keras.Model.test_step:
+    if has_loss(model) or type(model).test_step is not keras.Model.test_step:
         _record_evaluation(fit, options, watcher, recorder, shared)
     else:
         recorder.note("evaluate", "compile was given no loss, and the model has no test_step of its own")
@@ -111,27 +134,29 @@ def _record_evaluation(
         recorder.add("event", "evaluate", watcher.take_events(), step=step)
 
 
-def _has_loss(model: Any) -> bool:
+def has_loss(model: Any) -> bool:
+    """Whether a model can compute a loss: from `compile`, or by a `compute_loss` of its own."""
     import keras
 
     return model.loss is not None or type(model).compute_loss is not keras.Model.compute_loss
 
 
-def _record_instrumented_pass(fit: Fit, recorder: Recorder) -> None:
+def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> None:
     """Initial weights, then an eager forward and backward pass over the first batch. The model is left as it was."""
     model = fit.model
-    batch: tuple[Any, Any, Any] | None = None
+    first: tuple[Any, Any, Any] | None = None
     with recorder.part("forward, layer by layer, and gradients", optional=True):
-        batch = _first_batch(fit)
+        first = batch(fit)
         if not model.built:
-            state.build(model, [batch[0]])
+            state.build(model, [first[0]])
     if not model.built:
         recorder.note("initial weights", "the model could not be built before training")
         return
+    noise.disturb(model.variables)
     state.record_variables(recorder, "initial", model.variables, 0)
-    if batch is None:
+    if first is None:
         return
-    x, y, sample_weight = batch
+    x, y, sample_weight = first
     training = {"training": True} if takes_training(model.call) else {}
     before = state.model_state(model)
     with (
@@ -152,7 +177,7 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder) -> None:
         accepted = inspect.signature(model.compute_loss).parameters
         return model.compute_loss(**{name: value for name, value in given.items() if name in accepted})
 
-    if not _has_loss(model):
+    if not has_loss(model):
         recorder.note("gradients", "compile was given no loss")
         return
     with recorder.part("gradients", optional=True), state.preserved(before):
@@ -162,7 +187,7 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder) -> None:
         recorder.add("loss", "loss", value, step=0)
         named = list(state.named(weights))
         for (name, layer, _), gradient in reversed(list(zip(named, gradients, strict=True))):
-            recorder.add("gradient", name, "no gradient" if gradient is None else gradient, step=0, layer=layer)
+            recorder.add("gradient", name, or_none(gradient), step=0, layer=layer)
 
 
 def _reset_new_metrics(model: Any, before: list[Any]) -> None:
@@ -173,27 +198,35 @@ def _reset_new_metrics(model: Any, before: list[Any]) -> None:
             metric.reset_state()
 
 
-def _first_batch(fit: Fit) -> tuple[Any, Any, Any]:
-    """The first rows of the data, unshuffled, as tensors: x, y and sample weights."""
+def batch(fit: Fit, rows: Sequence[int] | None = None) -> tuple[Any, Any, Any]:
+    """Some rows of the data as tensors: x, y and sample weights. Without rows, the first batch, unshuffled.
+
+    Raises:
+        ValueError: the data is not such that its rows can be had.
+    """
     import keras
 
-    if isinstance(fit.x, keras.utils.PyDataset):
-        rows = fit.x[0]
-        rows = rows if isinstance(rows, tuple) else (rows,)
-        x, y, sample_weight, *_ = (*rows, None, None)
+    if isinstance(fit.x, keras.utils.PyDataset) and rows is None:
+        first = fit.x[0]
+        x, y, sample_weight, *_ = (*(first if isinstance(first, tuple) else (first,)), None, None)
         return _as_tensors(x), _as_tensors(y), _as_tensors(sample_weight)
     leaves = keras.tree.flatten(fit.x)
     if not leaves or not all(hasattr(leaf, "shape") and len(leaf.shape) for leaf in leaves):
         raise ValueError(f"the first batch of {type(fit.x).__name__} cannot be looked at before training")
-    size = fit.options.get("batch_size") or 32
-    x, y, sample_weight = (_rows(part, size) for part in (fit.x, fit.y, fit.options.get("sample_weight")))
+    chosen = slice(0, batch_size(fit)) if rows is None else list(rows)
+    x, y, sample_weight = (_rows(part, chosen) for part in (fit.x, fit.y, fit.options.get("sample_weight")))
     return _as_tensors(x), _as_tensors(y), _as_tensors(sample_weight)
 
 
-def _rows(structure: Any, size: int) -> Any:
+def batch_size(fit: Fit) -> int:
+    """Rows of a batch, as `fit` takes them."""
+    return int(fit.options.get("batch_size") or 32)
+
+
+def _rows(structure: Any, chosen: slice | list[int]) -> Any:
     import keras
 
-    return None if structure is None else keras.tree.map_structure(lambda leaf: leaf[:size], structure)
+    return None if structure is None else keras.tree.map_structure(lambda leaf: leaf[chosen], structure)
 
 
 def _as_tensors(structure: Any) -> Any:

@@ -103,6 +103,10 @@ class Live(Listener):
             line = text(f"[{self._done}/{self._total}] {result.id} ")
             self._console.print(line.append_text(text(result.outcome, STYLES.get(result.outcome, _FAILED))))
 
+    def blaming(self, case: str, target: str) -> None:
+        """A difference is being replayed."""
+        self._progress.update(self._task, description="blaming", now=text(f"{case} on {target}").plain)
+
     def _show(self) -> None:
         now = ", ".join(f"{case.rpartition('::')[2]} on {target} {p}" for case, target, p in self._running)
         self._progress.update(self._task, now=text(now).plain)
@@ -150,6 +154,13 @@ def _print_failures(console: Console, case: Mapping[str, Any], reference: str, w
             console.print()
             console.print(text(f"{case['id']} on {run['target']}: {run['status']}", _FAILED))
             console.print(text(_indent(run["error"] or "")))
+        if run["disturbed"]:
+            console.print()
+            title = f"{case['id']} on {run['target']}: the instruments change what they measure"
+            console.print(text(title, _FAILED))
+            console.print(
+                text(f"  other without them: {', '.join(run['disturbed'][:5])}. This is a bug of the harness.")
+            )
     for comparison in case["comparisons"]:
         for expected in comparison["fixed"]:
             console.print()
@@ -157,6 +168,8 @@ def _print_failures(console: Console, case: Mapping[str, Any], reference: str, w
             console.print(text(title, _FAILED))
             console.print(text(f"  It was declared as {expected['verdict']}: {expected['reason']}"))
             console.print(text("  Remove the declaration from the case."))
+        if comparison["continuation"] is not None:
+            _print_continuation(console, case["id"], comparison)
         first = comparison["first"]
         if case["outcome"] == "known" or first is None or Verdict.parse(comparison["verdict"]) < worth_a_block:
             continue
@@ -167,8 +180,45 @@ def _print_failures(console: Console, case: Mapping[str, Any], reference: str, w
         where += f", layer {first['layer']}" if first["layer"] else ""
         console.print(text(f"  {where}"))
         console.print(text(f"  at {first['key']}: {first['reason']}"))
+        if first["evidence"] is not None:
+            console.print(text(f"  {_evidence(first['evidence'])}"))
+        if comparison["blame"] is None and case["alone"]:
+            console.print(text(f"  {case['alone']} stands alone with it"))
+        if comparison["blame"] is not None:
+            _print_blame(console, comparison["blame"])
         counts = ", ".join(f"{count} {verdict}" for verdict, count in comparison["counts"].items())
         console.print(text(f"  of {comparison['observations']} observations: {counts}"))
+
+
+def _print_continuation(console: Console, case: str, comparison: Mapping[str, Any]) -> None:
+    continuation = comparison["continuation"]
+    steps = f"steps {continuation['first_step']} to {continuation['last_step']}"
+    console.print()
+    console.print(text(f"{case}: {comparison['target']}: training parted", STYLES.get(continuation["verdict"], "")))
+    console.print(
+        text(
+            f"  float32 rounding alone moves the weights by a thousandth from step {continuation['first_step']} on, so "
+            f"{steps} were run again, each from the reference's state: {continuation['verdict']}"
+        )
+    )
+    if continuation["first"] is not None:
+        console.print(text(f"  at {continuation['first']['key']}: {continuation['first']['reason']}"))
+
+
+def _evidence(evidence: Mapping[str, Any]) -> str:
+    """The element that differs most, how far the difference spreads, and the tolerance that would have passed."""
+    tolerances = [f"{name}={evidence[name]:.1e}" for name in ("rtol", "atol") if evidence[name] is not None]
+    passing = f"; allclose would want {' or '.join(tolerances)}" if tolerances else ""
+    values = [f"{evidence[name]:.9g}" if evidence[name] is not None else "not finite" for name in ("ours", "theirs")]
+    return f"{values[0]} against {values[1]} in {evidence['precision']}, in {evidence['spread']}{passing}"
+
+
+def _print_blame(console: Console, blame: Mapping[str, Any]) -> None:
+    whose = f"{blame['target']} stands alone: " if blame["target"] else ""
+    step = f" (replayed at step {blame['step']})" if blame["confirmed"] and blame["step"] else ""
+    console.print(text(f"  {whose}{blame['text']}{step}", "bold" if blame["confirmed"] else ""))
+    if blame["repro"]:
+        console.print(text(f"  shown by: python {blame['repro']}"))
 
 
 def _print_known(console: Console, result: Mapping[str, Any]) -> None:
@@ -178,8 +228,12 @@ def _print_known(console: Console, result: Mapping[str, Any]) -> None:
         for comparison in case["comparisons"]:
             for expected in comparison["known"]:
                 reason = f"{expected['verdict']}: {expected['reason']}"
+                reason += f" {expected['link']}" if expected["link"] else ""
                 lines.setdefault((case["id"], reason), []).append(comparison["target"])
     _print_grouped(console, "known differences", lines)
+    for entry in result["unmatched"]:
+        line = f"The known difference of {entry['case']} on {entry['target']} speaks of no case of this run."
+        console.print(text(line, "yellow"))
 
 
 def _print_notes(console: Console, result: Mapping[str, Any]) -> None:
@@ -227,8 +281,9 @@ def _print_sum(console: Console, result: Mapping[str, Any], folder: str) -> None
     elif result["precision"] != "both" and seen:
         console.print(
             text(
-                "  Without float64 twins every value was held against a fixed tolerance of its dtype and step: smaller "
-                "differences were not seen, and slow drift may be taken for one."
+                "  Without float64 twins a value is held against ten times the measured noise, where there were noise "
+                "runs, or else against a fixed tolerance of its dtype and step: smaller differences were not seen, and "
+                "without noise runs slow drift may be taken for one."
             )
         )
     outcomes = [case["outcome"] for case in result["cases"]]

@@ -11,6 +11,7 @@ import os
 import platform
 import random
 import re
+import runpy
 import shutil
 import sys
 import time
@@ -23,7 +24,10 @@ import numpy as np
 from harness import backends, randomness, trace
 from harness.backends.base import Backend
 from harness.capture.forward import record_forward
+from harness.capture.noise import Noise
 from harness.capture.record import Recorder
+from harness.capture.replay import Replay, replay_case
+from harness.capture.steps import Steps, follow_fit
 from harness.capture.training import record_fit
 from harness.case import CaseRef, Fit, Forward
 from harness.errors import CaseError
@@ -43,8 +47,13 @@ def main(request: dict[str, Any], folder: str) -> NoReturn:
         collect: `file`, `root`, `result` (a path): writes the cases of a file, or why there are none, as JSON.
         run: `case`, `root`, `target`, `precision`, `native` (whether the backend keeps its own randomness), `seed` (of
             the data), `generator_seed` (of everything else), `threads`, `trace` (a path): runs a case, writes a trace.
+            With `noise` (a number) inputs and weights are disturbed, with `unobserved` the instruments are off.
+            With `replay` or `steps` the trace is of its parts or of some steps of its training: see
+            `harness.capture.replay` and `harness.capture.steps`.
 
-    Both have `output`, the file that standard output and error go to, and `timeout` in seconds.
+        script: `file`, `result` (a path): calls `value` of a script of `harness.repro`, and saves the array it returns.
+
+    All have `output`, the file that standard output and error go to, and `timeout` in seconds.
     """
     code = 1
     try:
@@ -55,7 +64,7 @@ def main(request: dict[str, Any], folder: str) -> NoReturn:
         faulthandler.enable(file=2)
         # Shortly before its deadline a case that hangs says where.
         faulthandler.dump_traceback_later(max(request["timeout"] - 0.5, request["timeout"] / 2), file=2)
-        {"collect": _collect, "run": _run}[request["kind"]](request, Path(folder))
+        {"collect": _collect, "run": _run, "script": _script}[request["kind"]](request, Path(folder))
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -79,6 +88,11 @@ def _collect(request: dict[str, Any], _: Path) -> None:
     Path(request["result"]).write_text(json.dumps(result), encoding="utf-8")
 
 
+def _script(request: dict[str, Any], _: Path) -> None:
+    backends.current().set_threads(1)
+    np.save(request["result"], runpy.run_path(request["file"])["value"]())
+
+
 def _run(request: dict[str, Any], folder: Path) -> None:
     root = Path(request["root"])
     case = CaseRef.from_json(request["case"])
@@ -96,8 +110,9 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     header = trace.Header(case.id, request["target"], request["precision"], seed=seed, expect=case.expect)
     started = time.perf_counter()
     try:
-        with contextlib.nullcontext() if request["native"] else randomness.shared_order(seed):
-            _call(case, root, Target.parse(request["target"], backends.NAMES), seed, recorder, folder)
+        with contextlib.ExitStack() as stack:
+            order = None if request["native"] else stack.enter_context(randomness.shared_order(seed))
+            _call(case, root, request, recorder, folder, order)
         if not recorder.observations:
             raise CaseError(f"{case.id} recorded nothing. Return a Fit or a Forward, or call record(name, value).")
     except BaseException as error:
@@ -117,21 +132,30 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     trace.write(Path(request["trace"]), header, recorder.observations)
 
 
-def _call(case: CaseRef, root: Path, target: Target, seed: int, recorder: Recorder, folder: Path) -> None:
+def _call(
+    case: CaseRef, root: Path, request: dict[str, Any], recorder: Recorder, folder: Path, order: randomness.Order | None
+) -> None:
     function, values = collect.find(case, root)
     (folder / "tmp").mkdir()
     injected = {
-        "rng": np.random.default_rng(seed),
+        "rng": np.random.default_rng(request["seed"]),
         "record": recorder.record,
-        "target": target,
+        "target": Target.parse(request["target"], backends.NAMES),
         "tmp_path": folder / "tmp",
         **values,
     }
-    result = function(**{name: injected[name] for name in inspect.signature(function).parameters})
-    if isinstance(result, Fit):
-        record_fit(result, recorder, folder)
+    arguments = {name: injected[name] for name in inspect.signature(function).parameters}
+    if request.get("replay") is not None:
+        replay_case(lambda: function(**arguments), recorder, Replay.from_json(request["replay"]))
+        return
+    noise, observed = Noise(request.get("noise", 0)), not request.get("unobserved", False)
+    result = function(**arguments)
+    if isinstance(result, Fit) and request.get("steps") is not None:
+        follow_fit(result, recorder, Steps.from_json(request["steps"]), order)
+    elif isinstance(result, Fit):
+        record_fit(result, recorder, folder, noise, observed=observed)
     elif isinstance(result, Forward):
-        record_forward(result, recorder)
+        record_forward(result, recorder, noise, observed=observed)
     elif result is not None:
         raise CaseError(
             f"{case.id} returned {type(result).__name__}. A case returns a Fit, a Forward, or nothing; "
