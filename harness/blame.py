@@ -97,7 +97,7 @@ class Blamer:
             text = f"the search for its origin failed, which is a bug of the harness: {type(error).__name__}: {error}"
             place.mkdir(parents=True, exist_ok=True)
             (place / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            return Blame(alone, finding.layer, None, None, finding.step, False, text)
+            return Blame(alone, finding.layer, None, None, finding.phase, finding.step, False, text)
 
     def continuation(
         self, case: CaseRef, comparison: Comparison, traces: Mapping[Target, Trace], known: Sequence[Known]
@@ -316,27 +316,30 @@ class _Search:
         return None
 
     def _unconfirmed(self, alone: str | None, text: str) -> Blame:
-        return Blame(alone, self._finding.layer, None, None, self._finding.step, False, text)
+        finding = self._finding
+        return Blame(alone, finding.layer, None, None, finding.phase, finding.step, False, text)
 
     def _confirmed(self, suspect: Suspect, inner: Suspect | None, start: _Start) -> Blame:
         part, layer = suspect.part, suspect.finding.layer
         alone = standing_alone({str(target): trace for target, trace in suspect.traces.items()}, suspect.finding.key)
         where = _TITLES.get(part.name) or (f"layer {layer!r}" if layer else part.name)
         text = f"introduced in {where}"
+        if part.what in ("config", "regularizer", "constraint", "state"):
+            text += f", in its {part.what}"
         operation = None
         if inner is not None and inner.part.what == "arguments":
-            text += f", which calls {inner.part.operation} with other arguments"
+            text += f": it calls {inner.part.operation} with other arguments"
         elif inner is not None:
             operation = inner.part.operation
             text += f", by {operation}"
             layer = layer or inner.finding.layer
-        if part.what in ("config", "regularizer", "constraint", "state"):
-            text += f", in its {part.what}"
         if suspect.finding.phase == "gradient":
             text += ", in its gradient"
         if self._finding.layer not in (None, layer):
             text += f"; layer {self._finding.layer!r} inherits it"
-        blame = Blame(alone, layer, part.name, operation, start.step, True, text)
+        described = part.what in ("config", "arguments")
+        phase = self._finding.phase if described else suspect.finding.phase
+        blame = Blame(alone, layer, part.name, operation, phase, start.step, True, text)
         return replace(blame, repro=self._reproducer(inner or suspect))
 
     def _reproducer(self, suspect: Suspect) -> str | None:

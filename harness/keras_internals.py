@@ -180,6 +180,11 @@ def tracking_scope(state: Sequence[tuple[Any, Any]]) -> Any:
             if outer is not None:
                 self.state_mapping = {**outer.state_mapping, **self.state_mapping}
 
+        def get_current_value(self, variable: Any) -> Any:
+            """A variable's value here. Keras takes it to have none in a scope it was not given to, in `losses`."""
+            value = super().get_current_value(variable)
+            return variable._value if value is None else value
+
         def add_update(self, update: tuple[Any, Any]) -> None:
             if not any(variable is update[0] for variable in self.updated):
                 self.updated.append(update[0])

@@ -45,6 +45,7 @@ class Blame:
         layer: the layer in which it is made, or None.
         part: what was replayed and differs: a layer's call such as `model/dense`, or the loss, the optimizer, ....
         op: the operation in it, such as `keras.ops.tanh`, or None.
+        phase: the phase in which it is made, as far as that is known: it may be seen in a later one first.
         step: the training step, counted from 0, on whose state and data it was replayed.
         confirmed: whether it showed again on values that were equal on every target.
         text: the same for a person.
@@ -57,6 +58,7 @@ class Blame:
     layer: str | None
     part: str | None
     op: str | None
+    phase: Phase
     step: int
     confirmed: bool
     text: str

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 LOSS, OPTIMIZER, METRICS, CASE = "(loss)", "(optimizer)", "(metrics)", "(case)"
 
 _OPERATION = re.compile(r"(?P<part>.*)/operation (?P<number>\d+) (?P<operation>keras\.\w+\.\w+)/(?P<what>[^/]+)(/.*)?")
-_OTHER = re.compile(r"(?P<part>.*?)/(?P<what>config|input|output|state|regularizer|constraint|weight|value)(/.*)?")
+_OTHER = re.compile(
+    r"(?P<part>.*?)/(?P<what>config|arguments|input|output|state|regularizer|constraint|weight|value)(/.*)?"
+)
 
 
 @dataclass(frozen=True)

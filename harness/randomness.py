@@ -278,15 +278,16 @@ class Order:
         return len(self._adapters)
 
     def of(self, fit: int, epoch: int, size: int) -> NDArray[np.int64]:
-        """The order of so many rows in an epoch of a fit, both counted from 0."""
-        return np.random.default_rng([self._seed, fit, epoch]).permutation(size).astype(np.int64)
+        """The order of so many rows in an epoch of a fit, both counted from 0; that of the look before it is -1."""
+        return np.random.default_rng([self._seed, fit, epoch + 1]).permutation(size).astype(np.int64)
 
     def permutation(self, adapter: Any, size: int) -> NDArray[np.int64]:
         """The order of the current epoch of the fit that an `ArrayDataAdapter` belongs to."""
         fit = next((fit for fit, known in enumerate(self._adapters) if known is adapter), self.fits)
         if fit == self.fits:
             self._adapters.append(adapter)
-        return self.of(fit, self._ended.get(id(adapter), 0), size)
+        # Keras ends an epoch, so to speak, before it begins the first.
+        return self.of(fit, self._ended.get(id(adapter), 0) - 1, size)
 
     def end_epoch(self, adapter: Any) -> None:
         """An epoch of an adapter's fit is over."""

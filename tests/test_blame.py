@@ -190,3 +190,64 @@ def shows(project: Any, blame: dict[str, Any]) -> Path:
     assert ran.returncode == 1, ran.stderr
     assert "rounding explains" in ran.stdout
     return script
+
+
+PARTING = """
+    import keras
+    import numpy as np
+    import pytest
+    from keras import layers, ops
+
+    from harness import Fit, case
+
+
+    @case
+    @pytest.mark.parametrize("bug", [False, True])
+    def parting(bug, rng):
+        '''Steps so long that rounding soon grows to the size of the weights, which stay where float32 holds them.'''
+        optimizer = keras.optimizers.SGD(0.8, momentum=0.9, clipnorm=1.0)
+        if bug and keras.backend.backend() == "jax":
+            step = optimizer.update_step
+
+            def late(gradient, variable, rate):
+                is_late = ops.cast(optimizer.iterations >= 60, gradient.dtype)
+                return step(gradient * (1 + 0.001 * is_late), variable, rate)
+
+            optimizer.update_step = late
+        model = keras.Sequential([layers.Dense(16, "tanh"), layers.Dense(16, "tanh"), layers.Dense(1)])
+        model.compile(optimizer, "mse")
+        x = rng.normal(size=(64, 6)).astype("float32")
+        return Fit(model, x, np.sin(3 * x[:, :1] * x[:, 1:2]), epochs=40, batch_size=32)
+"""
+
+
+@pytest.fixture(scope="module")
+def parted(make_project: Callable[[], Any]) -> Any:
+    project = make_project()
+    project.write("cases/parting.py", PARTING)
+    project.ran = project.harness("run", "cases", "--no-blame", "--out", "out")
+    return project
+
+
+class TestTrainingThatParts:
+    def test_healthy_training_raises_no_alarm(self, parted: Any) -> None:
+        case = parted.cases()["parting[False]"]
+        assert case["outcome"] == "agree"
+        for comparison in case["comparisons"]:
+            assert comparison["continuation"] is not None
+            assert comparison["continuation"]["verdict"] in ("rounding", "leak")
+            assert comparison["continuation"]["last_step"] == 79
+
+    def test_a_bug_after_runs_have_parted_is_found_where_it_starts(self, parted: Any) -> None:
+        case = parted.cases()["parting[True]"]
+        assert case["outcome"] == "differ"
+        (jax,) = [item for item in case["comparisons"] if item["target"] == "jax"]
+        assert jax["continuation"]["first_step"] < 60
+        assert jax["continuation"]["verdict"] == "divergent"
+        assert jax["continuation"]["first"]["step"] == 60
+        (tensorflow,) = [item for item in case["comparisons"] if item["target"] == "tensorflow"]
+        assert tensorflow["continuation"]["verdict"] in ("rounding", "leak")
+
+    def test_it_is_said_from_which_step_on(self, parted: Any) -> None:
+        assert "training parted" in parted.ran.stdout
+        assert "each from the reference's state" in parted.ran.stdout

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rich.console import Console
 
 from harness.report.console import Live
 from harness.result import CaseResult
+from harness.trace import write
 from harness.version import __version__
 
 CASE = "from harness import case\n@case\ndef it(record): record('x', 1)\n"
@@ -63,6 +65,16 @@ WRONG_CALLS = {
     "a verdict": (["run", "--fail-on", "bad"], ["'bad'", "rounding"]),
     "an expression with --tag": (["run", "--tag", "(slow"], ["--tag", "'(slow'", "parentheses"]),
     "a quick run in both precisions": (["run", "--quick", "--precision", "both"], ["--quick", "--precision both"]),
+    "noise runs of native randomness": (
+        ["run", "--randomness", "native", "--noise-runs", "5"],
+        ["--randomness native", "--noise-runs"],
+    ),
+    "an observer check of native randomness": (
+        ["run", "--randomness", "native", "--observer-check"],
+        ["--randomness native", "--observer-check"],
+    ),
+    "noise runs below zero": (["run", "--noise-runs", "-1"], ["--noise-runs", "-1"]),
+    "blame of nothing": (["blame"], ["PATH"]),
     "a seed below zero": (["run", "--seed", "-1"], ["--seed", "-1"]),
     "no jobs": (["run", "--jobs", "0"], ["--jobs", "0"]),
     "jobs that are no number": (["run", "--jobs", "many"], ["--jobs", "many"]),
@@ -226,6 +238,105 @@ def test_a_comparison_in_float32_alone_says_what_it_does_not_see(quick: Any) -> 
     assert "Without float64 twins" in process.stdout
 
 
+KNOWN = """
+[[tool.harness.known]]
+case = "cases/x.py::it"
+target = "jax"
+verdict = "mismatch"
+reason = "it is so"
+
+[[tool.harness.known]]
+case = "cases/gone.py::*"
+target = "torch"
+verdict = "leak"
+reason = "it was so"
+"""
+
+
+def test_differences_are_known_by_the_table_of_the_project(project: Any, harness: Callable[..., Any]) -> None:
+    source = "from harness import case\n\n@case\ndef it(record, target):\n    record('it', target.backend == 'jax')\n"
+    project.write("cases/x.py", source)
+    arguments = ("run", "--targets", "torch,jax", "--precision", "float32", "--no-blame", "--out", "out")
+    assert harness(*arguments).returncode == 1
+    project.write("pyproject.toml", KNOWN)
+    known = harness(*arguments)
+    assert known.returncode == 0
+    assert project.cases()["it"]["outcome"] == "known"
+    assert "it is so" in known.stdout
+    assert "The known difference of cases/gone.py::* on torch speaks of no case of this run." in known.stdout
+    assert project.result()["unmatched"] == [{"case": "cases/gone.py::*", "target": "torch"}]
+    assert harness("compare", "out/traces").returncode == 0  # from the same folder, the same table
+    check_refusal(project_with(project, "known = 3"), ["not a list"])
+
+
+def project_with(project: Any, table: str) -> Any:
+    project.write("pyproject.toml", f"[tool.harness]\n{table}\n")
+    return project.harness("run", "--targets", "jax")
+
+
+OBSERVED = """
+import keras
+from harness import Fit, Forward, case
+
+
+@case
+def fit(rng):
+    model = keras.Sequential([keras.layers.Dense(4), keras.layers.Dropout(0.5), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    return Fit(model, rng.normal(size=(20, 3)), rng.normal(size=(20, 1)), epochs=2, batch_size=8)
+
+
+@case
+def forward(rng):
+    return Forward(keras.layers.LayerNormalization(name="norm"), rng.normal(size=(4, 8)))
+
+
+@case
+def by_hand(rng, record):
+    record("x", rng.normal(size=3))
+"""
+
+
+@pytest.fixture(scope="module")
+def watched(make_project: Callable[[], Any]) -> Any:
+    """A run with noise and without instruments, on two backends."""
+    project = make_project()
+    project.write("cases/x.py", OBSERVED)
+    options = ("--precision", "float32", "--noise-runs", "3", "--observer-check")
+    project.process = project.harness("run", "--targets", "torch,jax", *options, "--out", "out")
+    return project
+
+
+def test_without_instruments_nothing_is_other(watched: Any) -> None:
+    assert watched.process.returncode == 0, watched.process.stdout
+    for name in ("fit", "forward"):
+        for target in ("torch", "jax"):
+            unobserved = watched.trace(name, target).unobserved
+            assert unobserved is not None
+            assert len(unobserved) > 0
+            assert [run["disturbed"] for run in watched.cases()[name]["runs"]] == [[], []]
+
+
+def test_instruments_that_change_something_fail_the_case(watched: Any) -> None:
+    trace = watched.trace("forward", "jax")
+    place = trace.folder / "unobserved"
+    changed = [replace(item, value=item.array * 2) for item in trace.unobserved]
+    write(place, trace.unobserved.header, changed)
+    process = watched.harness("compare", "out")
+    assert process.returncode == 3
+    assert "the instruments change what they measure" in process.stdout
+
+
+def test_where_there_is_no_twin_measured_noise_decides(watched: Any) -> None:
+    for name in ("fit", "forward"):
+        (comparison,) = watched.cases()[name]["comparisons"]
+        assert comparison["bases"]["noise"] > 0
+        assert "tolerance" not in comparison["bases"]
+    # What is recorded by hand cannot be disturbed, so there its noise would be none.
+    (comparison,) = watched.cases()["by_hand"]["comparisons"]
+    assert "noise" not in comparison["bases"]
+
+
 def test_json_writes_the_result_there_as_well(quick: Any) -> None:
     copy, original = (quick.folder / name for name in ("copy/of/it.json", "out/result.json"))
     assert copy.read_bytes() == original.read_bytes()
@@ -308,7 +419,7 @@ def test_the_version_is_told(harness: Callable[..., Any]) -> None:
     assert (process.returncode, process.stdout) == (0, f"harness, version {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["run", "record", "compare", "show", "doctor"])
+@pytest.mark.parametrize("command", ["run", "blame", "record", "compare", "show", "doctor"])
 def test_every_command_has_help(harness: Callable[..., Any], command: str) -> None:
     assert f" {command} " in harness("--help").stdout
     process = harness(command, "--help")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from harness.case import Expected
 from harness.errors import TraceError
-from harness.locate import Comparison, compare
+from harness.known import Known
+from harness.locate import Comparison, compare, differences, disturbed_by_instruments, standing_alone
 from harness.trace import NUMBER, Header, Observation, Trace, write
 from harness.verdict import Verdict
 
@@ -519,3 +520,102 @@ def test_nothing_is_called_fixed_by_a_run_that_stopped(tmp_path: Path, side: str
 def test_two_that_both_differ_from_the_others_may_agree_with_each_other(tmp_path: Path) -> None:
     options = declared(("jax", JAX_DIVERGES), ("torch", JAX_DIVERGES))
     assert compared(tmp_path, healthy(), healthy(), **options).fixed == []
+
+
+# Who stands alone
+
+
+def three(folder: Path, **values: Any) -> dict[str, Trace]:
+    return {target: recorded(folder, target, {"loss/0/loss": value}) for target, value in values.items()}
+
+
+@pytest.mark.parametrize("culprit", ["torch", "tensorflow", "jax"])
+def test_the_one_of_three_that_differs_from_the_others_stands_alone(tmp_path: Path, culprit: str) -> None:
+    values = {target: WRONG if target == culprit else X for target in ("torch", "tensorflow", "jax")}
+    assert standing_alone(three(tmp_path, **values), "loss/0/loss") == culprit
+
+
+def test_nobody_stands_alone_of_two_or_where_all_agree_or_all_differ(tmp_path: Path) -> None:
+    assert standing_alone(three(tmp_path / "1", torch=X, jax=WRONG), "loss/0/loss") is None
+    assert standing_alone(three(tmp_path / "2", torch=X, jax=X, tensorflow=X), "loss/0/loss") is None
+    assert standing_alone(three(tmp_path / "3", torch=X, jax=WRONG, tensorflow=X * 2), "loss/0/loss") is None
+
+
+def test_the_one_that_lacks_an_observation_stands_alone(tmp_path: Path) -> None:
+    traces = three(tmp_path, torch=X, jax=X)
+    traces["tensorflow"] = recorded(tmp_path, "tensorflow", {"loss/1/loss": X})
+    assert standing_alone(traces, "loss/0/loss") == "tensorflow"
+
+
+# Where free runs part
+
+
+def parting(folder: Path, target: str, late: Any, noise: float) -> Trace:
+    """Weights after two steps; float32 moves those of the second by `noise`, and what follows is `late`."""
+    rng = np.random.default_rng(len(target))
+    exact = {"update/0/dense/kernel": X, "update/1/dense/kernel": X * 2, "log/2/batch/loss": late}
+    single = {**exact, "update/1/dense/kernel": X * 2 * (1 + noise * rng.standard_normal(X.shape))}
+    place = folder / target
+    header = {"case": "cases/x.py::y", "target": target}
+    for name, values, dtype in (("", single, np.float32), ("twin", exact, np.float64)):
+        observations = [observation(key, np.asarray(value, dtype)) for key, value in values.items()]
+        write(place / name, Header(**header, precision=dtype.__name__), observations)  # type: ignore[arg-type]
+    return Trace(place)
+
+
+@pytest.mark.parametrize(("noise", "parted"), [(1e-6, None), (1e-2, 1)])
+def test_what_follows_after_free_runs_have_parted_is_not_compared(
+    tmp_path: Path, noise: float, parted: int | None
+) -> None:
+    comparison = compare(parting(tmp_path, "jax", X * 3, noise), parting(tmp_path, "torch", X, noise))
+    assert comparison.parted == parted
+    assert comparison.not_compared == (0 if parted is None else 1)
+    assert (comparison.verdict is DIVERGENT) == (parted is None)
+
+
+def test_what_agrees_after_that_counts_as_compared(tmp_path: Path) -> None:
+    comparison = compare(parting(tmp_path, "jax", X, 1e-2), parting(tmp_path, "torch", X, 1e-2))
+    assert comparison.not_compared == 0
+
+
+# Beside the case
+
+
+def test_a_table_of_known_differences_excuses_what_it_covers_and_nothing_else(tmp_path: Path) -> None:
+    wrong = changed(healthy(), loss__0__loss=WRONG)
+    traces = recorded(tmp_path, "jax", wrong), recorded(tmp_path, "torch", healthy())
+    entry = Known("cases/*", "jax", Expected("divergent", "it is so", "loss/0/*"))
+    covered = compare(*traces, [entry])
+    assert covered.known == [entry.expected]
+    assert covered.unexpected is not None
+    assert covered.unexpected < LEAK
+    elsewhere = Known("cases/*", "jax", Expected("divergent", "it is so", "loss/1/*"))
+    assert compare(*traces, [elsewhere]).unexpected is DIVERGENT
+    other_case = Known("cases/z.py::*", "jax", Expected("divergent", "it is so"))
+    assert compare(*traces, [other_case]).unexpected is DIVERGENT
+
+
+def test_an_entry_whose_difference_is_gone_is_fixed(tmp_path: Path) -> None:
+    entry = Known("cases/*", "jax", Expected("divergent", "it was so", "loss/0/*"))
+    comparison = compare(recorded(tmp_path, "jax", healthy()), recorded(tmp_path, "torch", healthy()), [entry])
+    assert comparison.fixed == [entry.expected]
+
+
+# Instruments
+
+
+def test_what_is_other_without_instruments_is_told(tmp_path: Path) -> None:
+    trace = recorded(tmp_path, "jax", {"log/3/epoch 0/loss": 1.0, "prediction/3/predict": X})
+    header = Header("cases/x.py::y", "jax", "float32")
+    same = observation("prediction/predict", X.astype(np.float32))
+    write(trace.folder / "unobserved", header, [observation("log/epoch 0/loss", 1.0), same])
+    assert disturbed_by_instruments(Trace(trace.folder)) == []
+    write(trace.folder / "unobserved", header, [observation("log/epoch 0/loss", 1.0 + 1e-12), same])
+    assert disturbed_by_instruments(Trace(trace.folder)) == ["log/3/epoch 0/loss"]
+
+
+def test_differences_are_all_that_are_as_bad_in_order(tmp_path: Path) -> None:
+    wrong = changed(healthy(), loss__0__loss=LEAKED * 3, loss__1__loss=WRONG * 5)
+    traces = recorded(tmp_path, "jax", wrong), recorded(tmp_path, "torch", healthy())
+    assert [finding.key for finding in differences(*traces, DIVERGENT)] == ["loss/1/loss"]
+    assert {finding.key for finding in differences(*traces, LEAK)} == {"loss/0/loss", "loss/1/loss"}

@@ -19,6 +19,7 @@ def test_an_operation_is_read_back_as_it_was_named(part: str, number: int, name:
 def test_parts_are_told_from_what_is_recorded_of_them() -> None:
     assert part_of("model/dense/output") == Part("model/dense", "output")
     assert part_of("model/dense/input/1") == Part("model/dense", "input")
+    assert part_of("model/dense/arguments") == Part("model/dense", "arguments")
     assert part_of("model/norm/state/model/norm/moving_mean") == Part("model/norm", "state")
     assert part_of("model/dense/weight/model/dense/kernel") == Part("model/dense", "weight")
     assert part_of("model/dense/kernel/regularizer") == Part("model/dense/kernel", "regularizer")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from harness.trace import NUMBER, Observation
-from harness.verdict import Judgement, Verdict, judge, rms
+from harness.verdict import Evidence, Judgement, Verdict, evidence, judge, rms
 
 U32, U64 = 2.0**-24, 2.0**-53
 IDENTICAL, ROUNDING, LEAK, IMPRECISE, DIVERGENT, MISMATCH = Verdict
@@ -795,3 +795,107 @@ def test_rms_of_other_dtypes() -> None:
     assert rms(np.array([3 + 4j, 0], np.complex64)) == pytest.approx(5 / math.sqrt(2))
     assert rms(np.array([300.0] * 4, np.float16)) == 300.0
     assert rms(np.array([2.0, 4.0], ml_dtypes.bfloat16)) == pytest.approx(math.sqrt(10))
+
+
+# Evidence: what a difference looks like
+
+
+def shown(a64: Any, b64: Any) -> Evidence:
+    """The evidence of two functions that both targets round to float32 as well as can be."""
+    observations = [observed(single(a64)), observed(single(b64)), observed(np.asarray(a64)), observed(np.asarray(b64))]
+    found = evidence(judge(*observations), *observations)
+    assert found is not None
+    return found
+
+
+def test_evidence_has_the_element_that_differs_most_and_the_tolerances_that_would_have_passed() -> None:
+    b = np.linspace(1.0, 2.0, 20).reshape(4, 5)
+    a = b.copy()
+    a[2, 1] *= 1.01
+    found = shown(a, b)
+    assert found.precision == "float32"
+    assert (found.ours, found.theirs) == (float(np.float32(a[2, 1])), float(np.float32(b[2, 1])))
+    assert found.atol is not None
+    assert found.rtol is not None
+    np.testing.assert_allclose(single(a), single(b), rtol=0, atol=found.atol * 1.001)
+    np.testing.assert_allclose(single(a), single(b), rtol=found.rtol * 1.001, atol=0)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(single(a), single(b), rtol=0, atol=found.atol * 0.999)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(single(a), single(b), rtol=found.rtol * 0.999, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("where", "spread"),
+    [
+        ((slice(2, 3), slice(1, 2)), "one element"),
+        ((2,), "row 2 of 4, 5 elements"),
+        ((slice(None), 3), "channel 3 of 5, 4 elements"),
+        ((slice(None),), "all 20 elements"),
+        ((slice(1, 3), slice(0, 2)), "4 of 20 elements"),
+    ],
+)
+def test_evidence_says_where_a_difference_spreads(where: Any, spread: str) -> None:
+    b = np.linspace(1.0, 2.0, 20).reshape(4, 5)
+    a = b.copy()
+    a[where] *= 1.01
+    assert shown(a, b).spread == spread
+
+
+def test_a_difference_that_float32_does_not_show_is_shown_in_float64() -> None:
+    b = np.linspace(1.0, 2.0, 20)
+    found = shown(b * (1 + 1e-9), b)
+    assert found.precision == "float64"
+    assert found.ours != found.theirs
+
+
+def test_no_tolerance_passes_where_the_reference_is_zero() -> None:
+    assert shown(np.array([1.0, 0.5] * 10), np.array([1.0, 0.0] * 10)).rtol is None
+
+
+def test_plain_values_have_no_evidence() -> None:
+    assert evidence(judge(plain("a"), plain("b")), plain("a"), plain("b")) is None
+
+
+# What overflows on both sides in float32
+
+
+def test_what_is_infinite_in_float32_on_both_sides_is_judged_by_what_is_not() -> None:
+    """Two runs that blow up: nothing says how far apart rounding alone would take them."""
+    b32 = single([1.0, INF] * 10)
+    healthy = judged(b32, b32, np.array([1.0, 1e40] * 10), np.array([1.0, 3e40] * 10))
+    assert healthy.verdict is IDENTICAL
+    wrong = judged(single([1.1, INF] * 10), b32, np.array([1.1, 1e40] * 10), np.array([1.0, 1e40] * 10))
+    assert wrong.verdict is DIVERGENT
+
+
+# Measured noise
+
+
+def disturbed(b: Any, size: float) -> list[Observation]:
+    rng = np.random.default_rng(0)
+    return [observed(single(b * (1 + size * rng.integers(-1, 2, size=np.shape(b))))) for _ in range(5)]
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-3])
+def test_without_twins_measured_noise_decides(size: float) -> None:
+    b = np.linspace(1.0, 2.0, 40)
+    noise = disturbed(b, size)
+    for factor, verdict in ((5, ROUNDING), (50, DIVERGENT)):
+        found = judge(observed(single(b * (1 + factor * size))), observed(single(b)), noise=noise)
+        assert (found.basis, found.verdict) == ("noise", verdict)
+
+
+def test_noise_that_moves_nothing_still_leaves_room_for_rounding() -> None:
+    b = np.linspace(1.0, 2.0, 40)
+    quiet = [observed(single(b))] * 5
+    assert judge(observed(single(b * (1 + 10 * U32))), observed(single(b)), noise=quiet).verdict is ROUNDING
+    assert judge(observed(single(b * (1 + 200 * U32))), observed(single(b)), noise=quiet).verdict is DIVERGENT
+
+
+def test_twins_go_before_noise() -> None:
+    b = np.linspace(1.0, 2.0, 40)
+    a = b * 1.001
+    twins = observed(a), observed(b)
+    found = judge(observed(single(a)), observed(single(b)), *twins, noise=disturbed(b, 1e-2))
+    assert (found.basis, found.verdict) == ("twins", DIVERGENT)

@@ -7,14 +7,14 @@ from typing import Any
 from harness.capture import state
 from harness.capture.gradients import or_none, projected_gradients
 from harness.capture.layers import observed_layers, record_tensors, takes_training
-from harness.capture.noise import Noise
+from harness.capture.noise import QUIET, Noise
 from harness.capture.record import Recorder
 from harness.capture.tensors import as_input
 from harness.case import Forward
 from harness.errors import CaseError
 
 
-def record_forward(forward: Forward, recorder: Recorder, noise: Noise, *, observed: bool = True) -> None:
+def record_forward(forward: Forward, recorder: Recorder, noise: Noise = QUIET, *, observed: bool = True) -> None:
     """Call a layer or function once, and record outputs, gradients, and what the call left behind.
 
     Args:

@@ -52,3 +52,7 @@ class Noise:
     def _factor(self, shape: tuple[int, ...]) -> Any:
         assert self._rng is not None
         return 1.0 + ULP * self._rng.integers(-1, 2, size=shape)
+
+
+#: None at all.
+QUIET = Noise(0)

@@ -22,8 +22,8 @@ def named(variables: Iterable[Any]) -> Iterator[tuple[str, str | None, Any]]:
         path = variable.path
         seen[path] += 1
         name = path if seen[path] == 1 else f"{path}#{seen[path]}"
-        parts = path.split("/")
-        yield name, parts[-2] if len(parts) > 1 else None, variable
+        owners = [part for part in path.split("/")[:-1] if not part.startswith("seed_generator")]
+        yield name, owners[-1] if owners else None, variable
 
 
 def record_variables(

@@ -14,7 +14,7 @@ from harness.capture import state
 from harness.capture.callbacks import observer
 from harness.capture.gradients import or_none, value_and_grad_once
 from harness.capture.layers import observed_layers, takes_training
-from harness.capture.noise import Noise
+from harness.capture.noise import QUIET, Noise
 from harness.capture.record import Recorder
 from harness.capture.tensors import as_tensor
 from harness.case import Fit
@@ -24,7 +24,7 @@ from harness.errors import CaseError
 _SHARED_OPTIONS = ("batch_size", "verbose")
 
 
-def record_fit(fit: Fit, recorder: Recorder, folder: Path, noise: Noise, *, observed: bool = True) -> None:
+def record_fit(fit: Fit, recorder: Recorder, folder: Path, noise: Noise = QUIET, *, observed: bool = True) -> None:
     """Train a model and record everything on the way, in order of execution.
 
     Args:

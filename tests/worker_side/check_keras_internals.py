@@ -206,7 +206,9 @@ def test_array_adapter_method_lets_the_backend_take_its_order():
 
 def test_tracking_scope():
     given, updated, untouched = (keras.Variable([value], trainable=False) for value in (1.0, 2.0, 3.0))
+    assert hasattr(given, "_value"), "Keras moved Variable._value."
     with keras_internals.tracking_scope([(given, ops.convert_to_tensor([10.0]))]) as scope:
+        assert as_list(scope.get_current_value(untouched)) == [3.0]
         assert as_list(given.value) == [10.0]
         updated.assign([20.0])
         updated.assign_add([1.0])
@@ -273,3 +275,83 @@ def test_next_seed():
     assert as_list(keras_internals.next_seed(7)) == [7, 0]
     generator = keras.random.SeedGenerator(7)
     assert [as_list(keras_internals.next_seed(generator)) for _ in range(2)] == [[7, 0], [7, 1]]
+
+
+def test_operations():
+    found = keras_internals.operations()
+    expected = ["matmul", "relu", "average_pool", "batch_normalization", "conv", "logsumexp", "cast", "slice_update"]
+    assert {f"keras.ops.{name}" for name in expected} <= set(found), "Keras moved the functions behind keras.ops."
+    assert {f"keras.random.{name}" for name in RANDOM} <= set(found), "Keras moved the functions behind keras.random."
+    assert "keras.ops.convert_to_tensor" not in found
+
+
+def test_wrapped_operations():
+    seen = []
+
+    def wrap(name, function):
+        def wrapped(*args, **kwargs):
+            seen.append(name)
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    dense = keras.layers.Dense(2, activation="relu")
+    dense.build((None, 3))
+    with keras_internals.wrapped_operations(wrap):
+        dense(np.ones((4, 3), np.float32))
+    assert [name for name in seen if name in ("keras.ops.matmul", "keras.ops.add", "keras.ops.relu")] == [
+        "keras.ops.matmul",
+        "keras.ops.add",
+        "keras.ops.relu",
+    ], "A dense layer no longer calls its operations through keras.src.backend."
+    count = len(seen)
+    dense(np.ones((4, 3), np.float32))
+    assert len(seen) == count
+
+
+def test_has_inner_layers():
+    assert keras_internals.has_inner_layers(small_model()), "Keras moved Layer._flatten_layers."
+    assert not keras_internals.has_inner_layers(keras.layers.Dense(1))
+
+
+def test_mask_of():
+    masked = keras.layers.Masking()(np.array([[[1.0], [0.0]]], np.float32))
+    assert as_list(keras_internals.mask_of(masked)) == [[True, False]], "Keras keeps masks elsewhere."
+    assert keras_internals.mask_of(ops.ones((1, 2, 1))) is None
+
+
+def test_carry_mask():
+    tensor = keras_internals.carry_mask(ops.ones((1, 2, 1)), ops.convert_to_tensor([[True, False]]))
+    assert as_list(keras.layers.GlobalAveragePooling1D()(tensor * 1.0)) == [[1.0]]
+    assert as_list(keras_internals.mask_of(tensor)) == [[True, False]]
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return np.full((2, 1), index, np.float32), np.zeros((2, 1), np.float32)
+
+
+def test_dataset_adapter_method():
+    ended = []
+
+    def wrap(native):
+        def on_epoch_end(self):
+            ended.append(type(self).__name__)
+            native(self)
+
+        return on_epoch_end
+
+    with keras_internals.dataset_adapter_method("on_epoch_end", wrap):
+        small_model().fit(Batches(), epochs=2, verbose=0)
+    assert set(ended) == {"PyDatasetAdapter"}
+    assert len(ended) >= 2, "fit no longer tells the adapter of a PyDataset that an epoch is over."
+
+
+def test_dataset_shuffle():
+    asked = []
+    with keras_internals.dataset_shuffle(lambda batches: asked.append(len(batches))):
+        small_model().fit(Batches(), verbose=0)
+    assert set(asked) == {3}, "A PyDataset's batches are no longer shuffled by the random of py_dataset_adapter."

@@ -562,3 +562,23 @@ def test_the_order_is_keras_own_once_the_context_is_closed():
     model.fit(ROWS, ROWS, batch_size=5, verbose=0)
     assert sorted(seen.last(10)) == list(range(10))
     assert seen.last(10) not in (order(5, 0, 0, 10), order(5, 1, 0, 10))
+
+
+class Batches(keras.utils.PyDataset):
+    """Five batches of two rows."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        return ROWS[2 * index : 2 * index + 2], ROWS[2 * index : 2 * index + 2]
+
+
+def test_the_batches_of_a_dataset_have_an_order_of_each_fit_and_epoch():
+    model, seen = trainable()
+    with randomness.shared_order(5):
+        for fit in range(2):
+            model.fit(Batches(), epochs=2, verbose=0)
+            batches = [order(5, fit, epoch, 5) for epoch in range(2)]
+            rows = [row for epoch in batches for batch in epoch for row in (2 * batch, 2 * batch + 1)]
+            assert seen.last(20) == rows
