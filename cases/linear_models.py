@@ -1,7 +1,8 @@
-"""C1 to C4 and C6: linear models from scratch, and the data of houses in a city and in the country."""
+"""C1 to C6: linear models from scratch, and the houses of a city and of the country told apart in eight ways."""
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from harness import Plot, case, value_and_grad
@@ -141,6 +142,70 @@ def house_data(record):
     # About: the means the houses are drawn from.
     np.testing.assert_allclose(raw[y[:, 0] == 0].mean(axis=0), [25.9, 1503.7], rtol=0.03)
     np.testing.assert_allclose(raw[y[:, 0] == 1].mean(axis=0), [31.8, 834.3], rtol=0.03)
+
+
+STRATEGIES = {  # optimizer, hidden layers, activation of the output, loss, whether price / size is a feature
+    "sgd linear mse": ("sgd", [], None, "mean_squared_error", False),
+    "sgd sigmoid mse": ("sgd", [], "sigmoid", "mean_squared_error", False),
+    "sgd relu mse": ("sgd", [], "relu", "mean_squared_error", False),
+    "sgd sigmoid bce": ("sgd", [], "sigmoid", "binary_crossentropy", False),
+    "adam sigmoid bce": ("adam", [], "sigmoid", "binary_crossentropy", False),
+    "adam sigmoid bce ratio": ("adam", [], "sigmoid", "binary_crossentropy", True),
+    "adam deep bce": ("adam", [16, 16], "sigmoid", "binary_crossentropy", False),
+    "adam deep bce ratio": ("adam", [16, 16], "sigmoid", "binary_crossentropy", True),
+}
+
+
+def with_ratio(raw, x):
+    """The features and price / size, standardised."""
+    ratio = raw[:, 1] / raw[:, 0]
+    return np.column_stack([x, (ratio - ratio[:2000].mean()) / ratio[:2000].std()]).astype("float32")
+
+
+def edge_of(model, raw, has_ratio):
+    """Where the model's output crosses 1/2: for each size on a grid, the first price at which it does."""
+    mean, deviation = raw[:2000].mean(axis=0), raw[:2000].std(axis=0)
+    sizes, prices = np.linspace(15, 50, 36), np.linspace(300, 2300, 401)
+    grid = np.stack(np.meshgrid(sizes, prices, indexing="ij"), axis=-1).reshape(-1, 2)
+    features = (grid - mean) / deviation
+    if has_ratio:
+        ratio, of_train = grid[:, 1] / grid[:, 0], raw[:2000, 1] / raw[:2000, 0]
+        features = np.column_stack([features, (ratio - of_train.mean()) / of_train.std()])
+    is_country = model.predict(features.astype("float32"), batch_size=len(features), verbose=0).reshape(36, 401) > 0.5
+    return np.stack([sizes, prices[np.argmin(is_country, axis=1)]], axis=1)
+
+
+@case(tags=["slow"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def houses_told_apart(strategy, record):
+    """Up to 100 epochs with early stopping: every backend stops at the same one."""
+    optimizer, hidden, activation, loss, has_ratio = STRATEGIES[strategy]
+    raw, x, y = houses()
+    features = with_ratio(raw, x) if has_ratio else x
+    model = keras.Sequential(
+        [keras.layers.Dense(units, activation="relu") for units in hidden]
+        + [keras.layers.Dense(1, activation=activation)]
+    )
+    rate = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[optimizer](0.01)
+    model.compile(optimizer=rate, loss=loss, metrics=["accuracy"])
+    # An epoch counts as better by more than rounding could make it.
+    stopping = keras.callbacks.EarlyStopping(patience=10, restore_best_weights=True, min_delta=0.01)
+    history = model.fit(
+        features[:2000],
+        y[:2000],
+        epochs=100,
+        batch_size=32,
+        validation_split=0.2,
+        callbacks=[stopping],
+        verbose=0,
+    )
+    record("epochs", len(history.history["loss"]))
+    record("best epoch", stopping.best_epoch)
+    record("history", history.history)
+    record("weights", model.get_weights())
+    classes = {"city": raw[y[:, 0] == 0].astype("float32"), "country": raw[y[:, 0] == 1].astype("float32")}
+    edge = edge_of(model, raw, has_ratio)
+    record("decision boundary", Plot(points=classes, lines={"boundary": edge}, x="size", y="price"))
 
 
 @case
