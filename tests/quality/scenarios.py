@@ -1,0 +1,350 @@
+"""The scenarios of the quality suite: small uses of Keras that are healthy until a bug is put into one backend.
+
+Each takes the module `keras`, so that this file can be read where Keras is not installed, and `rng` and `record` as a
+case does; it returns a `Fit`, a `Forward` or nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness import Fit, Forward
+
+
+def dense(keras, rng, record):
+    """A classifier; 70 rows in batches of 16 leave a partial batch of 6."""
+    model = keras.Sequential(
+        [
+            keras.layers.Dense(16, activation="tanh", name="hidden"),
+            keras.layers.Dense(12, activation="silu", name="second"),
+            keras.layers.Dense(4, activation="softmax", name="head"),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return Fit(model, normal(rng, 70, 6), rng.integers(0, 4, 70), batch_size=16, epochs=2)
+
+
+def convolution(keras, rng, record):
+    model = keras.Sequential(
+        [
+            keras.layers.Conv2D(4, 3, strides=2, padding="same", name="conv"),
+            keras.layers.BatchNormalization(name="norm"),
+            keras.layers.MaxPooling2D(3, strides=2, padding="same", name="pool"),
+            keras.layers.ReLU(name="relu"),
+            keras.layers.Flatten(name="flatten"),
+            keras.layers.Dense(3, name="head"),
+        ]
+    )
+    model.compile(
+        keras.optimizers.SGD(0.02, momentum=0.9, nesterov=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    class_weight = {0: 0.5, 1: 1.0, 2: 2.0}
+    images, labels = normal(rng, 40, 8, 8, 2), rng.integers(0, 3, 40)
+    return Fit(model, images, labels, batch_size=16, epochs=2, class_weight=class_weight)
+
+
+def recurrent(keras, rng, record):
+    """Sequences of unequal length, padded with zeros that are masked."""
+    model = keras.Sequential(
+        [
+            keras.layers.Embedding(20, 6, mask_zero=True, name="tokens"),
+            keras.layers.LSTM(6, return_sequences=True, name="lstm"),
+            keras.layers.GRU(5, name="gru"),
+            keras.layers.Dense(1, name="head"),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.1), "mse", metrics=["mae"])
+    return Fit(model, sentences(rng, 36, 7), normal(rng, 36, 1), batch_size=16, epochs=2)
+
+
+def attention(keras, rng, record):
+    tokens = keras.Input((7,), dtype="int32", name="text")
+    # Not trained, for with repeated tokens adaptive optimizers have another idea of it on tensorflow.
+    x = keras.layers.Embedding(20, 8, mask_zero=True, trainable=False, name="tokens")(tokens)
+    attended = keras.layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+    x = keras.layers.Add(name="residual")([x, attended])
+    x = keras.layers.LayerNormalization(name="norm")(x)
+    x = keras.layers.GlobalAveragePooling1D(name="average")(x)
+    model = keras.Model(tokens, keras.layers.Dense(1, name="head")(x))
+    model.compile(keras.optimizers.AdamW(0.01, weight_decay=0.05), "mse")
+    return Fit(model, sentences(rng, 24, 7), normal(rng, 24, 1), batch_size=8, epochs=2)
+
+
+def two_outputs(keras, rng, record):
+    first, second = keras.Input((5,), name="first"), keras.Input((3,), name="second")
+    left = keras.layers.Dense(4, activation="relu", name="left")(first)
+    right = keras.layers.Dense(4, activation="tanh", name="right")(second)
+    joined = keras.layers.Concatenate(name="join")([left, right])
+    value = keras.layers.Dense(1, name="value")(joined)
+    flag = keras.layers.Dense(1, activation="sigmoid", name="flag")(joined)
+    model = keras.Model([first, second], [value, flag])
+    model.compile(
+        "sgd",
+        ["mse", keras.losses.BinaryCrossentropy(label_smoothing=0.1)],
+        loss_weights=[0.3, 2.0],
+    )
+    # No partial batch, of which tensorflow weighs the losses of single outputs as a whole one.
+    labels = [normal(rng, 48, 1), rng.integers(0, 2, (48, 1)).astype("float32")]
+    return Fit(model, [normal(rng, 48, 5), normal(rng, 48, 3)], labels, batch_size=16, epochs=2)
+
+
+def regularised(keras, rng, record):
+    """Regularisers, constraints, clipping and a schedule whose rate falls after step 3."""
+    model = keras.Sequential(
+        [
+            keras.layers.Dense(
+                8, "tanh", kernel_regularizer=keras.regularizers.L2(0.01), kernel_constraint="max_norm", name="hidden"
+            ),
+            keras.layers.Dense(
+                6, "tanh", kernel_regularizer=keras.regularizers.L2(0.01), kernel_constraint="non_neg", name="second"
+            ),
+            keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L1(0.01), name="head"),
+        ]
+    )
+    model.layers[0].kernel_constraint.max_value = 0.8
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([3], [0.1, 0.02])
+    model.compile(keras.optimizers.SGD(rate, momentum=0.9, global_clipnorm=0.5), "mse")
+    return Fit(model, normal(rng, 48, 5), normal(rng, 48, 1), batch_size=16, epochs=3)
+
+
+def noisy(keras, rng, record):
+    model = keras.Sequential(
+        [
+            keras.layers.Dense(8, "tanh", name="hidden"),
+            keras.layers.Dropout(0.3, name="drop"),
+            keras.layers.SpatialDropout1D(0.25, name="spatial"),
+            keras.layers.GaussianNoise(0.2, name="noise"),
+            keras.layers.Flatten(name="flatten"),
+            keras.layers.Dense(1, name="head"),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    return Fit(model, normal(rng, 32, 5, 4), normal(rng, 32, 1), batch_size=16, epochs=2)
+
+
+def called_back(keras, rng, record):
+    """Nothing improves by 0.5 after the first epoch: the rate falls, and training stops early and goes back."""
+    model = keras.Sequential([keras.layers.Dense(8, "tanh", name="hidden"), keras.layers.Dense(1, name="head")])
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    callbacks = [
+        keras.callbacks.EarlyStopping("val_loss", min_delta=0.5, patience=4, restore_best_weights=True),
+        keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1, min_delta=0.5, cooldown=2, min_lr=1e-6),
+    ]
+    data = normal(rng, 40, 4), 0.5 * normal(rng, 40, 1)
+    return Fit(model, *data, batch_size=15, epochs=8, validation_split=0.25, callbacks=callbacks)
+
+
+def weighted(keras, rng, record):
+    model = keras.Sequential([keras.layers.Dense(8, "tanh", name="hidden"), keras.layers.Dense(1, name="head")])
+    model.compile(keras.optimizers.RMSprop(0.005, momentum=0.5), "mse", weighted_metrics=["mae"])
+    weights = rng.uniform(0, 2, 44).astype("float32")
+    return Fit(model, normal(rng, 44, 4), normal(rng, 44, 1), batch_size=16, epochs=2, sample_weight=weights)
+
+
+def stress(keras, rng, record):
+    """Activations at zeros, ties and large values, each on a branch of its own."""
+    x = normal(rng, 6, 12)
+    x[0, :8] = [0.0, -0.0, 0.5, -0.5, 20.0, -20.0, 90.0, -90.0]
+    x[1, :] = 2.0
+    x[2, :6] = [5.5, -5.5, 7.0, -7.0, 100.0, 99.0]
+    names = ["tanh", "sigmoid", "softplus", "gelu", "elu", "relu", "hard_sigmoid", "softmax", "silu"]
+    inputs = keras.Input((12,))
+    outputs = [keras.layers.Activation(name, name=name)(inputs) for name in names]
+    without_zeros = keras.Input((12,))
+    outputs.append(keras.layers.LeakyReLU(0.1, name="leaky")(without_zeros))
+    return Forward(keras.Model([inputs, without_zeros], outputs), [x, x + 0.25])
+
+
+def images(keras, rng, record):
+    """Layers of images, each on a branch of its own."""
+    inputs = keras.Input((6, 6, 4))
+    layers = [
+        keras.layers.AveragePooling2D(2, name="average"),
+        keras.layers.MaxPooling2D(3, strides=2, padding="same", name="maximum"),
+        keras.layers.UpSampling2D(2, interpolation="bilinear", name="upsampling"),
+        keras.layers.ZeroPadding2D(((1, 2), (0, 1)), name="padding"),
+        keras.layers.Conv2DTranspose(2, 3, strides=2, padding="same", name="transposed"),
+        keras.layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise"),
+        keras.layers.Conv2D(3, 2, dilation_rate=2, padding="same", name="dilated"),
+        keras.layers.GroupNormalization(2, name="groups"),
+    ]
+    x = normal(rng, 2, 6, 6, 4)
+    x[0] = -np.abs(x[0])
+    return Forward(keras.Model(inputs, [layer(inputs) for layer in layers]), x)
+
+
+def metrics(keras, rng, record):
+    """Metrics by hand, over two batches, with predictions at the threshold and ties."""
+    hits = rng.integers(0, 2, (2, 20, 1)).astype("float32")
+    scores = np.round(rng.uniform(size=(2, 20, 1)) * 8).astype("float32") / 8
+    weights = rng.uniform(0, 2, (2, 20, 1)).astype("float32")
+    truth, guess = normal(rng, 2, 10, 3), normal(rng, 2, 10, 3)
+    for metric, y_true, y_pred, sample_weight in [
+        (keras.metrics.MeanAbsoluteError(name="mae"), hits, scores, weights),
+        (keras.metrics.BinaryAccuracy(name="accuracy"), hits, scores, weights),
+        (keras.metrics.CosineSimilarity(name="cosine"), truth, guess, [None, None]),
+        (keras.metrics.R2Score(name="r2"), truth, guess, [None, None]),
+        (keras.metrics.RootMeanSquaredError(name="rmse"), truth, guess, [None, None]),
+        (keras.metrics.Precision(name="precision"), hits, scores, weights),
+        (keras.metrics.Recall(name="recall"), hits, scores, weights),
+        # Last, for on torch it cannot be had in float64.
+        (keras.metrics.AUC(num_thresholds=9, name="auc"), hits, scores, weights),
+    ]:
+        for batch in range(2):
+            metric.update_state(y_true[batch], y_pred[batch], sample_weight=sample_weight[batch])
+            record(f"{metric.name}/{batch}", metric.result())
+
+
+def losses(keras, rng, record):
+    """Losses by hand, with probabilities near 0, zero vectors and large errors."""
+    truth, guess = normal(rng, 6, 4), normal(rng, 6, 4)
+    truth[0], guess[1], guess[2] = 0.0, 0.0, truth[2] + 8.0
+    of_classes = np.abs(normal(rng, 6, 4)) + 0.1
+    of_classes[0, 0], of_classes[1, 1] = 1e-5, 2e-4
+    of_classes /= of_classes.sum(axis=-1, keepdims=True)
+    given = np.eye(4, dtype="float32")[[0, 1, 2, 3, 0, 1]]
+    tensors = [keras.ops.convert_to_tensor(x, keras.config.floatx()) for x in (truth, guess, of_classes, given)]
+    truth, guess, of_classes, given = tensors
+    for name in ("Huber", "CosineSimilarity", "LogCosh", "MeanSquaredError"):
+        record(name, getattr(keras.losses, name)(reduction=None)(truth, guess))
+    for name in ("KLDivergence", "CategoricalCrossentropy", "Poisson", "CategoricalFocalCrossentropy"):
+        record(name, getattr(keras.losses, name)(reduction=None)(given, of_classes))
+    sparse = keras.losses.SparseCategoricalCrossentropy(reduction=None)
+    record("SparseCategoricalCrossentropy", sparse(np.arange(6, dtype="int32") % 4, of_classes))
+
+
+def operations(keras, rng, record):
+    """Operations by hand, at ties, on negative numbers, integers and large values."""
+    ops = keras.ops
+    x = ops.convert_to_tensor(normal(rng, 5, 6), keras.config.floatx())
+    halves = ops.convert_to_tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.3], keras.config.floatx())
+    record("round", ops.round(halves))
+    record("mod", ops.mod(halves * 2, 3.0))
+    record("floor_divide", ops.floor_divide(halves * 2, 3.0))
+    record("std", ops.std(x, axis=1))
+    record("median", ops.median(x, axis=1))
+    record("argmax", ops.argmax(ops.convert_to_tensor([[1, 3, 3, 2], [0, 0, 0, 0]]), axis=1))
+    record("mean of integers", ops.mean(ops.convert_to_tensor([1, 2, 2], "int32")))
+    record("logsumexp", ops.logsumexp(x * 9.0 + 100.0, axis=1))
+    record("cholesky", ops.cholesky(ops.matmul(x, ops.transpose(x)) + ops.eye(5, dtype=x.dtype)))
+    record("cumsum", ops.cumsum(x, axis=1))
+    record("one_hot", ops.one_hot(ops.convert_to_tensor([0, 2, 1]), 3))
+    record("segment_sum", ops.segment_sum(x, ops.convert_to_tensor([0, 1, 0, 2, 1], "int32"), num_segments=4))
+
+
+def optimizers(keras, rng, record):
+    """Optimizers by hand: six given gradients, and all that each step leaves behind."""
+    gradients = normal(rng, 6, 7) * np.array([1, 0.01, 3, 0.1, 1, 5], "float32")[:, None]
+    gradients[:, 0] = 0.0
+    start = normal(rng, 7)
+    make = keras.optimizers
+    for optimizer in [
+        make.SGD(0.05, momentum=0.9, use_ema=True, ema_momentum=0.9, name="sgd"),
+        make.Adam(0.05, amsgrad=True, name="amsgrad"),
+        make.RMSprop(0.05, momentum=0.5, centered=True, name="rmsprop"),
+        make.Adagrad(0.05, name="adagrad"),
+        make.Adadelta(0.5, name="adadelta"),
+        make.Adamax(0.05, name="adamax"),
+        make.Nadam(0.05, name="nadam"),
+        make.Ftrl(0.05, l1_regularization_strength=0.01, name="ftrl"),
+        make.Lion(0.05, name="lion"),
+    ]:
+        weights = keras.Variable(start, dtype=keras.config.floatx(), name="weights")
+        optimizer.build([weights])
+        slots = [slot for slot in optimizer.variables if keras.backend.is_float_dtype(slot.dtype)]
+        for step, gradient in enumerate(gradients):
+            optimizer.apply([keras.ops.convert_to_tensor(gradient, keras.config.floatx())], [weights])
+            record(f"{optimizer.name}/{step}", [weights, *slots])
+
+
+def schedules(keras, rng, record):
+    """Learning rates at every step, boundaries among them."""
+    make = keras.optimizers.schedules
+    for name, schedule in {
+        "cosine": make.CosineDecay(0.0, 12, alpha=0.1, warmup_target=0.1, warmup_steps=4),
+        "exponential": make.ExponentialDecay(0.1, 4, 0.5, staircase=True),
+        "polynomial": make.PolynomialDecay(0.1, 10, end_learning_rate=0.01, power=2.0),
+        "inverse time": make.InverseTimeDecay(0.1, 4, 0.5),
+        "piecewise": make.PiecewiseConstantDecay([3, 8], [0.1, 0.05, 0.01]),
+        "restarts": make.CosineDecayRestarts(0.1, 5),
+    }.items():
+        record(name, keras.ops.stack([keras.ops.cast(schedule(step), keras.config.floatx()) for step in range(20)]))
+
+
+#: Healthy on every backend. What follows them here is not.
+HEALTHY = {
+    scenario.__name__: scenario
+    for scenario in (
+        dense,
+        convolution,
+        recurrent,
+        attention,
+        two_outputs,
+        regularised,
+        noisy,
+        called_back,
+        weighted,
+        stress,
+        images,
+        metrics,
+        losses,
+        operations,
+        optimizers,
+        schedules,
+    )
+}
+
+
+def padded_average(keras, rng, record):
+    """Keras 3.15.1 counts the padding on torch."""
+    inputs = keras.Input((6, 6, 2))
+    pool = keras.layers.AveragePooling2D(3, strides=2, padding="same", name="pool")
+    return Forward(keras.Model(inputs, pool(inputs)), normal(rng, 2, 6, 6, 2))
+
+
+def absolute_at_zero(keras, rng, record):
+    """Keras has a gradient of 1 on jax, and 0 elsewhere."""
+    return Forward(keras.layers.Lambda(keras.ops.abs, name="absolute"), np.array([[-1.5, 0.0, 2.5]], "float32"))
+
+
+def maximum_of_equals(keras, rng, record):
+    """Keras gives the whole gradient to one side on tensorflow, and half of it to each elsewhere."""
+    x = np.array([[1.0, 2.0, 3.0]], "float32"), np.array([[1.0, 5.0, 3.0]], "float32")
+    return Forward(keras.layers.Maximum(name="larger"), list(x))
+
+
+def repeated_tokens(keras, rng, record):
+    """Keras squares the gradient of every use of a token on tensorflow, and the sum of them elsewhere."""
+    layers = [keras.layers.Embedding(5, 3, name="tokens"), keras.layers.Flatten(), keras.layers.Dense(1, name="head")]
+    model = keras.Sequential(layers)
+    model.compile("rmsprop", "mse")
+    return Fit(model, rng.integers(0, 5, (24, 4)).astype("int32"), normal(rng, 24, 1), batch_size=8)
+
+
+def partial_batch_of_two(keras, rng, record):
+    """Keras weighs the losses of single outputs on tensorflow by batches, and elsewhere by rows."""
+    inputs = keras.Input((4,))
+    outputs = [keras.layers.Dense(1, name=name)(inputs) for name in ("left", "right")]
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", ["mse", "mae"])
+    return Fit(model, normal(rng, 40, 4), [normal(rng, 40, 1), normal(rng, 40, 1)], batch_size=16)
+
+
+def averaged_weights(keras, rng, record):
+    """Keras cannot save the optimizer's averages on jax: their buffers went with the model's."""
+    model = keras.Sequential([keras.layers.Dense(1, name="head")])
+    model.compile(keras.optimizers.SGD(0.05, use_ema=True), "mse")
+    return Fit(model, normal(rng, 32, 4), normal(rng, 32, 1), batch_size=16)
+
+
+def normal(rng, *shape):
+    return rng.normal(size=shape).astype("float32")
+
+
+def sentences(rng, rows, length):
+    """Tokens 1 to 19, and zeros behind each sentence's end."""
+    tokens = rng.integers(1, 20, (rows, length)).astype("int32")
+    tokens[np.arange(length) >= rng.integers(2, length + 1, (rows, 1))] = 0
+    return tokens
