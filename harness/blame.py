@@ -35,7 +35,7 @@ from harness.pool import Pool, Reply, Request
 from harness.repro import Script, issue_text, script_of
 from harness.run import FIRST, TWIN, Options, Variant, request, slug_of, write_failure
 from harness.target import Target
-from harness.trace import Trace
+from harness.trace import Phase, Trace
 from harness.verdict import Verdict, judge
 
 #: Seconds that blaming one finding may take. What is known by then is said.
@@ -89,7 +89,7 @@ class Blamer:
             return None
         target = next(target for target in traces if str(target) == comparison.target)
         place = self._folder / trace.REPLAYS / slug_of(case.id)
-        alone = standing_alone({str(target): trace for target, trace in traces.items()}, finding.key)
+        alone = _alone(traces, finding)
         try:
             return _Search(self, case, target, finding, traces, place).blame(alone)
         except Exception as error:
@@ -301,9 +301,21 @@ class _Search:
         return self._blamer.replay(self._case, self._place, targets, variants, seconds, **more)
 
     def _differences(self, traces: Mapping[Target, Trace]) -> list[Finding]:
-        """What differs from the reference: the divergent or, where nothing is, the leaks."""
-        pair = traces[self._target], traces[self._blamer.reference]
-        return differences(*pair, Verdict.DIVERGENT) or differences(*pair, Verdict.LEAK)
+        """What differs from the reference, in order, for real: the divergent, with leaks that are about as large.
+
+        Some fault of an operation is hidden by rounding in one part and not in a later one. Where nothing is divergent
+        the leaks are all there is.
+        """
+        found = differences(traces[self._target], traces[self._blamer.reference], Verdict.LEAK)
+        first = next((finding for finding in found if finding.judgement.verdict >= Verdict.DIVERGENT), None)
+        if first is None:
+            return found
+        size = (first.judgement.d64 or 0.0) / 10
+        return [
+            finding
+            for finding in found
+            if finding.judgement.verdict >= Verdict.DIVERGENT or 0.0 < size <= (finding.judgement.d64 or 0.0)
+        ]
 
     def _first(self, traces: Mapping[Target, Trace], *, operations: bool = False) -> Suspect | None:
         if self._target not in traces or self._blamer.reference not in traces:
@@ -321,7 +333,7 @@ class _Search:
 
     def _confirmed(self, suspect: Suspect, inner: Suspect | None, start: _Start) -> Blame:
         part, layer = suspect.part, suspect.finding.layer
-        alone = standing_alone({str(target): trace for target, trace in suspect.traces.items()}, suspect.finding.key)
+        alone = _alone(suspect.traces, suspect.finding)
         where = _TITLES.get(part.name) or (f"layer {layer!r}" if layer else part.name)
         text = f"introduced in {where}"
         if part.what in ("config", "regularizer", "constraint", "state"):
@@ -337,10 +349,14 @@ class _Search:
             text += ", in its gradient"
         if self._finding.layer not in (None, layer):
             text += f"; layer {self._finding.layer!r} inherits it"
-        described = part.what in ("config", "arguments")
-        phase = self._finding.phase if described else suspect.finding.phase
-        blame = Blame(alone, layer, part.name, operation, phase, start.step, True, text)
+        blame = Blame(alone, layer, part.name, operation, self._phase_of(suspect), start.step, True, text)
         return replace(blame, repro=self._reproducer(inner or suspect))
+
+    def _phase_of(self, suspect: Suspect) -> Phase:
+        """The phase in which the difference is made. Training shows some of what is made before in a later phase."""
+        found, made = self._finding.phase, suspect.finding.phase
+        is_late = found in ("gradient", "update", "optimizer", "log")
+        return made if is_late and made in ("forward", "loss", "gradient", "update", "optimizer") else found
 
     def _reproducer(self, suspect: Suspect) -> str | None:
         """The path of a script that was run and shows the difference, or None."""
@@ -396,6 +412,11 @@ class _Start:
     state: dict[str, Any] | None = None
     rows: list[int] | None = None
     training: bool = True
+
+
+def _alone(traces: Mapping[Target, Trace], finding: Finding) -> str | None:
+    by_name = {str(target): trace for target, trace in traces.items()}
+    return standing_alone(by_name, finding.key, min(finding.judgement.verdict, Verdict.DIVERGENT))
 
 
 def _receive(reply: Reply) -> None:

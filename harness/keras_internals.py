@@ -68,6 +68,14 @@ def wrapped_operations(wrap: Callable[[str, Callable[..., Any]], Callable[..., A
             setattr(holder, attribute, value)
 
 
+def owners(layer: Any) -> dict[int, str]:
+    """The innermost layer that each variable belongs to, by the variable's `id`. Paths do not tell that of seeds."""
+    found: dict[int, str] = {}
+    for inner in layer._flatten_layers():  # from the outside in
+        found |= {id(variable): inner.name for variable in inner.variables}
+    return found
+
+
 def has_inner_layers(layer: Any) -> bool:
     """Whether a layer is made of other layers."""
     return any(True for _ in layer._flatten_layers(include_self=False, recursive=False))

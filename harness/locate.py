@@ -213,8 +213,8 @@ def disturbed_by_instruments(trace: Trace) -> list[str]:
     return found
 
 
-def standing_alone(traces: Mapping[str, Trace], key: str) -> str | None:
-    """The one of three targets or more that differs in an observation from all others, which agree among themselves."""
+def standing_alone(traces: Mapping[str, Trace], key: str, at_least: Verdict) -> str | None:
+    """The one of three targets or more that differs so much in an observation from all others, while these agree."""
     holders = {name: trace for name, trace in traces.items() if key in trace}
     missing = [name for name in traces if name not in holders]
     if len(traces) < 3 or len(missing) > 1:
@@ -222,7 +222,7 @@ def standing_alone(traces: Mapping[str, Trace], key: str) -> str | None:
 
     def disagreeing(trace: Trace) -> int:
         others = [other for other in holders.values() if other is not trace]
-        return sum(_judged(trace, other, key).verdict >= Verdict.LEAK for other in others)
+        return sum(_judged(trace, other, key).verdict >= at_least for other in others)
 
     apart = {name: disagreeing(trace) for name, trace in holders.items()}
     alone = [name for name, count in apart.items() if count == len(holders) - 1] if len(holders) > 2 else []

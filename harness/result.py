@@ -196,7 +196,7 @@ def _alone(comparisons: Sequence[Comparison], traces: Mapping[str, Trace | None]
     """Who stands alone with the first difference. The order of execution is the reference's."""
     there = {target: trace for target, trace in traces.items() if trace is not None}
     first = [item.first for item in comparisons if item.first is not None]
-    return standing_alone(there, first[0].key) if first else None
+    return standing_alone(there, first[0].key, min(first[0].judgement.verdict, Verdict.DIVERGENT)) if first else None
 
 
 def _target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:

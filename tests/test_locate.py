@@ -532,19 +532,25 @@ def three(folder: Path, **values: Any) -> dict[str, Trace]:
 @pytest.mark.parametrize("culprit", ["torch", "tensorflow", "jax"])
 def test_the_one_of_three_that_differs_from_the_others_stands_alone(tmp_path: Path, culprit: str) -> None:
     values = {target: WRONG if target == culprit else X for target in ("torch", "tensorflow", "jax")}
-    assert standing_alone(three(tmp_path, **values), "loss/0/loss") == culprit
+    assert standing_alone(three(tmp_path, **values), "loss/0/loss", DIVERGENT) == culprit
 
 
 def test_nobody_stands_alone_of_two_or_where_all_agree_or_all_differ(tmp_path: Path) -> None:
-    assert standing_alone(three(tmp_path / "1", torch=X, jax=WRONG), "loss/0/loss") is None
-    assert standing_alone(three(tmp_path / "2", torch=X, jax=X, tensorflow=X), "loss/0/loss") is None
-    assert standing_alone(three(tmp_path / "3", torch=X, jax=WRONG, tensorflow=X * 2), "loss/0/loss") is None
+    assert standing_alone(three(tmp_path / "1", torch=X, jax=WRONG), "loss/0/loss", DIVERGENT) is None
+    assert standing_alone(three(tmp_path / "2", torch=X, jax=X, tensorflow=X), "loss/0/loss", DIVERGENT) is None
+    assert standing_alone(three(tmp_path / "3", torch=X, jax=WRONG, tensorflow=X * 2), "loss/0/loss", DIVERGENT) is None
+
+
+def test_a_leak_of_another_does_not_spoil_the_vote_on_a_divergence(tmp_path: Path) -> None:
+    traces = three(tmp_path, torch=WRONG, tensorflow=LEAKED, jax=X)
+    assert standing_alone(traces, "loss/0/loss", DIVERGENT) == "torch"
+    assert standing_alone(traces, "loss/0/loss", LEAK) is None
 
 
 def test_the_one_that_lacks_an_observation_stands_alone(tmp_path: Path) -> None:
     traces = three(tmp_path, torch=X, jax=X)
     traces["tensorflow"] = recorded(tmp_path, "tensorflow", {"loss/1/loss": X})
-    assert standing_alone(traces, "loss/0/loss") == "tensorflow"
+    assert standing_alone(traces, "loss/0/loss", DIVERGENT) == "tensorflow"
 
 
 # Where free runs part

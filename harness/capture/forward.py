@@ -36,7 +36,7 @@ def record_forward(forward: Forward, recorder: Recorder, noise: Noise = QUIET, *
         if not layer.built:
             state.build(layer, inputs, **options)
         noise.disturb(layer.variables)
-        state.record_variables(recorder, "initial", layer.variables, 0)
+        state.record_variables(recorder, "initial", layer.variables, 0, owner=layer)
     if not observed:
         name = "output" if layer is None else f"{layer.name}/output"
         record_tensors(recorder, name, function(*inputs, **options), 0, None)
@@ -49,7 +49,7 @@ def record_forward(forward: Forward, recorder: Recorder, noise: Noise = QUIET, *
     _record_gradients(forward, layer, inputs, options, recorder)
     if layer is not None:
         # The gradients were taken of the one call whose effects are kept.
-        state.record_variables(recorder, "update", layer.non_trainable_variables, 0)
+        state.record_variables(recorder, "update", layer.non_trainable_variables, 0, owner=layer)
 
 
 def _record_gradients(

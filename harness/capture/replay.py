@@ -316,7 +316,7 @@ def _replay_update(model: Any, parts: Parts, recorder: Recorder, compute_loss: C
     _, gradients = value_and_grad_once(lambda _: compute_loss(model(x, **training_mode)), weights)
     present = [(weight, gradient) for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None]
     parts.restore()
-    recorder.add("optimizer", f"{OPTIMIZER}/value/learning rate", float(optimizer.learning_rate), step=0)
+    recorder.add("update", f"{OPTIMIZER}/value/learning rate", float(optimizer.learning_rate), step=0)
 
     def step(gradients: list[Any]) -> None:
         optimizer.apply(gradients, [weight for weight, _ in present])

@@ -22,17 +22,29 @@ def named(variables: Iterable[Any]) -> Iterator[tuple[str, str | None, Any]]:
         path = variable.path
         seen[path] += 1
         name = path if seen[path] == 1 else f"{path}#{seen[path]}"
-        owners = [part for part in path.split("/")[:-1] if not part.startswith("seed_generator")]
-        yield name, owners[-1] if owners else None, variable
+        parts = path.split("/")
+        yield name, parts[-2] if len(parts) > 1 else None, variable
 
 
 def record_variables(
-    recorder: Recorder, phase: Phase, variables: Iterable[Any], step: int, *, prefix: str = ""
+    recorder: Recorder,
+    phase: Phase,
+    variables: Iterable[Any],
+    step: int,
+    *,
+    prefix: str = "",
+    owner: Any = None,
 ) -> None:
-    """Record variables, by path. Integer state, such as seeds, is plain: its dtype is each backend's own."""
+    """Record variables, by path. Integer state, such as seeds, is plain: its dtype is each backend's own.
+
+    Args:
+        owner: the layer or model that they are of, which tells the layer inside it that each belongs to.
+    """
     import keras
 
+    owners = {} if owner is None else keras_internals.owners(owner)
     for name, layer, variable in named(variables):
+        layer = owners.get(id(variable), layer)
         if recorder.native and name.split("#")[0].endswith("seed_generator_state"):
             continue  # torch does not advance the seed of a dropout layer that was given none
         value = keras.ops.convert_to_numpy(variable.value)

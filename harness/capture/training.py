@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness import keras_internals
 from harness.capture import state
 from harness.capture.callbacks import observer
 from harness.capture.gradients import or_none, value_and_grad_once
@@ -115,11 +116,7 @@ def _record_inference(fit: Fit, options: dict[str, Any], watcher: Any, recorder:
         recorder.add("event", "predict", watcher.take_events(), step=step)
     with recorder.part("save to .keras, and load", optional=True):
         loaded = _saved_and_loaded(model, folder)
-        for name, ours, theirs in (
-            ("weights", model.variables, loaded.variables),
-            ("optimizer", model.optimizer.variables, loaded.optimizer.variables),
-        ):
-            recorder.add("prediction", f"after load/{name} survived", _equal(ours, theirs), step=step)
+        _record_survivors(recorder, model, loaded, step)
         recorder.add("prediction", "after load", loaded.predict(fit.x, **shared), step=step)
 
 
@@ -153,7 +150,7 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> Non
         recorder.note("initial weights", "the model could not be built before training")
         return
     noise.disturb(model.variables)
-    state.record_variables(recorder, "initial", model.variables, 0)
+    state.record_variables(recorder, "initial", model.variables, 0, owner=model)
     if first is None:
         return
     x, y, sample_weight = first
@@ -236,7 +233,7 @@ def _as_tensors(structure: Any) -> Any:
 
 
 def _record_weights(model: Any, recorder: Recorder, step: int, *, prefix: str = "") -> None:
-    state.record_variables(recorder, "update", model.variables, step, prefix=prefix)
+    state.record_variables(recorder, "update", model.variables, step, prefix=prefix, owner=model)
     state.record_variables(recorder, "optimizer", model.optimizer.variables, step, prefix=prefix)
 
 
@@ -257,17 +254,21 @@ def _saved_and_loaded(model: Any, folder: Path) -> Any:
     return keras.models.load_model(path)
 
 
-def _equal(ours: list[Any], theirs: list[Any]) -> bool:
-    """Whether two lists of variables hold the same, bit for bit. Seeds are not saved, and not looked at."""
+def _record_survivors(recorder: Recorder, model: Any, loaded: Any, step: int) -> None:
+    """Which variables a saved model has bit for bit when it is loaded. Seeds are not saved, and not looked at."""
     import keras
 
-    def floats(variables: list[Any]) -> Iterator[Any]:
-        return (keras.ops.convert_to_numpy(v.value) for v in variables if keras.backend.is_float_dtype(v.dtype))
-
-    mine, loaded = list(floats(ours)), list(floats(theirs))
-    return len(mine) == len(loaded) and all(
-        np.array_equal(left, right, equal_nan=True) for left, right in zip(mine, loaded, strict=True)
-    )
+    owners = keras_internals.owners(model)
+    kept = [variable for variable in [*loaded.variables, *loaded.optimizer.variables] if state.is_float(variable)]
+    ours = [item for item in state.named([*model.variables, *model.optimizer.variables]) if state.is_float(item[2])]
+    recorder.add("prediction", "after load/as many variables", len(kept) == len(ours), step=step)
+    for position, (name, layer, variable) in enumerate(ours):
+        value = keras.ops.convert_to_numpy(variable.value)
+        same = position < len(kept) and np.array_equal(
+            value, keras.ops.convert_to_numpy(kept[position].value), equal_nan=True
+        )
+        owner = owners.get(id(variable), layer)
+        recorder.add("prediction", f"after load/{name} survived", bool(same), step=step, layer=owner)
 
 
 def _is_exhaustible(x: Any) -> bool:

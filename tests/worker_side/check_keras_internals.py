@@ -309,6 +309,15 @@ def test_wrapped_operations():
     assert len(seen) == count
 
 
+def test_owners():
+    inner = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(2, name="d"), keras.layers.Dropout(0.5, name="drop")]
+    )
+    model = keras.Sequential([inner, keras.layers.Dense(1, name="e")])
+    found = keras_internals.owners(model)
+    assert [found[id(variable)] for variable in model.variables] == ["d", "d", "drop", "e", "e"]
+
+
 def test_has_inner_layers():
     assert keras_internals.has_inner_layers(small_model()), "Keras moved Layer._flatten_layers."
     assert not keras_internals.has_inner_layers(keras.layers.Dense(1))

@@ -69,7 +69,7 @@ def test_parts_are_recorded_with_what_they_were_given_and_their_gradients(tmp_pa
     np.testing.assert_allclose(value(trace, "loss/0/m/first/kernel/regularizer"), penalty, rtol=1e-5)
     np.testing.assert_allclose(value(trace, f"loss/0/{LOSS}/value"), np.mean(error**2) + penalty, rtol=1e-5)
     np.testing.assert_allclose(value(trace, f"gradient/0/{LOSS}/input/0"), 2 * error / 5, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(value(trace, f"optimizer/0/{OPTIMIZER}/value/learning rate"), 0.01, rtol=1e-6)
+    np.testing.assert_allclose(value(trace, f"update/0/{OPTIMIZER}/value/learning rate"), 0.01, rtol=1e-6)
     stepped = kernel - 0.01 * hidden.T @ (2 * error / 5)
     np.testing.assert_allclose(
         value(trace, f"update/0/{OPTIMIZER}/weight/m/last/kernel"), stepped, rtol=1e-4, atol=1e-6
