@@ -272,7 +272,8 @@ def record_metrics(names, rng, record):
             record(f"{label}: state", metric.variables)
             metric.reset_state()
             assert all(not ops.convert_to_numpy(variable).any() for variable in metric.variables), name
-            metric.update_state(*kind(rng, outputs[:12]), sample_weight=np.linspace(0, 2, 12).astype("float32"))
+            # Weights whose sums are exact: some metrics ask whether a share of them is at least a half.
+            metric.update_state(*kind(rng, outputs[:12]), sample_weight=np.arange(12, dtype="float32") / 8)
             record(f"{label}: weighted", metric.result())
 
 
@@ -311,7 +312,7 @@ def loss_scale_optimizer_in_fit(rng):
             reason="Nadam makes its running product with Variable and not with add_variable: its path is that of the "
             "scope it is built in, which is the optimizer's own in apply, as on tensorflow, and none where fit builds "
             "the optimizer before the first step, as on torch and jax",
-            where="optimizer/*variable",
+            where="*/variable*",
         )
     }
 )

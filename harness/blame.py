@@ -40,6 +40,8 @@ from harness.verdict import Verdict, judge
 
 #: Seconds that blaming one finding may take. What is known by then is said.
 BUDGET = 180.0
+#: Seconds that the last run of a script is given, even if there are fewer left.
+LEAST = 30.0
 #: Steps that are followed one by one, at most: the last ones before the finding.
 MOST_STEPS = 40
 #: Steps that are continued from where free runs parted, at most.
@@ -323,7 +325,11 @@ class _Search:
         for finding in self._differences(traces):
             part = part_of(finding.name)
             given = part is None or (part.what == "input" and finding.phase == "forward")
-            if part is not None and not given and (part.operation or not operations):
+            # What one backend can differentiate and another cannot is no sign of a fault.
+            there = finding.phase != "gradient" or all(
+                finding.key in traces[target] for target in (self._target, self._blamer.reference)
+            )
+            if part is not None and not given and there and (part.operation or not operations):
                 return Suspect(finding, part, traces)
         return None
 
@@ -376,7 +382,7 @@ class _Search:
         path = folder / "repro.py"
         path.write_text(best.text(), encoding="utf-8")
         # As somebody else would run it, in processes of its own.
-        ran = _run(path)
+        ran = _run(path, max(self._deadline - time.monotonic(), LEAST))
         if ran is None or ran.returncode != 1:
             path.unlink()
             return None
@@ -424,7 +430,7 @@ def _receive(reply: Reply) -> None:
         write_failure(reply)
 
 
-def _run(script: Path) -> subprocess.CompletedProcess[str] | None:
+def _run(script: Path, seconds: float) -> subprocess.CompletedProcess[str] | None:
     """Run a script. None where it does not end in time."""
     try:
         return subprocess.run(

@@ -178,7 +178,11 @@ class Parts:
             @functools.wraps(function)
             def call_operation(*args: Any, **kwargs: Any) -> Any:
                 nonlocal count, depth
-                if depth or not self._observing or count >= MOST_OPERATIONS or not _has_values((args, kwargs)):
+                if depth or not self._observing or not _has_values((args, kwargs)):
+                    return function(*args, **kwargs)
+                if count == MOST_OPERATIONS:
+                    self._observing = False
+                    self._recorder.note(part, f"operations after the first {MOST_OPERATIONS} were not observed")
                     return function(*args, **kwargs)
                 where = operation(part, count, name)
                 count += 1
@@ -214,15 +218,20 @@ class Parts:
         weights: Sequence[Any],
         layer: str | None,
     ) -> None:
+        import keras
+
         self.restore()
+        arguments = _tensors(args), _tensors(kwargs)
         try:
-            of_inputs, of_weights = projected_gradients(call, (_tensors(args), _tensors(kwargs)), weights)
+            of_inputs, of_weights = projected_gradients(call, arguments, weights)
         except Exception:
             return  # nothing in it can be differentiated: a mask, an index, a comparison
-        for key, gradient in zip(numbered(f"{part}/input", len(of_inputs)), of_inputs.values(), strict=True):
-            self._recorder.add("gradient", key, or_none(gradient), step=0, layer=layer)
-        for (name, _, _), gradient in zip(state.named(weights), of_weights, strict=True):
-            self._recorder.add("gradient", f"{part}/weight/{name}", or_none(gradient), step=0, layer=layer)
+        leaves = keras.tree.flatten(arguments)
+        for key, (position, gradient) in zip(numbered(f"{part}/input", len(of_inputs)), of_inputs.items(), strict=True):
+            self._recorder.add("gradient", key, _or_zeros(gradient, leaves[position]), step=0, layer=layer)
+        for (name, _, weight), gradient in zip(state.named(weights), of_weights, strict=True):
+            key = f"{part}/weight/{name}"
+            self._recorder.add("gradient", key, _or_zeros(gradient, weight.value), step=0, layer=layer)
 
 
 def replay_case(call: Callable[[], Any], recorder: Recorder, replay: Replay) -> None:
@@ -351,6 +360,13 @@ def _replay_forward(forward: Forward, recorder: Recorder, replay: Replay) -> Non
     with visited_layers(parts.visit_layer()):
         function(*inputs, **options)
     parts.finish()
+
+
+def _or_zeros(gradient: Any, like: Any) -> Any:
+    """A gradient, or zeros where there is none: which of the two it is of a constant function differs by backend."""
+    import keras
+
+    return keras.ops.zeros_like(like) if gradient is None else gradient
 
 
 def _like(value: Any, leaf: Any) -> Any:

@@ -1,0 +1,41 @@
+"""A part of the quality suite: bugs of most kinds are found, and it is said where they are. The whole is
+`python tests/quality/score.py`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCORE = Path(__file__).parent / "quality" / "score.py"
+BUGS = (
+    "padding_is_averaged",
+    "tanh_is_clipped_at_four",
+    "what_dropout_keeps_is_not_scaled",
+    "slope_of_tanh_is_one_percent_off",
+    "correction_of_adam_stops_counting_at_three",
+    "penalty_is_halved",
+    "momentum_is_swapped",
+    "norm_is_taken_along_the_other_axis",
+    "callbacks_are_called_in_reverse",
+    "last_partial_batch_is_dropped",
+)
+
+
+@pytest.mark.slow
+def test_bugs_of_most_kinds_are_found_where_they_are(tmp_path: Path) -> None:
+    command = [sys.executable, SCORE, "-k", " or ".join(BUGS), "--healthy", "1", "--out", tmp_path / "run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))["scores"]
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    assert scores["bugs"] == len(BUGS)
+    assert scores["never reached"] == []
+    assert scores["detected"]["right"] == len(BUGS), done.stdout
+    assert scores["phase"]["right"] == len(BUGS), done.stdout
+    for what in ("layer", "op"):
+        assert scores[what]["right"] == scores[what]["of"] > 0, done.stdout
+    assert scores["healthy runs"] > 40
+    assert scores["false alarms"] == 0, done.stdout
