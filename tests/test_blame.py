@@ -17,7 +17,7 @@ CASES = """
     import numpy as np
     from keras import layers, ops
 
-    from harness import Fit, Forward, case
+    from harness import Expected, Fit, Forward, case
     from harness.keras_internals import replace_function
 
     BACKEND = keras.backend.backend()
@@ -88,6 +88,11 @@ CASES = """
         # Wrong on torch in keras 3.15.1.
         pool = layers.AveragePooling2D(3, strides=2, padding="same")
         return Forward(pool, rng.normal(size=(4, 6, 6, 2)).astype("float32"))
+
+
+    @case(expect={"torch": Expected("divergent", reason="as above")})
+    def declared(rng):
+        return real_one(rng)
 
 
     @case
@@ -173,6 +178,15 @@ def test_a_case_that_does_not_repeat_itself_is_blamed_on_nobody(blamed: Any) -> 
     assert set(blame["nondeterministic"]) == {"jax", "torch"}
     assert blame["target"] is None
     assert "does not repeat itself" in blamed.ran.stdout
+
+
+def test_what_is_declared_is_blamed_on_demand_only(blamed: Any) -> None:
+    assert blamed.cases()["declared"]["outcome"] == "known"
+    assert blame_of(blamed, "declared") is None
+    ran = blamed.harness("blame", "cases/bugs.py::declared", "--out", "demanded")
+    assert ran.returncode == 0
+    for comparison in blamed.cases("demanded")["declared"]["comparisons"]:
+        assert (comparison["blame"]["target"], comparison["blame"]["op"]) == ("torch", "keras.ops.average_pool")
 
 
 def test_without_blame_nothing_is_replayed(blamed: Any) -> None:

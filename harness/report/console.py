@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -127,7 +128,7 @@ def print_result(console: Console, result: Mapping[str, Any], folder: str) -> No
     console.print(table)
     worth_a_block = min(Verdict.IMPRECISE, Verdict.parse(result["fail_on"]))
     for case in result["cases"]:
-        _print_failures(console, case, result["reference"], worth_a_block)
+        _print_failures(console, case, result["reference"], worth_a_block, os.path.dirname(folder))
     _print_known(console, result)
     _print_notes(console, result)
     _print_sum(console, result, folder)
@@ -148,7 +149,9 @@ def _cell(case: Mapping[str, Any], target: str) -> Text:
     return text(verdict, STYLES.get(verdict, _FAILED))
 
 
-def _print_failures(console: Console, case: Mapping[str, Any], reference: str, worth_a_block: Verdict) -> None:
+def _print_failures(
+    console: Console, case: Mapping[str, Any], reference: str, worth_a_block: Verdict, folder: str
+) -> None:
     for run in case["runs"]:
         if run["status"] != "ok":
             console.print()
@@ -185,7 +188,7 @@ def _print_failures(console: Console, case: Mapping[str, Any], reference: str, w
         if comparison["blame"] is None and case["alone"]:
             console.print(text(f"  {case['alone']} stands alone with it"))
         if comparison["blame"] is not None:
-            _print_blame(console, comparison["blame"])
+            _print_blame(console, comparison["blame"], folder)
         counts = ", ".join(f"{count} {verdict}" for verdict, count in comparison["counts"].items())
         console.print(text(f"  of {comparison['observations']} observations: {counts}"))
 
@@ -213,12 +216,12 @@ def _evidence(evidence: Mapping[str, Any]) -> str:
     return f"{values[0]} against {values[1]} in {evidence['precision']}, in {evidence['spread']}{passing}"
 
 
-def _print_blame(console: Console, blame: Mapping[str, Any]) -> None:
+def _print_blame(console: Console, blame: Mapping[str, Any], folder: str) -> None:
     whose = f"{blame['target']} stands alone: " if blame["target"] else ""
     step = f" (replayed at step {blame['step']})" if blame["confirmed"] and blame["step"] else ""
     console.print(text(f"  {whose}{blame['text']}{step}", "bold" if blame["confirmed"] else ""))
     if blame["repro"]:
-        console.print(text(f"  shown by: python {blame['repro']}"))
+        console.print(text(f"  shown by: python {os.path.join(folder, blame['repro'])}"))
 
 
 def _print_known(console: Console, result: Mapping[str, Any]) -> None:
