@@ -91,15 +91,14 @@ class Blamer:
             return None
         target = next(target for target in traces if str(target) == comparison.target)
         place = self._folder / trace.REPLAYS / slug_of(case.id)
-        alone = _alone(traces, finding)
         try:
-            return _Search(self, case, target, finding, traces, place).blame(alone)
+            return _Search(self, case, target, finding, traces, place).blame()
         except Exception as error:
             # What was found stands, whatever happens to the search for its origin.
             text = f"the search for its origin failed, which is a bug of the harness: {type(error).__name__}: {error}"
             place.mkdir(parents=True, exist_ok=True)
             (place / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            return Blame(alone, finding.layer, None, None, finding.phase, finding.step, False, text)
+            return Blame(None, finding.layer, None, None, finding.phase, finding.step, False, text)
 
     def continuation(
         self, case: CaseRef, comparison: Comparison, traces: Mapping[Target, Trace], known: Sequence[Known]
@@ -204,21 +203,22 @@ class _Search:
         self._traces = traces
         self._place = place
         self._deadline = time.monotonic() + BUDGET
+        self._who = _alone(traces, finding)
 
-    def blame(self, alone: str | None) -> Blame:
+    def blame(self) -> Blame:
         finding = self._finding
         restless = self._not_repeating()
         if restless:
             text = f"{' and '.join(restless)} does not repeat itself: two runs on one target differ as much as this"
-            return replace(self._unconfirmed(None, text), nondeterministic=tuple(restless))
+            return replace(self._unconfirmed(text), target=None, nondeterministic=tuple(restless))
         if finding.key.startswith("initial/0/data/"):
-            return self._unconfirmed(alone, "the data that the case makes differ, before anything is trained")
+            return self._unconfirmed("the data that the case makes differ, before anything is trained")
         if finding.phase == "event":
-            return self._unconfirmed(alone, "callbacks are called in another order, or with other logs")
+            return self._unconfirmed("callbacks are called in another order, or with other logs")
         suspect, step = self._suspect()
         if suspect is None:
             between = "" if finding.phase == "recorded" else ": it is amplified, or made between the parts"
-            return self._unconfirmed(alone, f"no part differs by itself on equal values{between}")
+            return self._unconfirmed(f"no part differs by itself on equal values{between}")
         inner = suspect if suspect.part.operation else self._operation_in(suspect, step)
         return self._confirmed(suspect, inner, step)
 
@@ -325,31 +325,29 @@ class _Search:
         for finding in self._differences(traces):
             part = part_of(finding.name)
             given = part is None or (part.what == "input" and finding.phase == "forward")
-            # What one backend can differentiate and another cannot is no sign of a fault.
-            there = finding.phase != "gradient" or all(
-                finding.key in traces[target] for target in (self._target, self._blamer.reference)
-            )
-            if part is not None and not given and there and (part.operation or not operations):
+            if part is None or given or (operations and not part.operation):
+                continue
+            # Who stands alone with the finding does not stand alone with what only looks like its origin.
+            alone = _alone(traces, finding)
+            if None in (alone, self._who) or alone == self._who:
                 return Suspect(finding, part, traces)
         return None
 
-    def _unconfirmed(self, alone: str | None, text: str) -> Blame:
+    def _unconfirmed(self, text: str) -> Blame:
         finding = self._finding
-        return Blame(alone, finding.layer, None, None, finding.phase, finding.step, False, text)
+        return Blame(self._who, finding.layer, None, None, finding.phase, finding.step, False, text)
 
     def _confirmed(self, suspect: Suspect, inner: Suspect | None, start: _Start) -> Blame:
         part, layer = suspect.part, suspect.finding.layer
-        alone = _alone(suspect.traces, suspect.finding)
+        alone = _alone(suspect.traces, suspect.finding) or self._who
         where = _TITLES.get(part.name) or (f"layer {layer!r}" if layer else part.name)
         text = f"introduced in {where}"
         if part.what in ("config", "regularizer", "constraint", "state"):
             text += f", in its {part.what}"
-        operation = None
-        if inner is not None and inner.part.what == "arguments":
-            text += f": it calls {inner.part.operation} with other arguments"
-        elif inner is not None:
-            operation = inner.part.operation
-            text += f", by {operation}"
+        operation = None if inner is None else inner.part.operation
+        if inner is not None:
+            called = inner.part.what == "arguments"
+            text += f": it calls {operation} with other arguments" if called else f", by {operation}"
             layer = layer or inner.finding.layer
         if suspect.finding.phase == "gradient":
             text += ", in its gradient"

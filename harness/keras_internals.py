@@ -6,6 +6,7 @@ Everything else uses Keras' public interface. When Keras moves one of these, `te
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +22,18 @@ def keep_float64() -> None:
     dtypes.BIT64_TO_BIT32_DTYPE["complex128"] = "complex128"
 
 
+#: An attribute of functions that are observed: makes another function be observed in the same way.
+_OBSERVED = "__harness_observed__"
+
+
 def replace_function(module: str, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Replace a function of Keras by `wrap(function)`, in its module and wherever another module of Keras holds it."""
+    """Replace a function of Keras by `wrap(function)`, in its module and wherever another module of Keras holds it.
+
+    One that is observed (`wrapped_operations`) stays observed, with its replacement beneath.
+    """
     original = getattr(importlib.import_module(module), name)
-    replacement = wrap(original)
+    observed = getattr(original, _OBSERVED, None)
+    replacement = wrap(original) if observed is None else observed(wrap(original.__wrapped__))
     for holder in [m for key, m in sys.modules.items() if key == "keras" or key.startswith("keras.")]:
         for attribute, value in list(vars(holder).items()):
             if value is original:
@@ -54,7 +63,13 @@ def operations() -> dict[str, Callable[..., Any]]:
 @contextlib.contextmanager
 def wrapped_operations(wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
     """Replace each of `operations` by `wrap(name, function)`, wherever Keras holds it, while the context is open."""
-    replacements = {id(function): wrap(name, function) for name, function in operations().items()}
+
+    def observed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        wrapper = functools.wraps(function)(wrap(name, function))
+        setattr(wrapper, _OBSERVED, functools.partial(observed, name))
+        return wrapper
+
+    replacements = {id(function): observed(name, function) for name, function in operations().items()}
     changed = []
     for holder in [m for key, m in sys.modules.items() if key == "keras" or key.startswith("keras.")]:
         for attribute, value in list(vars(holder).items()):

@@ -192,12 +192,15 @@ def _declared(side: Trace, known: Sequence[Known]) -> list[Expected]:
 
 
 def differences(target: Trace, reference: Trace, at_least: Verdict) -> list[Finding]:
-    """Every observation that differs so much, in order of execution, whatever is declared."""
-    return [
-        finding
-        for finding in _findings(target, reference)
-        if finding is not None and finding.judgement.verdict >= at_least
-    ]
+    """What both have and differs so much, in the reference's order, whatever is declared."""
+    scales = _group_scales(reference)
+    found = []
+    for item in reference:
+        if item.key in target:
+            judgement = _judged(target, reference, item.key, scales.get((item.phase, item.step), 0.0))
+            if judgement.verdict >= at_least:
+                found.append(_finding(item, judgement, ()))
+    return found
 
 
 def disturbed_by_instruments(trace: Trace) -> list[str]:
@@ -215,20 +218,21 @@ def disturbed_by_instruments(trace: Trace) -> list[str]:
 
 def standing_alone(traces: Mapping[str, Trace], key: str, at_least: Verdict) -> str | None:
     """The one of three targets or more that differs so much in an observation from all others, while these agree."""
-    holders = {name: trace for name, trace in traces.items() if key in trace}
+    holders = [name for name, trace in traces.items() if key in trace]
     missing = [name for name in traces if name not in holders]
-    if len(traces) < 3 or len(missing) > 1:
+    if len(traces) < 3 or 1 < len(missing) < len(traces) - 1:
         return None
-
-    def disagreeing(trace: Trace) -> int:
-        others = [other for other in holders.values() if other is not trace]
-        return sum(_judged(trace, other, key).verdict >= at_least for other in others)
-
-    apart = {name: disagreeing(trace) for name, trace in holders.items()}
-    alone = [name for name, count in apart.items() if count == len(holders) - 1] if len(holders) > 2 else []
-    alone = missing or alone
-    others = [count for name, count in apart.items() if name not in alone]
-    return alone[0] if len(alone) == 1 and all(count <= (not missing) for count in others) else None
+    if len(missing) == len(traces) - 1:
+        return holders[0]
+    apart = {
+        name: {other for other in holders if _judged(traces[name], traces[other], key).verdict >= at_least} - {name}
+        for name in holders
+    }
+    if missing:
+        return None if any(apart.values()) else missing[0]
+    alone = [name for name in holders if len(apart[name]) == len(holders) - 1]
+    others_agree = all(apart[name] <= set(alone) for name in holders if name not in alone)
+    return alone[0] if len(alone) == 1 and others_agree else None
 
 
 def _first(findings: Sequence[Finding], at_least: Verdict) -> Finding | None:

@@ -113,7 +113,10 @@ class Script:
     def smaller(self, row: int | None, element: tuple[int, ...]) -> Iterator[Script]:
         """The same with less data, the smallest first."""
         shapes = {array.shape for array in self.inputs}
-        if len(shapes) == 1 and element and len(element) == len(next(iter(shapes))):
+        shape = next(iter(shapes), ())
+        # The element is of what differs, which has the shape of the inputs only where it is computed one by one.
+        fits = len(element) == len(shape) and all(i < length for i, length in zip(element, shape, strict=False))
+        if len(shapes) == 1 and element and fits:
             yield replace(self, inputs=tuple(array[element].reshape(1) for array in self.inputs))
         if row is not None and self.inputs:
             length = len(self.inputs[0]) if self.inputs[0].ndim else 0

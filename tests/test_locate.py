@@ -541,6 +541,19 @@ def test_nobody_stands_alone_of_two_or_where_all_agree_or_all_differ(tmp_path: P
     assert standing_alone(three(tmp_path / "3", torch=X, jax=WRONG, tensorflow=X * 2), "loss/0/loss", DIVERGENT) is None
 
 
+def test_the_one_that_alone_has_an_observation_stands_alone(tmp_path: Path) -> None:
+    traces = {target: recorded(tmp_path, target, {"loss/1/loss": X}) for target in ("torch", "tensorflow")}
+    traces["jax"] = recorded(tmp_path, "jax", {"loss/0/loss": X})
+    assert standing_alone(traces, "loss/0/loss", DIVERGENT) == "jax"
+
+
+def test_what_one_side_lacks_is_no_difference_of_a_replay(tmp_path: Path) -> None:
+    """Torch has another sequence of operations in some optimizers: that is no fault of an operation."""
+    mine, theirs = {"loss/0/loss": WRONG, "loss/1/loss": X}, {"loss/1/loss": X, "loss/2/loss": X}
+    traces = recorded(tmp_path, "jax", mine), recorded(tmp_path, "torch", theirs)
+    assert differences(*traces, LEAK) == []
+
+
 def test_a_leak_of_another_does_not_spoil_the_vote_on_a_divergence(tmp_path: Path) -> None:
     traces = three(tmp_path, torch=WRONG, tensorflow=LEAKED, jax=X)
     assert standing_alone(traces, "loss/0/loss", DIVERGENT) == "torch"

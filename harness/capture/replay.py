@@ -175,7 +175,6 @@ class Parts:
         count = depth = 0
 
         def wrap(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-            @functools.wraps(function)
             def call_operation(*args: Any, **kwargs: Any) -> Any:
                 nonlocal count, depth
                 if depth or not self._observing or not _has_values((args, kwargs)):

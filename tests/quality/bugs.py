@@ -144,7 +144,7 @@ def padding_is_averaged(victim):
     print(REACHED)
 
 
-@bug("real", "jax", scenarios.absolute_at_zero, "gradient", layer="absolute", op="ops.abs")
+@bug("real", "jax", scenarios.absolute_at_zero, "gradient", layer="absolute", op="ops.absolute")
 def absolute_has_a_slope_at_zero(victim):
     print(REACHED)
 

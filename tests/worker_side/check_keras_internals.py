@@ -309,6 +309,26 @@ def test_wrapped_operations():
     assert len(seen) == count
 
 
+def test_what_is_replaced_while_it_is_observed_stays_observed():
+    seen = []
+
+    def wrap(name, function):
+        def observed(*args, **kwargs):
+            result = function(*args, **kwargs)
+            seen.append((name, float(result)))
+            return result
+
+        return observed
+
+    with keras_internals.wrapped_operations(wrap):
+        keras_internals.replace_function(
+            f"keras.src.backend.{BACKEND}.numpy", "exp", lambda native: lambda x: x * 0 + 7
+        )
+        assert float(ops.exp(ops.convert_to_tensor(1.0))) == 7.0
+    assert seen == [("keras.ops.exp", 7.0)]
+    assert float(ops.exp(ops.convert_to_tensor(0.0))) == 1.0
+
+
 def test_owners():
     inner = keras.Sequential(
         [keras.Input((2,)), keras.layers.Dense(2, name="d"), keras.layers.Dropout(0.5, name="drop")]
