@@ -29,14 +29,14 @@ from numpy.typing import NDArray
 from harness import trace
 from harness.case import CaseRef
 from harness.known import Known
-from harness.locate import Blame, Comparison, Continuation, Finding, compare, differences, standing_alone
+from harness.locate import PARTED, Blame, Comparison, Continuation, Finding, compare, differences, standing_alone
 from harness.parts import CASE, LOSS, METRICS, OPTIMIZER, Part, part_of
 from harness.pool import Pool, Reply, Request
 from harness.repro import Script, issue_text, script_of
 from harness.run import FIRST, TWIN, Options, Variant, request, slug_of, write_failure
 from harness.target import Target
 from harness.trace import Phase, Trace
-from harness.verdict import Verdict, judge
+from harness.verdict import U32, Verdict, judge
 
 #: Seconds that blaming one finding may take. What is known by then is said.
 BUDGET = 180.0
@@ -316,7 +316,7 @@ class _Search:
         return [
             finding
             for finding in found
-            if finding.judgement.verdict >= Verdict.DIVERGENT or 0.0 < size <= (finding.judgement.d64 or 0.0)
+            if finding.judgement.verdict >= Verdict.DIVERGENT or _is_as_large(finding, size)
         ]
 
     def _first(self, traces: Mapping[Target, Trace], *, operations: bool = False) -> Suspect | None:
@@ -416,6 +416,13 @@ class _Start:
     state: dict[str, Any] | None = None
     rows: list[int] | None = None
     training: bool = True
+
+
+def _is_as_large(leak: Finding, size: float) -> bool:
+    """Whether a leak is of that size, and not a value that is zero but for rounding, which is all noise."""
+    judgement = leak.judgement
+    is_noise = (judgement.amplification or 0.0) * U32 > PARTED
+    return 0.0 < size <= (judgement.d64 or 0.0) and not is_noise
 
 
 def _alone(traces: Mapping[Target, Trace], finding: Finding) -> str | None:
