@@ -429,9 +429,13 @@ PAIR_TARGETS = ("torch", "jax")
 
 
 def verdicts(result: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
-    """What a result says of each case, without where and how long it ran."""
+    """What a result says of each case, without where and how long it ran, and whose it is: traces cannot be replayed."""
     return {
-        case["id"]: (case["outcome"], [run["status"] for run in case["runs"]], case["comparisons"])
+        case["id"]: (
+            case["outcome"],
+            [run["status"] for run in case["runs"]],
+            [comparison | {"blame": None} for comparison in case["comparisons"]],
+        )
         for case in result["cases"]
     }
 
