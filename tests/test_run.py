@@ -429,7 +429,7 @@ PAIR_TARGETS = ("torch", "jax")
 
 
 def verdicts(result: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
-    """What a result says of each case, without where and how long it ran, and whose it is: traces cannot be replayed."""
+    """What a result says of each case, without where and how long it ran, and without blame, which needs a run."""
     return {
         case["id"]: (
             case["outcome"],
