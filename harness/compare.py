@@ -48,10 +48,15 @@ def compare_folders(
     twins = any(trace.twin is not None for trace in traces)
     randomness = "native" if any(trace.repeats for trace in traces) else "shared"
     result = Result(reference, targets, "both" if twins else "float32", fail_on, randomness)
-    root = Path(os.path.commonpath([folder.resolve() for folder in folders]))
+    root = common_folder(folders)
     result.cases = [judge_case(case, by_target, reference, fail_on, root, known) for case, by_target in cases.items()]
     result.unmatched = unmatched(known, list(cases), targets)
     return result
+
+
+def common_folder(folders: Sequence[Path]) -> Path:
+    """What the paths of a comparison's traces are relative to."""
+    return Path(os.path.commonpath([folder.resolve() for folder in folders]))
 
 
 def _check_comparable(case: str, traces: Sequence[Trace]) -> None:
