@@ -11,7 +11,7 @@ from types import TracebackType
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -79,8 +79,10 @@ class Live(Listener):
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("elapsed,"),
+            TimeRemainingColumn(),
+            TextColumn("remaining"),
             TextColumn(
                 "{task.fields[now]}",
                 markup=False,
@@ -104,7 +106,10 @@ class Live(Listener):
 
     def planned(self, cases: Sequence[Planned], targets: Sequence[Target]) -> None:
         self._total = len(cases)
-        self._progress.update(self._task, description="cases", total=len(cases))
+        self._describe()
+
+    def scheduled(self, runs: int) -> None:
+        self._progress.update(self._task, total=runs)
 
     def started(self, case: str, target: str, precision: str) -> None:
         self._running[case, target, precision] = None
@@ -112,11 +117,12 @@ class Live(Listener):
 
     def ended(self, case: str, target: str, precision: str) -> None:
         self._running.pop((case, target, precision), None)
+        self._progress.advance(self._task)
         self._show()
 
     def judged(self, result: CaseResult) -> None:
         self._done += 1
-        self._progress.update(self._task, completed=self._done)
+        self._describe()
         is_worth_a_line = self._detail > Detail.QUIET or result.outcome in ("differ", "error")
         if not self._console.is_terminal and is_worth_a_line:
             line = text(f"[{self._done}/{self._total}] {result.id} ")
@@ -125,6 +131,9 @@ class Live(Listener):
     def blaming(self, case: str, target: str) -> None:
         """A difference is being replayed."""
         self._progress.update(self._task, description="blaming", now=text(f"{case} on {target}").plain)
+
+    def _describe(self) -> None:
+        self._progress.update(self._task, description=f"{self._done}/{self._total} cases")
 
     def _show(self) -> None:
         now = ", ".join(f"{case.rpartition('::')[2]} on {target} {p}" for case, target, p in self._running)
