@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from harness.run import Options, Selection
 
 VERDICTS = ("identical", "rounding", "leak", "imprecise", "divergent", "mismatch")
+#: The page of a run, in its folder.
+PAGE = "report.html"
 #: Exit status after Ctrl-C, as a shell gives it.
 INTERRUPTED = 130
 
@@ -130,6 +132,7 @@ class _Telling:
 
     json_file: str | None
     junit: str | None
+    html: str | None
     quiet: bool
     verbose: bool
 
@@ -143,7 +146,7 @@ class _Telling:
         """Write and print a result."""
         from harness.report.console import print_result
 
-        _write_reports(run, {"--json": self.json_file, "--junit": self.junit})
+        _write_reports(run, {"--json": self.json_file, "--junit": self.junit, "--html": self.html})
         print_result(console, run, shown, self.detail)
 
 
@@ -171,6 +174,7 @@ _how_to_tell = _gathered(
     _Telling,
     click.option("--json", "json_file", type=_FILE, help="Write the result here as well."),
     click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML here."),
+    click.option("--html", type=_FILE, metavar="FILE", help="Write a page here, which opens in any browser."),
     *_how_much,
 )
 
@@ -388,19 +392,21 @@ def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, telli
 @click.argument("run_path", metavar="RUN")
 @click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML here.")
 @click.option("--markdown", type=_FILE, metavar="FILE", help="Write a summary in Markdown here.")
+@click.option("--html", type=_FILE, metavar="FILE", help="Write a page here.  [default: report.html in the folder]")
 @click.option("--github", is_flag=True, help="In a step of GitHub Actions: append the summary, and annotate failures.")
-def report(run_path: str, junit: str | None, markdown: str | None, github: bool) -> None:
-    """Tell a run's result in other forms.
+def report(run_path: str, junit: str | None, markdown: str | None, html: str | None, github: bool) -> None:
+    """Tell a run's result in other forms: as a page, unless another is asked for.
 
     RUN is the folder of a run, or its result.json. No framework is needed.
     """
     from harness.report import github as actions
     from harness.report.run_folder import RunFolder
 
-    if not (junit or markdown or github):
-        raise HarnessError("Say what to make of the run: --junit FILE, --markdown FILE, or --github.")
     run = RunFolder.open(Path(run_path))
-    _write_reports(run, {"--junit": junit, "--markdown": markdown})
+    if not (junit or markdown or html or github):
+        html = str(run.path / PAGE)
+        click.echo(printable(_shown(Path(html))))
+    _write_reports(run, {"--junit": junit, "--markdown": markdown, "--html": html})
     if github:
         actions.append_summary(run)
         for line in actions.failures(run):
@@ -421,7 +427,7 @@ def show(path: str, quiet: bool, verbose: bool) -> None:
     place = place.parent if place.name in (FILE, INDEX) else place
     if (place / FILE).exists():
         run = RunFolder.open(place)
-        _Telling(None, None, quiet, verbose).tell(run, make_console(), str(place / FILE))
+        _Telling(None, None, None, quiet, verbose).tell(run, make_console(), str(place / FILE))
     elif (place / INDEX).exists():
         print_trace(make_console(), Trace(place))
     else:
@@ -583,12 +589,13 @@ def _shown(path: Path) -> str:
 
 def _write_reports(run: RunFolder, files: Mapping[str, str | None]) -> None:
     """Write the reports that options name files for."""
-    from harness.report import junit, markdown
+    from harness.report import html, junit, markdown
     from harness.result import as_json
 
     make: dict[str, Callable[[RunFolder], bytes]] = {
         "--json": lambda run: as_json(run.result),
         "--junit": junit.document,
+        "--html": html.page,
         "--markdown": lambda run: markdown.summary(run).encode(),
     }
     for option, file in files.items():

@@ -176,6 +176,9 @@ def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
         return "not run", "unavailable"
     if run["status"] != "ok":
         return run["status"], run["status"]
+    theirs = run_on(case, result["reference"])
+    if theirs is not None and theirs["status"] != "ok":
+        return f"{theirs['status']} on {theirs['target']}", theirs["status"]
     if comparison is None:
         return ("ran", "ok") if target == result["reference"] else ("not compared", "unavailable")
     verdict = comparison["verdict"] or "not compared"

@@ -46,10 +46,10 @@ class Case:
 def write_run(folder: Path, cases: Sequence[Case], targets: Sequence[str] = TARGETS) -> Path:
     """Write a run: traces and `result.json`. The first target is the reference."""
     result = Result(targets[0], list(targets), "both", Verdict.DIVERGENT)
-    for case in cases:
+    for number, case in enumerate(cases):
         traces: dict[str, Trace | None] = {}
         for target in targets:
-            place = folder / "traces" / slug_of(target) / slug_of(case.id)
+            place = folder / "traces" / slug_of(target) / str(number)
             write_trace(place, case, target)
             traces[target] = Trace(place)
         result.cases.append(judge_case(case.id, traces, targets[0], Verdict.DIVERGENT, folder))
