@@ -107,7 +107,7 @@ class Charts:
 
     def __init__(self, traces: Mapping[str, Trace], reference: str) -> None:
         self._reference = reference
-        self._logs = {target: _logs(trace) for target, trace in traces.items()}
+        self._logs = {target: logs(trace) for target, trace in traces.items()}
         self._gradients = {target: _gradients(trace) for target, trace in traces.items()}
         theirs = traces.get(reference)
         self._findings: dict[str, list[Finding | None]] = {}
@@ -212,7 +212,7 @@ def _parts(length: int, most: int) -> list[NDArray[np.int_]]:
     return np.array_split(np.arange(length), min(length, most)) if length else []
 
 
-def _logs(trace: Trace) -> dict[str, dict[int, float]]:
+def logs(trace: Trace) -> dict[str, dict[int, float]]:
     """Logs of the training steps, by name and step."""
     found: dict[str, dict[int, float]] = {}
     for item in _of_phase(trace, "log"):

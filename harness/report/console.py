@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from types import TracebackType
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
@@ -22,8 +21,7 @@ from harness.result import CaseResult
 from harness.run import Listener, Planned
 from harness.schema import CaseJson, ResultJson
 from harness.target import Target
-from harness.trace import Observation, Trace
-from harness.verdict import Verdict, rms
+from harness.verdict import Verdict
 
 STYLES = {
     "identical": "green",
@@ -231,57 +229,3 @@ def _print_meanings(console: Console, result: ResultJson) -> None:
     caveat = words.caveat(result)
     if caveat is not None:
         console.print(text(f"  {caveat}"))
-
-
-def print_trace(console: Console, trace: Trace) -> None:
-    """Print what is in a trace."""
-    header = trace.header
-    console.print(text(f"{header.case} on {header.target}, {header.precision}: {header.status}", "bold"))
-    if header.error:
-        console.print(text(_indent(header.error)))
-    versions = header.environment.get("versions", {})
-    facts = {
-        "made with": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "device": header.environment.get("device", "unknown"),
-        "seconds": f"{header.seconds:.2f}",
-        "seed": header.seed,
-        "twin": "none" if trace.twin is None else f"{trace.twin.header.status}, {len(trace.twin)} observations",
-        "harness": trace.harness,
-    }
-    for name, fact in facts.items():
-        console.print(text(f"  {name:<10}{fact}"))
-    for note in header.notes:
-        console.print(text(f"  not recorded: {note.part}: {note.reason}"))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("observation", overflow="fold")
-    table.add_column("dtype")
-    table.add_column("shape")
-    table.add_column("value", overflow="fold")
-    for observation in trace:
-        shape = " x ".join(str(n) for n in observation.array.shape) if observation.is_array else ""
-        table.add_row(
-            text(observation.key),
-            text(observation.dtype or "plain"),
-            text(shape),
-            text(_summary(observation)),
-        )
-    console.print(table)
-
-
-def _summary(observation: Observation) -> str:
-    if not observation.is_array:
-        shown = repr(observation.value)
-        return shown if len(shown) <= 60 else f"{shown[:57]}..."
-    array = observation.array
-    if array.size == 1:
-        return f"{array.reshape(-1)[0]!s}"
-    if not array.size:
-        return "empty"
-    if array.dtype.kind not in "fV":
-        return f"{array.reshape(-1)[0]!s} ... {array.reshape(-1)[-1]!s}"
-    wide = array.astype(np.float64)
-    return f"rms {rms(array):.6g}, from {np.nanmin(wide):.6g} to {np.nanmax(wide):.6g}"
-
-
-def _indent(block: str) -> str:
-    return "\n".join(f"  {line}" for line in block.splitlines())

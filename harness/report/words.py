@@ -117,6 +117,10 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
         commands = [f"python {_quoted(run.named(str(script.relative_to(run.path.resolve()))))}"]
     else:
         commands = [f"harness blame {_quoted(case['id'])}"] if comparison["blame"] is None else []
+    sides = [run_on(case, target) for target in (comparison["target"], comparison["reference"])]
+    traces = [_quoted(run.named(side["trace"])) for side in sides if side is not None and side["trace"] is not None]
+    if len(traces) == 2:
+        commands.append(f"harness show {' '.join(traces)} --key {_quoted(first['key'])}")
     title = f"{_pair(case, comparison)}: {first['verdict']}"
     return Block(case["id"], comparison["target"], first["verdict"], title, tuple(facts), tuple(commands))
 
