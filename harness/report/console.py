@@ -174,9 +174,9 @@ def _table(run: RunFolder, cases: Sequence[CaseJson]) -> Table:
     table.add_column("case", overflow="fold")
     reference = run.result["reference"]
     for target in run.others:
-        table.add_column(text(f"{target} / {reference}"))
+        table.add_column(text(f"{target} / {reference}"), overflow="fold")
     if not run.others:
-        table.add_column(text(reference))
+        table.add_column(text(reference), overflow="fold")
     for case in cases:
         cells = [words.cell(run.result, case, target) for target in run.others or [reference]]
         table.add_row(text(case["id"]), *(text(said, STYLES.get(kind, _FAILED)) for said, kind in cells))
