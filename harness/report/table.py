@@ -79,7 +79,7 @@ def rows(run: RunFolder, case: CaseJson) -> Iterator[dict[str, Any]]:
     for target in run.others:
         if target in traces:
             findings, _ = all_findings(traces[target], traces[reference])
-            for order, finding in enumerate(findings):
+            for order, finding in enumerate(findings.values()):
                 if finding is not None:
                     ids = {"case": case["id"], "target": target, "reference": reference, "order": order}
                     yield {name: _plain(value) for name, value in {**ids, **_row(finding)}.items()}

@@ -154,8 +154,8 @@
       const cells = map.rows.flatMap(([, levels], y) => [...levels].map((level, x) => [x, y, level])).filter(([, , level]) => level !== " ");
       const measured = cells.filter(([, , level]) => LEVELS.includes(level));
       const item = ([x, y, level]) => ({ value: [x, y, decades(level)], itemStyle: isBeyond(level) ? { borderColor: ink, borderWidth: 1 } : {} });
-      const flat = { "=": css("--line"), "!": css("--failed"), "?": css("--paper") };
-      let caption = "Observations in order of execution by step. Colour is the distance over what rounding explains, on a log scale: 1 is the rounding bound, and what is beyond it has an outline. Grey is equal bit for bit, purple a mismatch.";
+      const flat = { "=": css("--line"), "!": css("--failed"), "?": "transparent" };
+      let caption = "Observations in order of execution by step. Colour is the distance over what rounding explains, on a log scale: 1 is the rounding bound, and what is beyond it has an outline. Grey is equal bit for bit, purple a mismatch, and hollow was not compared.";
       if (map.columns.some(([first, last]) => first !== last)) caption += ` Steps are drawn together, ${map.columns.length} columns in all, each as bad as its worst.`;
       if (map.left_out) caption += ` ${map.left_out} observations that differ less are left out.`;
       figure(place, `Divergence of ${map.target}`, caption, 114 + 16 * names.length, {
@@ -175,7 +175,7 @@
         title: { text: `1e-${SCALE} and less        \u25b2 rounding bound        1e${SCALE} and more`, left: "center", top: 32, textStyle: { color: ink, fontSize: 12, fontWeight: "normal" } },
         series: [
           { type: "heatmap", name: "measured", data: measured.map(item), progressive: 0 },
-          { type: "heatmap", name: "other", data: cells.filter(([, , level]) => level in MARKS).map(([x, y, level]) => ({ value: [x, y, 0], itemStyle: { color: flat[level], borderColor: isBeyond(level) ? ink : flat[level], borderWidth: 1 } })), progressive: 0 },
+          { type: "heatmap", name: "other", data: cells.filter(([, , level]) => level in MARKS).map(([x, y, level]) => ({ value: [x, y, 0], itemStyle: { color: flat[level], borderColor: isBeyond(level) ? ink : css("--line"), borderWidth: 1 } })), progressive: 0 },
         ],
       }, asTable(["observation", "steps", "distance"], () => cells.filter(([, , level]) => isBeyond(level)).slice(0, 200).map(([x, y, level]) => [names[y], span(map.columns[x]), described(level)])));
     }
