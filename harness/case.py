@@ -107,7 +107,7 @@ def case(function: Any = None, /, *, expect: Mapping[str, Expected] | None = Non
         CaseError: what is decorated is not a plain function, or a declaration is not one.
     """
     if function is None:
-        declaration = Declaration(_checked(expect or {}), _words(tags))
+        declaration = Declaration(checked(expect or {}), _words(tags))
     elif inspect.isfunction(function):
         declaration = Declaration()
     else:
@@ -122,7 +122,8 @@ def case(function: Any = None, /, *, expect: Mapping[str, Expected] | None = Non
     return declare if function is None else declare(function)
 
 
-def _checked(expect: Mapping[str, Expected]) -> Mapping[str, Expected]:
+def checked(expect: Mapping[str, Expected]) -> Mapping[str, Expected]:
+    """Known differences by backend or target, as they were given. Raises CaseError for what is not one."""
     for target, expected in expect.items():
         if not isinstance(expected, Expected):
             raise CaseError(

@@ -6,15 +6,16 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness import backends
 from harness.case import CaseRef
-from harness.errors import HarnessError, TargetError, TraceError, printable
+from harness.errors import HarnessError, TraceError, printable
 from harness.target import Target
+from harness.targets import choose, choose_reference, left_out
 from harness.version import __version__
 
 if TYPE_CHECKING:
@@ -207,12 +208,12 @@ def _run(
     from harness.blame import Blamer
     from harness.report import plots
     from harness.report.console import Live, print_result, text
-    from harness.result import FILE, PLOTS, outcome_of
+    from harness.result import FILE, PLOTS
     from harness.trace import Trace
     from harness.verdict import Verdict
 
-    wanted = _targets(targets)
-    standard = _reference(reference, wanted)
+    wanted = choose(targets)
+    standard = choose_reference(reference, wanted)
     selections = running.select(paths)
     entries = known.read(running.root_of([selection.path for selection in selections]))
     folder = _writable(Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
@@ -232,16 +233,17 @@ def _run(
             if options.native or len(wanted) < 2:
                 return
             blamer = Blamer(pool, wanted, standard, root, folder, options)
+            mildest = None if blame_from is None else Verdict.parse(blame_from)
             for case in cases:
-                seen = judged[case.id]
-                traces = {target: Trace(running.trace_folder(folder, target, case.id)) for target in wanted}
-                for comparison in seen.comparisons:
-                    comparison.continuation = blamer.continuation(case, comparison, traces, entries)
-                seen.outcome = outcome_of(seen.runs, seen.comparisons, result.fail_on)
-                if blame_from is not None:
-                    for comparison in seen.worth_blaming(Verdict.parse(blame_from), declared=blame_declared):
-                        live.blaming(case.id, comparison.target)
-                        comparison.blame = blamer.blame(case, comparison, traces)
+                blamer.examine(
+                    case,
+                    judged[case.id],
+                    entries,
+                    result.fail_on,
+                    mildest,
+                    declared=blame_declared,
+                    on_blame=partial(live.blaming, case.id),
+                )
 
         order = _record(selections, is_wanted, wanted, folder, options, live, judge, look_closer)
     result.cases = [judged[case] for case in order]
@@ -291,7 +293,7 @@ def record(
     from harness.run import select, trace_folder
     from harness.trace import Trace
 
-    (target,) = _targets(target_text, at_most=1)
+    (target,) = choose(target_text, at_most=1)
     is_wanted = _filter(keyword, tag, quick)
     options = _options(precision, quick, seed, randomness, noise_runs, observer_check, jobs, timeout)
     selections = select(paths)
@@ -408,35 +410,6 @@ def _record(
     return [item.case.id for item in planned]
 
 
-def _targets(text: str | None, at_most: int | None = None) -> list[Target]:
-    if text is None:
-        names: Sequence[str] = backends.installed()
-        if not names:
-            reasons = "; ".join(str(backends.why_not(name)) for name in backends.NAMES)
-            raise TargetError(f"No backend is installed here. {reasons}.")
-    else:
-        names = [name for name in text.split(",") if name.strip()]
-    targets = list(dict.fromkeys(Target.parse(name, backends.NAMES) for name in names))
-    if not targets or (at_most is not None and len(targets) > at_most):
-        raise TargetError(f"{text!r} names {len(targets)} targets. Name one, such as torch.")
-    for target in targets:
-        reason = backends.why_not(target.backend)
-        if reason is not None:
-            raise TargetError(f"Target {str(target)!r} cannot run here: {reason}.")
-    return targets
-
-
-def _reference(text: str | None, targets: Sequence[Target]) -> Target:
-    if text is not None:
-        reference = Target.parse(text, backends.NAMES)
-        if reference not in targets:
-            raise TargetError(
-                f"The reference {text!r} is not among the targets {', '.join(map(str, targets))}. Add it to --targets."
-            )
-        return reference
-    return next((target for target in targets if target.backend == backends.NAMES[0]), targets[0])
-
-
 def _options(
     precision: str | None,
     quick: bool,
@@ -526,7 +499,5 @@ def _write_json(result: Any, file: str | None) -> None:
 def _say_what_is_missing(console: Console) -> None:
     from harness.report.console import text
 
-    for name in backends.NAMES:
-        reason = backends.why_not(name)
-        if reason is not None:
-            console.print(text(f"{name} is left out: {reason}", "yellow"))
+    for name, reason in left_out():
+        console.print(text(f"{name} is left out: {reason}", "yellow"))

@@ -119,19 +119,21 @@ class Comparison:
     continuation: Continuation | None = None
 
 
-def compare(target: Trace, reference: Trace, known: Sequence[Known] = ()) -> Comparison:
+def compare(target: Trace, reference: Trace, known: Sequence[Known] = (), *, shared_only: bool = False) -> Comparison:
     """Compare a target's trace with the reference's, twins included where both have one.
 
     Args:
         known: differences that are declared beside those of the case itself.
+        shared_only: whether what is recorded may depend on the backend, as in a test that was not written to be
+            compared.
 
-    An observation that is on one side only is a mismatch, unless the side that lacks it stopped early: then it
-    counts as not compared.
+    An observation that is on one side only is a mismatch, unless the side that lacks it stopped early or `shared_only`
+    holds: then it counts as not compared.
     """
     comparison = Comparison(target.header.target, reference.header.target)
     by_side = [_declared(side, known) for side in (target, reference)]
     declared = [expected for side in by_side for expected in side]
-    findings = list(_findings(target, reference, declared))
+    findings = list(_findings(target, reference, declared, shared_only=shared_only))
     comparison.parted = _parted(findings, reference)
     if comparison.parted is not None:
         findings = [None if _is_beyond(finding, comparison.parted) else finding for finding in findings]
@@ -261,15 +263,17 @@ def _covering(finding: Finding, declared: Sequence[Expected]) -> Expected | None
     )
 
 
-def _findings(target: Trace, reference: Trace, declared: Sequence[Expected] = ()) -> Iterator[Finding | None]:
+def _findings(
+    target: Trace, reference: Trace, declared: Sequence[Expected], *, shared_only: bool
+) -> Iterator[Finding | None]:
     """A finding for each observation of either side, in order; None for one that could not be compared."""
     scales = _group_scales(reference)
     drawn = _drawn_at_random(target, reference)
-    out_of_order = _first_out_of_order(target, reference)
+    out_of_order = None if shared_only else _first_out_of_order(target, reference)
     for key in _merged(target, reference):
         if key not in target or key not in reference:
             side, present = (target, reference[key]) if key not in target else (reference, target[key])
-            if side.header.status != "ok":
+            if side.header.status != "ok" or shared_only:
                 yield None
                 continue
             where = "on this target" if side is target else "on the reference"

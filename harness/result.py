@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +62,29 @@ class CaseResult:
     plots: list[str] = field(default_factory=list)
     alone: str | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "outcome": self.outcome,
+            "runs": [
+                {
+                    "target": run.target,
+                    "status": run.status,
+                    "seconds": round(run.seconds, 3),
+                    "trace": run.trace,
+                    "error": run.error,
+                    "environment": run.environment,
+                    "notes": [{"part": note.part, "reason": note.reason} for note in run.notes],
+                    "pictures": run.pictures,
+                    "disturbed": run.disturbed,
+                }
+                for run in self.runs
+            ],
+            "comparisons": [_comparison_to_json(comparison) for comparison in self.comparisons],
+            "plots": self.plots,
+            "alone": self.alone,
+        }
+
     def worth_blaming(self, at_least: Verdict, *, declared: bool) -> list[Comparison]:
         """The comparisons that found a difference as bad as that or worse; `declared` ones too, or only others."""
         verdicts = [item.verdict if declared else item.unexpected for item in self.comparisons]
@@ -90,8 +113,7 @@ class Result:
 
     @property
     def exit_status(self) -> int:
-        outcomes = {case.outcome for case in self.cases}
-        return DIFFER if "differ" in outcomes else FAILED if "error" in outcomes else AGREE
+        return exit_status(case.outcome for case in self.cases)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -103,39 +125,32 @@ class Result:
             "randomness": self.randomness,
             "fail_on": str(self.fail_on),
             "exit_status": self.exit_status,
-            "cases": [
-                {
-                    "id": case.id,
-                    "outcome": case.outcome,
-                    "runs": [
-                        {
-                            "target": run.target,
-                            "status": run.status,
-                            "seconds": round(run.seconds, 3),
-                            "trace": run.trace,
-                            "error": run.error,
-                            "environment": run.environment,
-                            "notes": [{"part": note.part, "reason": note.reason} for note in run.notes],
-                            "pictures": run.pictures,
-                            "disturbed": run.disturbed,
-                        }
-                        for run in case.runs
-                    ],
-                    "comparisons": [_comparison_to_json(comparison) for comparison in case.comparisons],
-                    "plots": case.plots,
-                    "alone": case.alone,
-                }
-                for case in self.cases
-            ],
+            "cases": [case.to_json() for case in self.cases],
             "unmatched": [{"case": entry.case, "target": entry.target} for entry in self.unmatched],
         }
 
     def write(self, path: Path) -> None:
         """Write the result as JSON, at once or not at all. Raises OSError where that cannot be."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write(path, self.to_json())
+
+    def write_assembled(self, path: Path, cases: Sequence[Mapping[str, Any]]) -> None:
+        """Write the result with cases that were judged elsewhere, and are JSON by now."""
+        status = exit_status(case["outcome"] for case in cases)
+        write(path, {**self.to_json(), "exit_status": status, "cases": cases})
+
+
+def exit_status(outcomes: Iterable[Outcome]) -> int:
+    """What a run comes to."""
+    seen = set(outcomes)
+    return DIFFER if "differ" in seen else FAILED if "error" in seen else AGREE
+
+
+def write(path: Path, data: Mapping[str, Any]) -> None:
+    """Write JSON, at once or not at all. Raises OSError where that cannot be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -160,6 +175,8 @@ def judge_case(
     fail_on: Verdict,
     root: Path,
     known: Sequence[Known] = (),
+    *,
+    shared_only: bool = False,
 ) -> CaseResult:
     """Hold every target's trace of one case against the reference's.
 
@@ -169,10 +186,11 @@ def judge_case(
         fail_on: the mildest verdict that counts as a real difference.
         root: the folder that trace paths are written relative to.
         known: differences that are declared beside the cases.
+        shared_only: see `harness.locate.compare`.
     """
     theirs = traces[reference]
     comparisons = [
-        compare(mine, theirs, known)
+        compare(mine, theirs, known, shared_only=shared_only)
         for target, mine in traces.items()
         if target != reference and mine is not None and theirs is not None
     ]

@@ -1,0 +1,37 @@
+"""What ran, and how: the proof that stands in a trace's header."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+from harness import backends
+
+
+def versions() -> dict[str, Any]:
+    """What is installed here. It is known before anything runs."""
+    backend = backends.current()
+    names = ("keras", backend.name, *backend.companions, "numpy")
+    return {
+        "backend": backend.name,
+        "versions": {name: importlib.metadata.version(name) for name in names},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def environment(*, native: bool) -> dict[str, Any]:
+    """What is installed, and every setting that is in force now."""
+    import keras
+
+    return {
+        **versions(),
+        "floatx": keras.config.floatx(),
+        "dtype_policy": keras.config.dtype_policy().name,
+        "image_data_format": keras.config.image_data_format(),
+        "thread_variables": {k: v for k, v in sorted(os.environ.items()) if k.endswith("_NUM_THREADS")},
+        **backends.current().settings(),
+        "randomness": "native" if native else "shared",
+    }
