@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import selectors
 import signal
 import socket
@@ -318,8 +319,8 @@ def _signal_name(number: int) -> str:
 def _last_lines(path: Path, count: int = 12) -> str:
     """The end of what a process printed; empty where it printed nothing.
 
-    Of a stack that faulthandler dumped, the frames of the harness and the list of extension modules are left out: they
-    would stand where the case's own lines should.
+    Of a stack that faulthandler dumped, the frames of the harness and of pytest, and the list of extension modules, are
+    left out: they would stand where the case's own lines should.
     """
     try:
         with path.open("rb") as file:
@@ -327,12 +328,11 @@ def _last_lines(path: Path, count: int = 12) -> str:
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-    lines = [line for line in text.rstrip().splitlines() if not line.startswith(_NOT_OF_THE_CASE)]
+    lines = [line for line in text.rstrip().splitlines() if not _NOT_OF_THE_CASE.match(line)]
     return "\n".join(lines[-count:])
 
 
-_NOT_OF_THE_CASE = (
-    "Extension modules:",
-    f'  File "{Path(__file__).resolve().parent}{os.sep}',
-    '  File "<frozen runpy>"',
+_NOT_OF_THE_CASE = re.compile(
+    rf'Extension modules:|  File "(<frozen runpy>|{re.escape(str(Path(__file__).resolve().parent))}|'
+    r".*[/\\]site-packages[/\\](_pytest|pluggy|pytest)[/\\])"
 )

@@ -245,6 +245,7 @@ def _comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "target": comparison.target,
         "reference": comparison.reference,
         "verdict": None if comparison.verdict is None else str(comparison.verdict),
+        "unexpected": None if comparison.unexpected is None else str(comparison.unexpected),
         "observations": comparison.observations,
         "not_compared": comparison.not_compared,
         "counts": {str(verdict): count for verdict, count in comparison.counts.items()},
@@ -263,6 +264,7 @@ def _continuation_to_json(continuation: Continuation) -> dict[str, Any]:
         "first_step": continuation.first,
         "last_step": continuation.last,
         "verdict": None if comparison.verdict is None else str(comparison.verdict),
+        "unexpected": None if comparison.unexpected is None else str(comparison.unexpected),
         "observations": comparison.observations,
         "first": None if comparison.first is None else _finding_to_json(comparison.first),
     }

@@ -128,7 +128,7 @@ def print_result(console: Console, result: Mapping[str, Any], folder: str) -> No
     console.print(table)
     worth_a_block = min(Verdict.IMPRECISE, Verdict.parse(result["fail_on"]))
     for case in result["cases"]:
-        _print_failures(console, case, result["reference"], worth_a_block, os.path.dirname(folder))
+        print_failures(console, case, result["reference"], worth_a_block, os.path.dirname(folder))
     _print_known(console, result)
     _print_notes(console, result)
     _print_sum(console, result, folder)
@@ -149,7 +149,7 @@ def _cell(case: Mapping[str, Any], target: str) -> Text:
     return text(verdict, STYLES.get(verdict, _FAILED))
 
 
-def _print_failures(
+def print_failures(
     console: Console, case: Mapping[str, Any], reference: str, worth_a_block: Verdict, folder: str
 ) -> None:
     for run in case["runs"]:
