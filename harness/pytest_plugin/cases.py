@@ -70,7 +70,12 @@ class CaseFile(pytest.File):
                 function, _, rest = item.case.id.partition("::")[2].partition("[")
                 name = f"{function}[{rest[:-1]}-{target}]" if rest else f"{function}[{target}]"
                 yield CaseItem.from_parent(
-                    self, name=name, planned=item, target=target, line=lines.get(item.case.function, 0)
+                    self,
+                    name=name,
+                    nodeid=f"{self.nodeid}::{name}",  # by whose text pytest finds it again, brackets and all
+                    planned=item,
+                    target=target,
+                    line=lines.get(item.case.function, 0),
                 )
 
 

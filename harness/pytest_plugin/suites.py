@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.pytest_plugin import findings, workers
+from harness.pytest_plugin.ids import id_of, names_of
 from harness.pytest_plugin.session import SESSION, ParitySession
 from harness.target import Target
 
@@ -23,7 +24,7 @@ DIFFERS = "parity"
 
 @dataclass(frozen=True)
 class Test:
-    """A test on a target: `id` is what pytest calls it in the worker."""
+    """A test on a target."""
 
     id: str
     path: Path
@@ -37,7 +38,9 @@ class Test:
         if isinstance(item, pytest.Function) and FIXTURE in item.fixturenames and hasattr(item, "callspec"):
             target = item.callspec.params.get(FIXTURE)
             if isinstance(target, Target):
-                return cls(_without(item.nodeid, target), item.path, target)
+                *outer, name = names_of(item)
+                names = [*outer, _without(name, target)]
+                return cls(id_of(item.path, names, item.config.rootpath), item.path, target)
         return None
 
 
@@ -61,7 +64,10 @@ class SuiteFile(pytest.File):
             target = next(target for target in session.settings.targets if str(target) == fault["target"])
             test = Test(fault["report"]["nodeid"], self.path, target)
             name = f"collection[{target}]"
-            yield SuiteItem.from_parent(self, name=name, test=test, line=0, marks=[], fault=fault["report"])
+            nodeid = f"{self.nodeid}::{name}"
+            yield SuiteItem.from_parent(
+                self, name=name, nodeid=nodeid, test=test, line=0, marks=[], fault=fault["report"]
+            )
         yield from _nodes(self, collected["tests"], 0)
 
 
@@ -94,6 +100,7 @@ def _nodes(
                 yield SuiteItem.from_parent(
                     parent,
                     name=_with(name, target),
+                    nodeid=f"{parent.nodeid}::{_with(name, target)}",
                     test=Test(test["id"], parent.path, target),
                     line=test["line"],
                     marks=test["marks"],

@@ -44,15 +44,15 @@ class Summary:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         """Write `result.json`. Of several processes the first one does it, when the others have ended."""
-        from harness.result import FILE
-        from harness.run import empty_result
-
         session = self._session
         if hasattr(session.config, "workerinput"):
             return
-        cases = list(session.made("judged-"))
-        cases += [test["case"] for file in session.made("suite-") for test in file.values() if test["case"] is not None]
+        files = session.made("suite-")
+        cases = [*session.made("judged-"), *(test["case"] for file in files for test in file.values() if test["case"])]
         if cases:
+            from harness.result import FILE
+            from harness.run import empty_result
+
             chosen = session.settings
             result = empty_result(chosen.reference, chosen.targets, session.options, chosen.fail_on)
             result.write_assembled(session.folder / FILE, cases)
@@ -64,7 +64,7 @@ class Summary:
             for report in terminalreporter.stats.get(category, [])
             if "parity_target" in dict(getattr(report, "user_properties", []))
         ]
-        blocks = [*self._totals(seen), *self._differences(seen), *self._not_compared(seen)]
+        blocks = [*self._totals(seen), *self._differences(seen), *self._not_compared(seen)] if seen else []
         failed = [category for category, _, _ in seen if category in ("failed", "error", "differs")]
         if not blocks and not failed:
             return
@@ -115,7 +115,7 @@ class Summary:
     def _not_compared(self, seen: Sequence[tuple[str, Any, dict[str, str]]]) -> Iterator[str]:
         """What was not compared is not left unsaid."""
         reference = str(self._session.settings.reference)
-        if len(self._session.settings.targets) < 2 and seen:
+        if len(self._session.settings.targets) < 2:
             yield f"Nothing was compared: {reference} is the only target."
         compared = [
             properties for _, report, properties in seen if report.when == "call" and "parity_verdict" in properties

@@ -47,7 +47,7 @@ def collect(session: ParitySession) -> Mapping[str, Any]:
             for target in session.settings.targets
         ]
         for reply in _carried_out(session, requests):
-            _add_collected(files, reply, session.root)
+            _add_collected(files, reply)
         return files
 
     collected: Mapping[str, Any] = session.once("collected-suite", make)
@@ -60,7 +60,7 @@ def run_file(
     """Run tests of a file on their targets and on the reference, and compare what they observed.
 
     Args:
-        tests: ids, as pytest has them in a worker, and targets.
+        tests: ids, see `harness.pytest_plugin.ids`, and targets.
         assertions: whether observations are what assertions are given; else they are what tests record.
 
     Returns:
@@ -102,7 +102,7 @@ class _Progress:
             if "start" in line:
                 running = line
             elif "report" in line:
-                self.reports.setdefault(line["report"]["nodeid"], []).append(line["report"])
+                self.reports.setdefault(line["of"], []).append(line["report"])
             elif "end" in line:
                 done.append(line["end"])
                 running = None
@@ -221,6 +221,8 @@ def _request(
         "args": [
             f"--rootdir={config.rootpath}",
             *(["-c", str(config.inipath)] if config.inipath else []),
+            "-q",
+            "--no-header",
             *(["-n0"] if config.pluginmanager.hasplugin("xdist") else []),
             *session.settings.arguments,
             *arguments,
@@ -247,7 +249,7 @@ def _carried_out(session: ParitySession, requests: Sequence[Request]) -> list[Re
     return [replies[number] for number in range(len(requests))]
 
 
-def _add_collected(files: dict[str, dict[str, Any]], reply: Reply, root: Path) -> None:
+def _add_collected(files: dict[str, dict[str, Any]], reply: Reply) -> None:
     target, lines = str(reply.request.target), _lines(reply)
     if next((line["exit"] for line in lines if "exit" in line), None) not in _COLLECTED:
         raise pytest.UsageError(f"pytest cannot collect the tests on {target}: {_how(reply)}")
@@ -260,9 +262,8 @@ def _add_collected(files: dict[str, dict[str, Any]], reply: Reply, root: Path) -
             else:
                 same["targets"].append(target)
         elif "collect" in line:
-            path = str(root / line["collect"].partition("::")[0])
             fault = {"target": target, "report": line["report"]}
-            files.setdefault(path, {"tests": [], "faults": []})["faults"].append(fault)
+            files.setdefault(line["collect"], {"tests": [], "faults": []})["faults"].append(fault)
 
 
 def _lines(reply: Reply) -> list[dict[str, Any]]:

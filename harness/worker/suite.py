@@ -6,7 +6,7 @@ The child writes what happens to a file, a line of JSON each, so that nothing is
 {"test": {"id", "path", "names", "line", "marks"}}      a test that was collected, where only that was asked
 {"collect": path, "report": {...}}                      a file that could not be collected, or that skips itself
 {"start": id, "at": seconds since the epoch}            a test has begun
-{"report": {...}}                                       pytest's own report of its setup, call or teardown
+{"of": id, "report": {...}}                             pytest's own report of its setup, call or teardown
 {"end": id}
 {"exit": status}                                        pytest's own
 ```
@@ -20,7 +20,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -34,6 +34,7 @@ from harness.capture.record import Recorder
 from harness.case import Expected, checked
 from harness.errors import CaseError
 from harness.pytest_plugin import INSIDE
+from harness.pytest_plugin.ids import id_of, names_of
 from harness.target import Target
 from harness.worker import proof
 
@@ -60,6 +61,7 @@ class Suite:
         self._lines = lines
         self._tests: dict[str, dict[str, Any]] | None = request["tests"]
         self._assertions = Assertions()
+        self._running = ""
         self._failed: str | None = None
         #: What the test that runs now gets as `parity`.
         self.parity: Parity | None = None
@@ -73,9 +75,14 @@ class Suite:
         if self._request["assertions"]:
             self._assertions.install()
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
         if self._tests is None and not report.passed:
-            self._write({"collect": report.nodeid, "report": self._plain(report)})
+            self._write({"collect": str(collector.path), "report": self._plain(report)})
+        return report
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -83,17 +90,18 @@ class Suite:
             expected(item)
         if self._tests is None:
             for item in items:
-                self._write({"test": _described(item)})
+                self._write({"test": self._described(item)})
         else:
-            items[:] = [item for item in items if item.nodeid in self._tests]
+            items[:] = [item for item in items if self._id(item) in self._tests]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         assert self._tests is not None
-        test = self._tests[item.nodeid]
+        self._running = self._id(item)
+        test = self._tests[self._running]
         place, seed = Path(test["trace"]), test["seed"]
         limit = self._request["limit"]
-        self._write({"start": item.nodeid, "at": time.time()})
+        self._write({"start": self._running, "at": time.time()})
         faulthandler.dump_traceback_later(limit, exit=True)
         random.seed(seed)
         np.random.seed(seed)
@@ -111,7 +119,7 @@ class Suite:
             self._assertions.watch(None, item.path)
             faulthandler.cancel_dump_traceback_later()
             header = trace.Header(
-                case=item.nodeid,
+                case=self._running,
                 target=self._request["target"],
                 precision=self._request["precision"],
                 status="ok" if self._failed is None else "error",
@@ -123,12 +131,24 @@ class Suite:
                 expect=expected(item),
             )
             trace.write(place, header, recorder.observations)
-            self._write({"end": item.nodeid})
+            self._write({"end": self._running})
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if not report.passed and self._failed is None:
             self._failed = f"{report.outcome} in {report.when}: {_last_line(report)}"
-        self._write({"report": self._plain(report)})
+        self._write({"of": self._running, "report": self._plain(report)})
+
+    def _id(self, item: pytest.Item) -> str:
+        return id_of(item.path, names_of(item), self._config.rootpath)
+
+    def _described(self, item: pytest.Item) -> dict[str, Any]:
+        return {
+            "id": self._id(item),
+            "path": str(item.path),
+            "names": names_of(item),
+            "line": item.location[1],
+            "marks": list(dict.fromkeys(mark.name for mark in item.iter_markers())),
+        }
 
     def _plain(self, report: pytest.CollectReport | pytest.TestReport) -> Any:
         return self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
@@ -155,21 +175,6 @@ def run(request: dict[str, Any], folder: Path) -> None:
     with open(request["results"], "a", encoding="utf-8") as lines:
         status = pytest.main(arguments, plugins=[Suite(request, folder, lines)])
         lines.write(json.dumps({"exit": int(status)}) + "\n")
-
-
-def _described(item: pytest.Item) -> dict[str, Any]:
-    inside: list[str] = []
-    for node in reversed(item.listchain()):
-        if isinstance(node, pytest.File):
-            break
-        inside.insert(0, node.name)
-    return {
-        "id": item.nodeid,
-        "path": str(item.path),
-        "names": inside,
-        "line": item.location[1],
-        "marks": list(dict.fromkeys(mark.name for mark in item.iter_markers())),
-    }
 
 
 def expected(item: pytest.Item) -> Mapping[str, Expected]:
