@@ -14,6 +14,8 @@ from harness.target import Target
 if TYPE_CHECKING:
     from harness.pytest_plugin.session import ParitySession
 
+#: The verdict of a comparison that had nothing to compare.
+NOTHING = "not compared"
 #: Width of the text of a finding: as wide as most logs show.
 _WIDTH = 120
 
@@ -72,7 +74,7 @@ def outcome_of(case: Mapping[str, Any], target: Target, session: ParitySession) 
 def _properties(comparison: Mapping[str, Any]) -> dict[str, str]:
     first, blame = comparison["first"], comparison["blame"]
     found = {
-        "parity_verdict": comparison["verdict"] or "not compared",
+        "parity_verdict": comparison["verdict"] or NOTHING,
         "parity_observations": str(comparison["observations"]),
         "parity_not_compared": str(comparison["not_compared"]),
     }

@@ -12,12 +12,15 @@ import pytest
 
 from harness.pytest_plugin import settings
 from harness.pytest_plugin.cases import CaseItem, is_case_file
-from harness.pytest_plugin.findings import shown_path
+from harness.pytest_plugin.findings import NOTHING, shown_path
 from harness.pytest_plugin.session import ParitySession
 from harness.pytest_plugin.suites import DIFFERS, Test
 
 #: pytest's categories of reports, with the words of its own last line.
 _ENDED = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
+
+#: A report of an item of ours: its category, itself, and its properties.
+_Seen = tuple[str, Any, dict[str, str]]
 
 
 class Summary:
@@ -93,7 +96,7 @@ class Summary:
             lines += [f"parity: {name} is left out: {reason}" for name, reason in left_out()]
         return lines
 
-    def _totals(self, seen: Sequence[tuple[str, Any, dict[str, str]]]) -> Iterator[str]:
+    def _totals(self, seen: Sequence[_Seen]) -> Iterator[str]:
         """How the tests of a suite ended on each target."""
         if not self._session.is_suite:
             return
@@ -106,13 +109,13 @@ class Summary:
             told = ", ".join(f"{counts[category]} {category}" for category in (*_ENDED, "differs") if counts[category])
             yield f"{target}: {told or 'no tests'}"
 
-    def _differences(self, seen: Sequence[tuple[str, Any, dict[str, str]]]) -> Iterator[str]:
+    def _differences(self, seen: Sequence[_Seen]) -> Iterator[str]:
         for category, report, _ in seen:
             if category == "differs":
                 yield ""
                 yield report.longreprtext
 
-    def _not_compared(self, seen: Sequence[tuple[str, Any, dict[str, str]]]) -> Iterator[str]:
+    def _not_compared(self, seen: Sequence[_Seen]) -> Iterator[str]:
         """What was not compared is not left unsaid."""
         reference = str(self._session.settings.reference)
         if len(self._session.settings.targets) < 2:
@@ -122,8 +125,13 @@ class Summary:
         ]
         if self._session.is_suite and compared:
             verdicts = Counter(properties["parity_verdict"] for properties in compared)
-            told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
-            yield f"values given to assertions, against {reference}: {told}"
+            silent = verdicts.pop(NOTHING, 0)
+            told = [f"{count} {verdict}" for verdict, count in verdicts.most_common()]
+            told += [f"{silent} gave nothing"] if silent else []
+            yield f"tests by what their assertions were given, against {reference}: {', '.join(told)}"
+        left_out = sum(int(properties["parity_not_compared"]) for properties in compared)
+        if left_out:
+            yield f"{left_out} observations could not be compared, being on one side only or too far into a training"
 
 
 def _holds_cases(argument: str) -> bool:
