@@ -18,6 +18,8 @@ import pytest
 
 from harness.trace import Trace
 
+#: A library with tests of its own, which tests copy and adopt the harness in.
+collect_ignore = ["sample_library"]
 #: Seconds after which a test that waits for a process fails. Nothing healthy comes near.
 PATIENCE = 300
 
