@@ -119,17 +119,18 @@ class Comparison:
     continuation: Continuation | None = None
 
 
-def compare(target: Trace, reference: Trace, known: Sequence[Known] = ()) -> Comparison:
+def compare(target: Trace, reference: Trace, known: Sequence[Known] | None = ()) -> Comparison:
     """Compare a target's trace with the reference's, twins included where both have one.
 
     Args:
-        known: differences that are declared beside those of the case itself.
+        known: differences that are declared beside those of the case itself; None where no declaration counts, of the
+            case neither.
 
     An observation that is on one side only is a mismatch, unless the side that lacks it stopped early: then it
     counts as not compared.
     """
     comparison = Comparison(target.header.target, reference.header.target)
-    by_side = [_declared(side, known) for side in (target, reference)]
+    by_side = [[] if known is None else _declared(side, known) for side in (target, reference)]
     declared = [expected for side in by_side for expected in side]
     findings = list(_findings(target, reference, declared))
     comparison.parted = _parted(findings, reference)
@@ -233,6 +234,14 @@ def standing_alone(traces: Mapping[str, Trace], key: str, at_least: Verdict) -> 
     alone = [name for name in holders if len(apart[name]) == len(holders) - 1]
     others_agree = all(apart[name] <= set(alone) for name in holders if name not in alone)
     return alone[0] if len(alone) == 1 and others_agree else None
+
+
+def agree(traces: Sequence[Trace], key: str) -> bool:
+    """Whether all of the traces have an observation and compute one function, or none of them has it."""
+    holders = [trace for trace in traces if key in trace]
+    if len(holders) < len(traces):
+        return not holders
+    return all(_judged(trace, traces[0], key).verdict < Verdict.DIVERGENT for trace in traces[1:])
 
 
 def _first(findings: Sequence[Finding], at_least: Verdict) -> Finding | None:

@@ -69,6 +69,37 @@ class CaseResult:
         return [item for item, verdict in pairs if verdict is not None and verdict >= at_least]
 
 
+@dataclass(frozen=True)
+class Change:
+    """Something that the traces of some targets were made with, which is not what it was: a version, or a setting.
+
+    Attributes:
+        what: such as `keras`, `python`, or `float32_matmul_precision`.
+        old, new: as text.
+    """
+
+    what: str
+    old: str
+    new: str
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What a comparison of old and new traces of the same targets is between.
+
+    Attributes:
+        old, new: the folders, as the caller named them.
+        changed: what the traces were made with that changed, in the order of the traces.
+        edited: the cases whose file is not what it was.
+    """
+
+    old: str
+    new: str
+    changed: tuple[Change, ...]
+    edited: tuple[str, ...]
+
+
 @dataclass
 class Result:
     """A whole run.
@@ -78,6 +109,7 @@ class Result:
         precision: `both` where the twins ran, else `float32`.
         randomness: `shared`, or `native` where each backend kept its own.
         unmatched: entries of the table of known differences that speak of no case here.
+        golden: what old and new traces were compared; None where targets were compared with one another.
     """
 
     reference: str
@@ -87,6 +119,7 @@ class Result:
     randomness: str = "shared"
     cases: list[CaseResult] = field(default_factory=list)
     unmatched: list[Known] = field(default_factory=list)
+    golden: Golden | None = None
 
     @property
     def exit_status(self) -> int:
@@ -128,6 +161,7 @@ class Result:
                 for case in self.cases
             ],
             "unmatched": [{"case": entry.case, "target": entry.target} for entry in self.unmatched],
+            "golden": None if self.golden is None else asdict(self.golden),
         }
 
     def write(self, path: Path) -> None:
@@ -176,7 +210,7 @@ def judge_case(
         for target, mine in traces.items()
         if target != reference and mine is not None and theirs is not None
     ]
-    runs = [_target_run(target, mine, root) for target, mine in traces.items()]
+    runs = [target_run(target, mine, root) for target, mine in traces.items()]
     outcome = outcome_of(runs, comparisons, fail_on)
     return CaseResult(case_id, outcome, runs, comparisons, alone=_alone(comparisons, traces))
 
@@ -199,7 +233,13 @@ def _alone(comparisons: Sequence[Comparison], traces: Mapping[str, Trace | None]
     return standing_alone(there, first[0].key, min(first[0].judgement.verdict, Verdict.DIVERGENT)) if first else None
 
 
-def _target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
+def target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
+    """How a case ended, from its trace.
+
+    Args:
+        target: what the run is called.
+        root: the folder that the trace's path is written relative to.
+    """
     if trace is None:
         return TargetRun(target, "unavailable", 0.0, None, "there is no trace of this case", {}, [])
     header = trace.header
@@ -208,9 +248,9 @@ def _target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
         notes += [Note(f"float64: {note.part}", note.reason) for note in trace.twin.header.notes if note not in notes]
         if trace.twin.header.status != "ok":
             notes.append(Note("float64: the rest of the case", trace.twin.header.error or ""))
-    folder = Path(os.path.relpath(trace.folder, root)).as_posix()
+    folder = Path(os.path.relpath(trace.folder.resolve(), root)).as_posix()
     return TargetRun(
-        target=header.target,
+        target=target,
         status=header.status,
         seconds=header.seconds + (trace.twin.header.seconds if trace.twin is not None else 0.0),
         trace=folder,
