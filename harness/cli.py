@@ -6,6 +6,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.pool import Pool
+    from harness.report.console import Detail
+    from harness.report.run_folder import RunFolder
     from harness.run import Options, Selection
 
 VERDICTS = ("identical", "rounding", "leak", "imprecise", "divergent", "mismatch")
@@ -117,7 +121,57 @@ _how_to_judge = _together(
         show_default=True,
         help="The mildest verdict that counts as a difference.",
     ),
-    click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the result here as well."),
+)
+
+
+@dataclass(frozen=True)
+class _Telling:
+    """How a result is told, beside the exit status: the files it is written to, and how much is printed."""
+
+    json_file: str | None
+    junit: str | None
+    quiet: bool
+    verbose: bool
+
+    @property
+    def detail(self) -> Detail:
+        from harness.report.console import Detail
+
+        return Detail.QUIET if self.quiet else Detail.VERBOSE if self.verbose else Detail.NORMAL
+
+    def tell(self, run: RunFolder, console: Console, shown: str) -> None:
+        """Write and print a result."""
+        from harness.report.console import print_result
+
+        _write_reports(run, {"--json": self.json_file, "--junit": self.junit})
+        print_result(console, run, shown, self.detail)
+
+
+def _gathered(name: str, kind: type, *options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Options that reach a command as one argument, a dataclass with a field for each."""
+
+    def decorate(function: Any) -> Any:
+        @wraps(function)
+        def command(**values: Any) -> Any:
+            own = {field.name: values.pop(field.name) for field in fields(kind)}
+            return function(**values, **{name: kind(**own)})
+
+        return _together(*options)(command)
+
+    return decorate
+
+
+_FILE = click.Path(dir_okay=False)
+_how_much = (
+    click.option("-q", "--quiet", is_flag=True, help="Print only what fails, and the sum."),
+    click.option("-v", "--verbose", is_flag=True, help="Print the details of every case."),
+)
+_how_to_tell = _gathered(
+    "telling",
+    _Telling,
+    click.option("--json", "json_file", type=_FILE, help="Write the result here as well."),
+    click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML here."),
+    *_how_much,
 )
 
 
@@ -126,6 +180,7 @@ _how_to_judge = _together(
 @click.option("--targets", metavar="T,T,...", help="Where to run.  [default: every installed backend]")
 @_how_to_judge
 @_how_to_run
+@_how_to_tell
 @click.option("--no-blame", is_flag=True, help="Do not replay what differs to find whose it is.")
 @click.option("--out", metavar="DIR", help="Where traces and result.json go.  [default: runs/<time>]")
 def run(
@@ -136,7 +191,6 @@ def run(
     targets: str | None,
     reference: str | None,
     fail_on: str,
-    json_file: str | None,
     precision: str | None,
     seed: int,
     randomness: str,
@@ -146,6 +200,7 @@ def run(
     timeout: float | None,
     no_blame: bool,
     out: str | None,
+    telling: _Telling,
 ) -> None:
     """Run cases on several targets, and compare.
 
@@ -153,7 +208,7 @@ def run(
     """
     options = _options(precision, quick, seed, randomness, noise_runs, observer_check, jobs, timeout)
     is_wanted = _filter(keyword, tag, quick)
-    _run(paths, is_wanted, targets, reference, fail_on, json_file, options, out, None if no_blame else fail_on)
+    _run(paths, is_wanted, targets, reference, fail_on, telling, options, out, None if no_blame else fail_on)
 
 
 @main.command()
@@ -162,6 +217,7 @@ def run(
 @click.option("--targets", metavar="T,T,...", help="Where to run.  [default: every installed backend]")
 @_how_to_judge
 @_how_to_run
+@_how_to_tell
 @click.option("--out", metavar="DIR", help="Where traces and result.json go.  [default: runs/<time>]")
 def blame(
     paths: tuple[str, ...],
@@ -169,7 +225,6 @@ def blame(
     targets: str | None,
     reference: str | None,
     fail_on: str,
-    json_file: str | None,
     precision: str | None,
     seed: int,
     randomness: str,
@@ -178,13 +233,14 @@ def blame(
     jobs: int | None,
     timeout: float | None,
     out: str | None,
+    telling: _Telling,
 ) -> None:
     """Run cases, and find whose each difference is, from `leak` on and declared ones too.
 
     `harness run` does the same for each case that fails.
     """
     options = _options(precision, False, seed, randomness, noise_runs, observer_check, jobs, timeout)
-    _run(paths, _filter(keyword, None, False), targets, reference, fail_on, json_file, options, out, "leak", True)
+    _run(paths, _filter(keyword, None, False), targets, reference, fail_on, telling, options, out, "leak", True)
 
 
 def _run(
@@ -193,21 +249,20 @@ def _run(
     targets: str | None,
     reference: str | None,
     fail_on: str,
-    json_file: str | None,
+    telling: _Telling,
     options: Options,
     out: str | None,
     blame_from: str | None,
     blame_declared: bool = False,
 ) -> None:
     """Run, judge, blame what is `blame_from` or worse, draw, write, print, and exit."""
-    from rich.console import Console
-
     from harness import known
     from harness import run as running
     from harness.blame import Blamer
     from harness.report import plots
-    from harness.report.console import Live, print_result, text
-    from harness.result import FILE, PLOTS, outcome_of
+    from harness.report.console import Live, make_console, text
+    from harness.report.run_folder import RunFolder
+    from harness.result import FILE, PLOTS, outcome_of, read
     from harness.trace import Trace
     from harness.verdict import Verdict
 
@@ -216,12 +271,12 @@ def _run(
     selections = running.select(paths)
     entries = known.read(running.root_of([selection.path for selection in selections]))
     folder = _writable(Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
-    console = Console()
+    console = make_console()
     if targets is None:
         _say_what_is_missing(console)
     result = running.empty_result(standard, wanted, options, Verdict.parse(fail_on))
     judged = {}
-    with Live(console) as live:
+    with Live(console, telling.detail) as live:
 
         def judge(case: str, places: Mapping[Target, Path]) -> None:
             judged[case] = running.judge(case, places, standard, result.fail_on, folder, entries)
@@ -255,8 +310,7 @@ def _run(
     else:
         console.print(text(plots.MISSING))
     result.write(folder / FILE)
-    _write_json(result, json_file)
-    print_result(console, result.to_json(), _shown(folder / FILE))
+    telling.tell(RunFolder(folder, _shown(folder), read(folder / FILE)), console, _shown(folder / FILE))
     sys.exit(result.exit_status)
 
 
@@ -284,9 +338,7 @@ def record(
 
     Compare them with others, on any machine, with `harness compare`.
     """
-    from rich.console import Console
-
-    from harness.report.console import Live, text
+    from harness.report.console import Live, make_console, text
     from harness.result import AGREE, FAILED
     from harness.run import select, trace_folder
     from harness.trace import Trace
@@ -296,7 +348,7 @@ def record(
     options = _options(precision, quick, seed, randomness, noise_runs, observer_check, jobs, timeout)
     selections = select(paths)
     folder = _writable(Path(out))
-    console = Console()
+    console = make_console()
     with Live(console) as live:
         order = _record(selections, is_wanted, [target], folder, options, live)
     failed = 0
@@ -313,46 +365,65 @@ def record(
 @main.command()
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...")
 @_how_to_judge
-def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, json_file: str | None) -> None:
+@_how_to_tell
+def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, telling: _Telling) -> None:
     """Compare traces that were recorded anywhere.
 
     Each DIR holds traces of one or more targets. No framework is needed.
     """
-    from rich.console import Console
-
     from harness import known
-    from harness.compare import compare_folders
-    from harness.report.console import print_result
+    from harness.compare import common_folder, compare_folders
+    from harness.report.console import make_console
+    from harness.report.run_folder import RunFolder
     from harness.verdict import Verdict
 
     places = [Path(folder) for folder in folders]
     result = compare_folders(places, reference, Verdict.parse(fail_on), known.read(Path.cwd()))
-    _write_json(result, json_file)
-    print_result(Console(), result.to_json(), ", ".join(folders))
+    root = common_folder(places)
+    telling.tell(RunFolder(root, _shown(root), result.to_json()), make_console(), ", ".join(folders))
     sys.exit(result.exit_status)
 
 
 @main.command()
-@click.argument("path", metavar="TRACE|RUN")
-def show(path: str) -> None:
-    """Show what is in a trace, or in a run."""
-    from rich.console import Console
+@click.argument("run_path", metavar="RUN")
+@click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML here.")
+@click.option("--markdown", type=_FILE, metavar="FILE", help="Write a summary in Markdown here.")
+@click.option("--github", is_flag=True, help="In a step of GitHub Actions: append the summary, and annotate failures.")
+def report(run_path: str, junit: str | None, markdown: str | None, github: bool) -> None:
+    """Tell a run's result in other forms.
 
-    from harness.report.console import print_result, print_trace
-    from harness.result import FILE, read
+    RUN is the folder of a run, or its result.json. No framework is needed.
+    """
+    from harness.report import github as actions
+    from harness.report.run_folder import RunFolder
+
+    if not (junit or markdown or github):
+        raise HarnessError("Say what to make of the run: --junit FILE, --markdown FILE, or --github.")
+    run = RunFolder.open(Path(run_path))
+    _write_reports(run, {"--junit": junit, "--markdown": markdown})
+    if github:
+        actions.append_summary(run)
+        for line in actions.failures(run):
+            click.echo(line)
+
+
+@main.command()
+@click.argument("path", metavar="TRACE|RUN")
+@_together(*_how_much)
+def show(path: str, quiet: bool, verbose: bool) -> None:
+    """Show what is in a trace, or in a run."""
+    from harness.report.console import make_console, print_trace
+    from harness.report.run_folder import RunFolder
+    from harness.result import FILE
     from harness.trace import INDEX, Trace
 
     place = Path(path)
     place = place.parent if place.name in (FILE, INDEX) else place
     if (place / FILE).exists():
-        try:
-            print_result(Console(), read(place / FILE), str(place / FILE))
-        except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
-            raise TraceError(
-                f"{str(place / FILE)!r} is not a whole result: {type(error).__name__}: {error}. Run the cases again."
-            ) from None
+        run = RunFolder.open(place)
+        _Telling(None, None, quiet, verbose).tell(run, make_console(), str(place / FILE))
     elif (place / INDEX).exists():
-        print_trace(Console(), Trace(place))
+        print_trace(make_console(), Trace(place))
     else:
         raise TraceError(f"{path!r} is neither a trace nor a run: it holds no {INDEX} and no {FILE}.")
 
@@ -360,13 +431,11 @@ def show(path: str) -> None:
 @main.command()
 def doctor() -> None:
     """Say which backends, devices and versions are here, and why one is not."""
-    from rich.console import Console
-
     from harness.doctor import examine
-    from harness.report.console import text
+    from harness.report.console import make_console, text
     from harness.result import AGREE, FAILED
 
-    console = Console()
+    console = make_console()
     console.print(text(f"harness {__version__}, Python {sys.version.split()[0]}, {sys.executable}"))
     findings = examine()
     for finding in findings:
@@ -512,15 +581,26 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _write_json(result: Any, file: str | None) -> None:
-    if file is None:
-        return
-    try:
-        result.write(Path(file))
-    except OSError as error:
-        raise HarnessError(
-            f"The result cannot be written to {file!r}: {error.strerror}. Name another with --json."
-        ) from None
+def _write_reports(run: RunFolder, files: Mapping[str, str | None]) -> None:
+    """Write the reports that options name files for."""
+    from harness.report import junit, markdown
+    from harness.result import as_json
+
+    make: dict[str, Callable[[RunFolder], bytes]] = {
+        "--json": lambda run: as_json(run.result),
+        "--junit": junit.document,
+        "--markdown": lambda run: markdown.summary(run).encode(),
+    }
+    for option, file in files.items():
+        if file is None:
+            continue
+        try:
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            Path(file).write_bytes(make[option](run))
+        except OSError as error:
+            raise HarnessError(
+                f"The result cannot be written to {file!r}: {error.strerror}. Name another with {option}."
+            ) from None
 
 
 def _say_what_is_missing(console: Console) -> None:

@@ -10,23 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.locate import Blame, Comparison, agree, compare
-from harness.result import CaseResult, Change, Golden, Result, outcome_of, target_run
+from harness.result import OLD, CaseResult, Change, Golden, Result, former, outcome_of, target_run
 from harness.trace import Trace
 from harness.verdict import Verdict
-
-#: What a golden comparison has as its reference.
-OLD = "old"
 
 #: Traces by case and target.
 Recording = Mapping[str, Mapping[str, Trace]]
 
 #: What the environment of a trace holds that is the case's own, and cannot change with an upgrade.
 _OF_THE_CASE = ("backend", "generator_seed")
-
-
-def former(target: str) -> str:
-    """What the old run of a target is called in a golden comparison."""
-    return f"{target} ({OLD})"
 
 
 def compare_golden(

@@ -8,11 +8,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
 from harness.errors import TraceError
 from harness.known import Known
 from harness.locate import Comparison, Continuation, Finding, compare, disturbed_by_instruments, standing_alone
+from harness.schema import Outcome, ResultJson, check
 from harness.trace import PICTURES, Note, Status, Trace, parse_json
 from harness.verdict import Evidence, Verdict
 from harness.version import __version__
@@ -20,8 +21,6 @@ from harness.version import __version__
 SCHEMA = 1
 FILE = "result.json"
 PLOTS = "plots"
-
-Outcome = Literal["agree", "differ", "error", "known"]
 
 #: Exit status of the command line.
 AGREE, DIFFER, WRONG_CALL, FAILED = 0, 1, 2, 3
@@ -53,6 +52,7 @@ class CaseResult:
         plots: pictures drawn from the traces, relative to the run's folder.
         alone: where three targets or more ran, the one that differs from all others in the first difference, while
             these agree.
+        tags: words that the case is selected by.
     """
 
     id: str
@@ -61,12 +61,22 @@ class CaseResult:
     comparisons: list[Comparison]
     plots: list[str] = field(default_factory=list)
     alone: str | None = None
+    tags: list[str] = field(default_factory=list)
 
     def worth_blaming(self, at_least: Verdict, *, declared: bool) -> list[Comparison]:
         """The comparisons that found a difference as bad as that or worse; `declared` ones too, or only others."""
         verdicts = [item.verdict if declared else item.unexpected for item in self.comparisons]
         pairs = zip(self.comparisons, verdicts, strict=True)
         return [item for item, verdict in pairs if verdict is not None and verdict >= at_least]
+
+
+#: What a golden comparison has as its reference: for each target its own old traces.
+OLD = "old"
+
+
+def former(target: str) -> str:
+    """What the old run of a target is called in a golden comparison."""
+    return f"{target} ({OLD})"
 
 
 @dataclass(frozen=True)
@@ -126,8 +136,8 @@ class Result:
         outcomes = {case.outcome for case in self.cases}
         return DIFFER if "differ" in outcomes else FAILED if "error" in outcomes else AGREE
 
-    def to_json(self) -> dict[str, Any]:
-        return {
+    def to_json(self) -> ResultJson:
+        result: Any = {
             "schema": SCHEMA,
             "harness": __version__,
             "reference": self.reference,
@@ -140,6 +150,7 @@ class Result:
                 {
                     "id": case.id,
                     "outcome": case.outcome,
+                    "tags": case.tags,
                     "runs": [
                         {
                             "target": run.target,
@@ -163,20 +174,26 @@ class Result:
             "unmatched": [{"case": entry.case, "target": entry.target} for entry in self.unmatched],
             "golden": None if self.golden is None else asdict(self.golden),
         }
+        return cast(ResultJson, result)
 
     def write(self, path: Path) -> None:
         """Write the result as JSON, at once or not at all. Raises OSError where that cannot be."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".part")
-        temporary.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_bytes(as_json(self.to_json()))
         os.replace(temporary, path)
 
 
-def read(path: Path) -> dict[str, Any]:
+def as_json(result: ResultJson) -> bytes:
+    """What is written to `result.json`. Raises ValueError where JSON cannot hold it."""
+    return (json.dumps(result, indent=1, allow_nan=False) + "\n").encode()
+
+
+def read(path: Path) -> ResultJson:
     """Read a `result.json`, perhaps a stranger's.
 
     Raises:
-        TraceError: it is not a result, or of another schema.
+        TraceError: it is not a result, or of another schema, or not a whole one.
     """
     try:
         data = parse_json(path.read_text(encoding="utf-8"))
@@ -184,7 +201,11 @@ def read(path: Path) -> dict[str, Any]:
         raise TraceError(f"{path} cannot be read: {error}.") from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise TraceError(f"{path} is not a result of schema {SCHEMA}. Run again with this version of the harness.")
-    return data
+    try:
+        check(data, ResultJson)
+    except ValueError as error:
+        raise TraceError(f"{path} is not a whole result: {error}. Run the cases again.") from None
+    return cast(ResultJson, data)
 
 
 def judge_case(
@@ -212,7 +233,8 @@ def judge_case(
     ]
     runs = [target_run(target, mine, root) for target, mine in traces.items()]
     outcome = outcome_of(runs, comparisons, fail_on)
-    return CaseResult(case_id, outcome, runs, comparisons, alone=_alone(comparisons, traces))
+    tags = next((trace.header.tags for trace in traces.values() if trace is not None), [])
+    return CaseResult(case_id, outcome, runs, comparisons, alone=_alone(comparisons, traces), tags=tags)
 
 
 def outcome_of(runs: Sequence[TargetRun], comparisons: Sequence[Comparison], fail_on: Verdict) -> Outcome:
@@ -267,6 +289,7 @@ def _comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "target": comparison.target,
         "reference": comparison.reference,
         "verdict": None if comparison.verdict is None else str(comparison.verdict),
+        "unexpected": None if comparison.unexpected is None else str(comparison.unexpected),
         "observations": comparison.observations,
         "not_compared": comparison.not_compared,
         "counts": {str(verdict): count for verdict, count in comparison.counts.items()},
@@ -285,6 +308,7 @@ def _continuation_to_json(continuation: Continuation) -> dict[str, Any]:
         "first_step": continuation.first,
         "last_step": continuation.last,
         "verdict": None if comparison.verdict is None else str(comparison.verdict),
+        "unexpected": None if comparison.unexpected is None else str(comparison.unexpected),
         "observations": comparison.observations,
         "first": None if comparison.first is None else _finding_to_json(comparison.first),
     }

@@ -242,7 +242,9 @@ def record(
             place = trace_folder(folder, target, item.case.id)
             shutil.rmtree(place, ignore_errors=True)  # of an earlier run
             if target in item.missing:
-                header = trace.Header(item.case.id, str(target), "float32", "error", item.missing[target])
+                header = trace.Header(
+                    item.case.id, str(target), "float32", "error", item.missing[target], tags=list(item.case.tags)
+                )
                 trace.write(place, header, [])
                 continue
             for variant in _variants(options, seed_of(item.case.id, options.seed)):
@@ -360,6 +362,7 @@ def write_failure(reply: Reply) -> None:
         error=reply.describe(),
         seconds=reply.seconds,
         seed=body["seed"],
+        tags=body["case"]["tags"],
     )
     trace.write(Path(body["trace"]), header, [])
 

@@ -170,6 +170,7 @@ class Header:
         plots: what of it can be drawn.
         pictures: names of the pictures that the case left, in the folder `pictures` of the trace.
         source: sha256 of the case file, in hexadecimal digits; None where no case ran.
+        tags: words that the case is selected by.
     """
 
     case: str
@@ -185,6 +186,7 @@ class Header:
     plots: list[PlotEntry] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     source: str | None = None
+    tags: list[str] = field(default_factory=list)
 
     @property
     def expected(self) -> Expected | None:
@@ -404,6 +406,7 @@ def _header(index: Mapping[str, Any]) -> Header:
         plots=[_plot_entry(entry) for entry in _kind(index["plots"], list)],
         pictures=[_file_name(name) for name in _kind(index["pictures"], list)],
         source=None if index.get("source") is None else _kind(index["source"], str),  # which older traces lack
+        tags=[_kind(tag, str) for tag in _kind(index.get("tags", []), list)],  # older traces have none
     )
 
 

@@ -75,6 +75,11 @@ WRONG_CALLS = {
     ),
     "noise runs below zero": (["run", "--noise-runs", "-1"], ["--noise-runs", "-1"]),
     "blame of nothing": (["blame"], ["PATH"]),
+    "a report of nothing": (["report"], ["RUN"]),
+    "a report of no kind": (["report", "hollow"], ["--junit", "--markdown", "--github"]),
+    "a report of what is no run": (["report", "empty", "--junit", "x.xml"], ["'empty'", "result.json"]),
+    "a report of a hollow run": (["report", "hollow", "--junit", "x.xml"], ["hollow/result.json", "'harness'"]),
+    "a report to a folder": (["report", "hollow", "--junit", "cases"], ["cases", "directory"]),
     "a seed below zero": (["run", "--seed", "-1"], ["--seed", "-1"]),
     "no jobs": (["run", "--jobs", "0"], ["--jobs", "0"]),
     "jobs that are no number": (["run", "--jobs", "many"], ["--jobs", "many"]),
@@ -215,8 +220,8 @@ def quick(make_project: Callable[[], Any]) -> Any:
     """A project and a run in float32 alone on jax."""
     project = make_project()
     project.write("cases/x.py", QUICK)
-    arguments = ("--targets", "jax", "--precision", "float32", "--json", "copy/of/it.json", "--out", "out")
-    project.process = project.harness("run", *arguments)
+    arguments = ("--targets", "jax", "--precision", "float32", "--json", "copy/of/it.json", "--junit", "run.xml")
+    project.process = project.harness("run", *arguments, "--out", "out")
     project.ids = [case["id"] for case in project.result()["cases"]]
     return project
 
@@ -412,6 +417,21 @@ def test_show_prints_a_trace(quick: Any, file: str) -> None:
     assert ["recorded/text", "plain", "'some", "words'"] in lines
     assert ["recorded/array/0", "float", "0.5"] in lines
     assert f"jax {importlib.metadata.version('jax')}" in process.stdout
+
+
+def test_a_run_is_told_in_every_form_by_run_and_again_by_report(quick: Any) -> None:
+    """`run` writes the same as `report` makes of the run's folder."""
+    assert quick.harness("report", "out", "--junit", "deep/again.xml", "--markdown", "again.md").stdout == ""
+    assert (quick.folder / "deep/again.xml").read_bytes() == (quick.folder / "run.xml").read_bytes()
+    assert "5 cases on jax:" in (quick.folder / "again.md").read_text(encoding="utf-8")
+
+
+def test_quietly_only_the_sum_is_said_of_what_agrees_and_verbosely_everything(quick: Any) -> None:
+    quiet, normal, verbose = (quick.harness("show", "out", *options).stdout for options in (["-q"], [], ["-v"]))
+    assert quiet == "5 cases on jax: 5 ran, and nothing was compared: there is one target.\nout/result.json\n"
+    assert "alpha" in normal
+    assert re.search(r"jax: ok in [\d.]+ s, .*jax \d", verbose)
+    assert len(verbose) > len(normal)
 
 
 def test_the_version_is_told(harness: Callable[..., Any]) -> None:

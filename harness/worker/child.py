@@ -108,7 +108,9 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     backend.seed(generator_seed)
 
     recorder = Recorder(twin=twin, native=request["native"])
-    header = trace.Header(case.id, request["target"], request["precision"], seed=seed, expect=case.expect)
+    header = trace.Header(
+        case.id, request["target"], request["precision"], seed=seed, expect=case.expect, tags=list(case.tags)
+    )
     started = time.perf_counter()
     try:
         header.source = _fingerprint(Path(case.file))
