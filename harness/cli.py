@@ -366,21 +366,27 @@ def record(
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...")
 @_how_to_judge
 @_how_to_tell
-def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, telling: _Telling) -> None:
+@click.option("--out", metavar="DIR", help="Write result.json there, for `harness report`.")
+def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, telling: _Telling, out: str | None) -> None:
     """Compare traces that were recorded anywhere.
 
-    Each DIR holds traces of one or more targets. No framework is needed.
+    Each DIR holds traces of one or more targets. Two of them with the same targets are an old and a new recording: then
+    each target is compared with itself. No framework is needed.
     """
     from harness import known
     from harness.compare import common_folder, compare_folders
     from harness.report.console import make_console
     from harness.report.run_folder import RunFolder
+    from harness.result import FILE
     from harness.verdict import Verdict
 
     places = [Path(folder) for folder in folders]
-    result = compare_folders(places, reference, Verdict.parse(fail_on), known.read(Path.cwd()))
-    root = common_folder(places)
-    telling.tell(RunFolder(root, _shown(root), result.to_json()), make_console(), ", ".join(folders))
+    root = Path(out).resolve() if out else common_folder(places)
+    result = compare_folders(places, reference, Verdict.parse(fail_on), known.read(Path.cwd()), root)
+    if out:
+        result.write(_writable(root) / FILE)
+    shown = _shown(root / FILE) if out else ", ".join(folders)
+    telling.tell(RunFolder(root, _shown(root), result.to_json()), make_console(), shown)
     sys.exit(result.exit_status)
 
 

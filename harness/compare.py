@@ -19,11 +19,7 @@ DEFAULT_REFERENCE = "torch"
 
 
 def compare_folders(
-    folders: Sequence[Path],
-    reference: str | None,
-    fail_on: Verdict,
-    known: Sequence[Known] = (),
-    root: Path | None = None,
+    folders: Sequence[Path], reference: str | None, fail_on: Verdict, known: Sequence[Known], root: Path
 ) -> Result:
     """Compare every case in the folders, each target's trace with the reference's.
 
@@ -31,14 +27,13 @@ def compare_folders(
     of the same targets they are taken for an old and a new recording, see `harness.golden`.
 
     Args:
-        root: the folder that trace paths are written relative to, if not the one above all folders.
+        root: the folder that trace paths are written relative to.
 
     Raises:
-        TraceError: a folder holds no trace, two traces are of one case and target, the reference has none, or traces
-            of one case were made with other seeds, another randomness, another version of the harness, or from another
-            case file.
+        TraceError: a folder holds no trace, all traces are of one target, two traces are of one case and target, the
+            reference has none, or traces of one case were made with other seeds, another randomness, another version
+            of the harness, or from another case file.
     """
-    root = root or common_folder(folders)
     found = [[Trace(place) for place in find_traces(folder)] for folder in folders]
     recordings = [_recording(traces) for traces in found]
     if _are_old_and_new(folders, recordings):
@@ -53,6 +48,11 @@ def compare_folders(
         return compare_golden(old, new, (str(folders[0]), str(folders[1])), _targets(new), fail_on, root)
     traces = list(itertools.chain(*found))
     cases, targets = _recording(traces), _targets(*recordings)
+    if len(targets) == 1:
+        raise TraceError(
+            f"All traces here are of {targets[0]}, so there is nothing to compare. Name the folders of other targets "
+            "too or, to compare an old recording with a new one, the folder of each."
+        )
     if reference is None:
         reference = DEFAULT_REFERENCE if DEFAULT_REFERENCE in targets else targets[0]
     elif reference not in targets:

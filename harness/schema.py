@@ -117,6 +117,20 @@ class UnmatchedJson(TypedDict):
     target: str
 
 
+class ChangeJson(TypedDict):
+    what: str
+    old: str
+    new: str
+    targets: list[str]
+
+
+class GoldenJson(TypedDict):
+    old: str
+    new: str
+    changed: list[ChangeJson]
+    edited: list[str]
+
+
 class ResultJson(TypedDict):
     schema: int
     harness: str
@@ -128,6 +142,7 @@ class ResultJson(TypedDict):
     exit_status: int
     cases: list[CaseJson]
     unmatched: list[UnmatchedJson]
+    golden: NotRequired[GoldenJson | None]
 
 
 def check(value: Any, kind: Any, where: str = "it") -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.compare import compare_folders
+from harness.compare import common_folder, compare_folders
 from harness.errors import TraceError
 from harness.result import Result
 from harness.trace import Header, Observation, write
@@ -34,7 +34,7 @@ def record(folder: Path, target: str, *cases: str, exact: Any = X, twins: bool =
 
 
 def compared(*folders: Path, reference: str | None = None, fail_on: Verdict = Verdict.DIVERGENT) -> Result:
-    return compare_folders(folders, reference, fail_on)
+    return compare_folders(folders, reference, fail_on, (), common_folder(folders))
 
 
 def outcomes(result: Result) -> dict[str, str]:

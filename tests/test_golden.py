@@ -62,8 +62,8 @@ def new(tmp_path: Path) -> Path:
     return tmp_path / "new"
 
 
-def compared(old: Path, new: Path, **options: Any) -> Result:
-    return compare_folders([old, new], None, Verdict.DIVERGENT, **options)
+def compared(*folders: Path, reference: str | None = None, root: Path = Path("/")) -> Result:
+    return compare_folders(folders, reference, Verdict.DIVERGENT, (), root)
 
 
 def verdicts(result: Result) -> dict[tuple[str, str], str]:
@@ -183,14 +183,14 @@ def test_folders_that_share_some_targets_are_refused_with_the_remedy(old: Path, 
 def test_three_recordings_of_one_target_are_refused(old: Path, new: Path, tmp_path: Path) -> None:
     folders = [record(folder, "jax") for folder in (old, new, tmp_path / "newest")]
     with pytest.raises(TraceError, match="two traces"):
-        compare_folders(folders, None, Verdict.DIVERGENT)
+        compared(*folders)
 
 
 def test_a_reference_is_refused(old: Path, new: Path) -> None:
     for folder in (old, new):
         record(folder, "jax")
     with pytest.raises(TraceError, match=r"--reference jax says nothing\. Leave it out"):
-        compare_folders([old, new], "jax", Verdict.DIVERGENT)
+        compared(old, new, reference="jax")
 
 
 def test_other_seeds_and_another_randomness_are_refused(old: Path, new: Path, tmp_path: Path) -> None:
