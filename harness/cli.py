@@ -435,6 +435,27 @@ def show(path: str, quiet: bool, verbose: bool) -> None:
 
 
 @main.command()
+@click.argument("folder", default=".", metavar="[DIR]")
+def init(folder: str) -> None:
+    """Write a first case, and a setup for pytest, tox and GitHub Actions, into a project.
+
+    What is there already stays as it is.
+    """
+    from harness.init import init as write_setup
+    from harness.report.console import make_console, text
+
+    done = write_setup(Path(folder))
+    console = make_console()
+    for title, names, style in (("written", done.written, "green"), ("there already, left", done.left, "yellow")):
+        for name in names:
+            console.print(text(f"{title}: {os.path.normpath(os.path.join(folder, name))}", style))
+    for name, lines in done.by_hand.items():
+        console.print(text(f"\nadd to {name} by hand:\n", "bold"))
+        console.print(text(lines), soft_wrap=True)
+    console.print(text("next: harness run, pytest --parity, tox run -e parity-torch,parity-jax,parity"))
+
+
+@main.command()
 def doctor() -> None:
     """Say which backends, devices and versions are here, and why one is not."""
     from harness.doctor import examine
