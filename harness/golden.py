@@ -82,8 +82,10 @@ def _blame(
     still = [item.target for item in comparisons if item not in moved]
     alone = len(names) == 1 and bool(still)
     if alone:
-        own = [change for change in changed if change.targets == (comparison.target,)]
-        text = f"{_did(still)} not move. {_look(own, f'on {comparison.target} alone')}"
+        here = [change for change in changed if comparison.target in change.targets]
+        own = [change for change in here if len(change.targets) == 1]
+        where = f"on {comparison.target} alone" if own else f"on {comparison.target}, and on others too"
+        text = f"{_did(still)} not move. {_look(own or here, where if here else f'on {comparison.target}')}"
     elif len(comparisons) == 1:
         text = "No other target was recorded twice, which would tell a backend's upgrade from one of Keras or your code"
     elif not still and _alike(moved, traces):

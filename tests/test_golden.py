@@ -267,6 +267,19 @@ def test_the_backend_that_moved_alone_is_blamed_with_what_changed_there(old: Pat
     assert blamed(moved(old, new, torch=1.01)) == {"torch": ("torch", text)}
 
 
+def test_where_nothing_changed_on_the_one_that_moved_alone_it_is_what_changed_on_others_too(
+    old: Path, new: Path, tmp_path: Path
+) -> None:
+    for target in ("jax", "torch"):
+        record(old, target, X)
+        record(new, target, X * (1.01 if target == "torch" else 1), versions={**KERAS, "keras": "3.15.1"})
+        record(tmp_path / "same", target, X * (1.01 if target == "torch" else 1))
+    text = "jax did not move. What changed on torch, and on others too: keras 3.12.4 → 3.15.1"
+    assert blamed(compared(old, new)) == {"torch": ("torch", text)}
+    text = "jax did not move. Nothing that the traces name changed on torch"
+    assert blamed(compared(old, tmp_path / "same")) == {"torch": ("torch", text)}
+
+
 def test_targets_that_moved_alike_point_at_what_they_share(old: Path, new: Path) -> None:
     result = moved(old, new, jax=1.01, tensorflow=1.01, torch=1.01)
     text = (
