@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from harness.run import Options, Selection
 
 VERDICTS = ("identical", "rounding", "leak", "imprecise", "divergent", "mismatch")
+#: The page of a run, in its folder.
+PAGE = "report.html"
 #: Exit status after Ctrl-C, as a shell gives it.
 INTERRUPTED = 130
 
@@ -130,6 +132,7 @@ class _Telling:
 
     json_file: str | None
     junit: str | None
+    html: str | None
     quiet: bool
     verbose: bool
 
@@ -143,7 +146,7 @@ class _Telling:
         """Write and print a result."""
         from harness.report.console import print_result
 
-        _write_reports(run, {"--json": self.json_file, "--junit": self.junit})
+        _write_reports(run, {"--json": self.json_file, "--junit": self.junit, "--html": self.html})
         print_result(console, run, shown, self.detail)
 
 
@@ -171,6 +174,7 @@ _how_to_tell = _gathered(
     _Telling,
     click.option("--json", "json_file", type=_FILE, help="Write the result here as well."),
     click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML here."),
+    click.option("--html", type=_FILE, metavar="FILE", help="Write a page here, which opens in any browser."),
     *_how_much,
 )
 
@@ -394,19 +398,27 @@ def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, telli
 @click.argument("run_path", metavar="RUN")
 @click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML here.")
 @click.option("--markdown", type=_FILE, metavar="FILE", help="Write a summary in Markdown here.")
+@click.option("--html", type=_FILE, metavar="FILE", help="Write a page here.  [default: report.html in the folder]")
+@click.option("--tensorboard", type=click.Path(file_okay=False), metavar="DIR", help="Write TensorBoard's events here.")
 @click.option("--github", is_flag=True, help="In a step of GitHub Actions: append the summary, and annotate failures.")
-def report(run_path: str, junit: str | None, markdown: str | None, github: bool) -> None:
-    """Tell a run's result in other forms.
+def report(
+    run_path: str, junit: str | None, markdown: str | None, html: str | None, tensorboard: str | None, github: bool
+) -> None:
+    """Tell a run's result in other forms: as a page, unless another is asked for.
 
     RUN is the folder of a run, or its result.json. No framework is needed.
     """
     from harness.report import github as actions
+    from harness.report import tensorboard as events
     from harness.report.run_folder import RunFolder
 
-    if not (junit or markdown or github):
-        raise HarnessError("Say what to make of the run: --junit FILE, --markdown FILE, or --github.")
     run = RunFolder.open(Path(run_path))
-    _write_reports(run, {"--junit": junit, "--markdown": markdown})
+    if not (junit or markdown or html or tensorboard or github):
+        html = str(run.path / PAGE)
+        click.echo(printable(_shown(Path(html))))
+    _write_reports(run, {"--junit": junit, "--markdown": markdown, "--html": html})
+    if tensorboard:
+        events.write(run, Path(tensorboard))
     if github:
         actions.append_summary(run)
         for line in actions.failures(run):
@@ -414,22 +426,51 @@ def report(run_path: str, junit: str | None, markdown: str | None, github: bool)
 
 
 @main.command()
+@click.argument("run_path", metavar="RUN")
+@click.option("--csv", type=_FILE, metavar="FILE", help="Write the table as CSV here.")
+@click.option("--parquet", type=_FILE, metavar="FILE", help="Write the table as Parquet here.")
+def export(run_path: str, csv: str | None, parquet: str | None) -> None:
+    """Write every distance of a run as a table, for an analysis of your own.
+
+    A row is an observation of a case on a target, held against the reference.
+    """
+    from harness.report import table
+    from harness.report.run_folder import RunFolder
+
+    run = RunFolder.open(Path(run_path))
+    if csv is None and parquet is None:
+        raise HarnessError("Say what to write: --csv FILE, or --parquet FILE.")
+    for file, write in ((csv, table.write_csv), (parquet, table.write_parquet)):
+        if file is not None:
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            write(run, Path(file))
+
+
+@main.command()
 @click.argument("path", metavar="TRACE|RUN")
+@click.argument("other", metavar="[TRACE]", required=False)
+@click.option("--key", metavar="KEY", help="Of a trace, only observations with this key, in full; * is anything.")
 @_together(*_how_much)
-def show(path: str, quiet: bool, verbose: bool) -> None:
-    """Show what is in a trace, or in a run."""
-    from harness.report.console import make_console, print_trace
+def show(path: str, other: str | None, key: str | None, quiet: bool, verbose: bool) -> None:
+    """Show what is in a trace, in two side by side, or in a run."""
+    from harness.report import show as showing
+    from harness.report.console import make_console
     from harness.report.run_folder import RunFolder
     from harness.result import FILE
     from harness.trace import INDEX, Trace
 
     place = Path(path)
     place = place.parent if place.name in (FILE, INDEX) else place
-    if (place / FILE).exists():
+    if other is not None:
+        there = Path(other).parent if Path(other).name == INDEX else Path(other)
+        showing.print_pair(make_console(), Trace(place), Trace(there), key or "*")
+    elif key is not None:
+        showing.print_observations(make_console(), Trace(place), key)
+    elif (place / FILE).exists():
         run = RunFolder.open(place)
-        _Telling(None, None, quiet, verbose).tell(run, make_console(), str(place / FILE))
+        _Telling(None, None, None, quiet, verbose).tell(run, make_console(), str(place / FILE))
     elif (place / INDEX).exists():
-        print_trace(make_console(), Trace(place))
+        showing.print_trace(make_console(), Trace(place))
     else:
         raise TraceError(f"{path!r} is neither a trace nor a run: it holds no {INDEX} and no {FILE}.")
 
@@ -610,12 +651,13 @@ def _shown(path: Path) -> str:
 
 def _write_reports(run: RunFolder, files: Mapping[str, str | None]) -> None:
     """Write the reports that options name files for."""
-    from harness.report import junit, markdown
+    from harness.report import html, junit, markdown
     from harness.result import as_json
 
     make: dict[str, Callable[[RunFolder], bytes]] = {
         "--json": lambda run: as_json(run.result),
         "--junit": junit.document,
+        "--html": html.page,
         "--markdown": lambda run: markdown.summary(run).encode(),
     }
     for option, file in files.items():

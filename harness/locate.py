@@ -132,10 +132,7 @@ def compare(target: Trace, reference: Trace, known: Sequence[Known] | None = ())
     comparison = Comparison(target.header.target, reference.header.target)
     by_side = [[] if known is None else _declared(side, known) for side in (target, reference)]
     declared = [expected for side in by_side for expected in side]
-    findings = list(_findings(target, reference, declared))
-    comparison.parted = _parted(findings, reference)
-    if comparison.parted is not None:
-        findings = [None if _is_beyond(finding, comparison.parted) else finding for finding in findings]
+    findings, comparison.parted = all_findings(target, reference, declared)
     judged = [finding for finding in findings if finding is not None]
     verdicts = Counter(finding.judgement.verdict for finding in judged)
     comparison.observations = len(judged)
@@ -158,6 +155,21 @@ def compare(target: Trace, reference: Trace, known: Sequence[Known] | None = ())
         gone = [expected for expected in declared if expected not in comparison.known]
         comparison.fixed = [expected for expected in gone if _can_be_gone(expected, target, reference)]
     return comparison
+
+
+def all_findings(
+    target: Trace, reference: Trace, declared: Sequence[Expected] = ()
+) -> tuple[list[Finding | None], int | None]:
+    """A finding for each observation of either side, in order; None for one that could not be compared.
+
+    Returns:
+        The findings, and the step after which free runs had parted: see `Comparison`.
+    """
+    findings = list(_findings(target, reference, declared))
+    parted = _parted(findings, reference)
+    if parted is not None:
+        findings = [None if _is_beyond(finding, parted) else finding for finding in findings]
+    return findings, parted
 
 
 def _is_beyond(finding: Finding | None, parted: int) -> bool:

@@ -77,6 +77,9 @@ class Listener:
 
     def planned(self, cases: Sequence[Planned], targets: Sequence[Target]) -> None: ...
 
+    def scheduled(self, runs: int) -> None:
+        """How often a case will run on a target, twins and repeats included."""
+
     def started(self, case: str, target: str, precision: str) -> None: ...
 
     def ended(self, case: str, target: str, precision: str) -> None: ...
@@ -250,6 +253,8 @@ def record(
             for variant in _variants(options, seed_of(item.case.id, options.seed)):
                 requests.append(request(item.case, target, variant, place, root, options))
                 waiting[item.case.id] += 1
+
+    listener.scheduled(len(requests))
 
     def finish(request: Request) -> None:
         case = request.body["case"]["id"]

@@ -312,6 +312,11 @@ class Trace:
         """The name of an observation, without its value being read."""
         return self._entries[key].name
 
+    def content(self, key: str) -> str | None:
+        """What stands for the elements of an array, without their being read: equal arrays of a trace share it."""
+        entry = self._entries[key]
+        return entry.tensor if entry.dtype is not None else None
+
     def __getitem__(self, key: str) -> Observation:
         entry = self._entries[key]
         value = entry.plain if entry.dtype is None else self._array(key, entry, numpy_dtype(entry.dtype))

@@ -69,7 +69,16 @@ def test_a_whole_run_imports_no_framework_in_the_controller(recorded: Any) -> No
     assert recorded.imports.isdisjoint(FRAMEWORKS)
 
 
-@pytest.mark.parametrize("arguments", [["compare", "out", "again"], ["show", "out"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "out", "again", "--html", "page.html", "--junit", "junit.xml"],
+        ["show", "out"],
+        ["report", "out"],
+        ["report", "out", "--markdown", "summary.md", "--tensorboard", "events"],
+        ["export", "out", "--csv", "table.csv", "--parquet", "table.parquet"],
+    ],
+)
 def test_traces_are_compared_and_shown_without_a_framework(recorded: Any, arguments: list[str]) -> None:
     recorded.hide(*FRAMEWORKS)
     assert imports_of(recorded, *arguments).isdisjoint(FRAMEWORKS)

@@ -9,9 +9,8 @@ import sys
 from collections.abc import Sequence
 from types import TracebackType
 
-import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -22,8 +21,7 @@ from harness.result import CaseResult
 from harness.run import Listener, Planned
 from harness.schema import CaseJson, ResultJson
 from harness.target import Target
-from harness.trace import Observation, Trace
-from harness.verdict import Verdict, rms
+from harness.verdict import Verdict
 
 STYLES = {
     "identical": "green",
@@ -79,8 +77,10 @@ class Live(Listener):
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("elapsed,"),
+            TimeRemainingColumn(),
+            TextColumn("remaining"),
             TextColumn(
                 "{task.fields[now]}",
                 markup=False,
@@ -104,7 +104,10 @@ class Live(Listener):
 
     def planned(self, cases: Sequence[Planned], targets: Sequence[Target]) -> None:
         self._total = len(cases)
-        self._progress.update(self._task, description="cases", total=len(cases))
+        self._describe()
+
+    def scheduled(self, runs: int) -> None:
+        self._progress.update(self._task, total=runs)
 
     def started(self, case: str, target: str, precision: str) -> None:
         self._running[case, target, precision] = None
@@ -112,11 +115,12 @@ class Live(Listener):
 
     def ended(self, case: str, target: str, precision: str) -> None:
         self._running.pop((case, target, precision), None)
+        self._progress.advance(self._task)
         self._show()
 
     def judged(self, result: CaseResult) -> None:
         self._done += 1
-        self._progress.update(self._task, completed=self._done)
+        self._describe()
         is_worth_a_line = self._detail > Detail.QUIET or result.outcome in ("differ", "error")
         if not self._console.is_terminal and is_worth_a_line:
             line = text(f"[{self._done}/{self._total}] {result.id} ")
@@ -125,6 +129,9 @@ class Live(Listener):
     def blaming(self, case: str, target: str) -> None:
         """A difference is being replayed."""
         self._progress.update(self._task, description="blaming", now=text(f"{case} on {target}").plain)
+
+    def _describe(self) -> None:
+        self._progress.update(self._task, description=f"{self._done}/{self._total} cases")
 
     def _show(self) -> None:
         now = ", ".join(f"{case.rpartition('::')[2]} on {target} {p}" for case, target, p in self._running)
@@ -168,9 +175,9 @@ def _table(run: RunFolder, cases: Sequence[CaseJson]) -> Table:
     table.add_column("case", overflow="fold")
     reference = run.result["reference"]
     for target in run.others:
-        table.add_column(text(f"{target} / {reference}"))
+        table.add_column(text(f"{target} / {reference}"), overflow="fold")
     if not run.others:
-        table.add_column(text(reference))
+        table.add_column(text(reference), overflow="fold")
     for case in cases:
         cells = [words.cell(run.result, case, target) for target in run.others or [reference]]
         table.add_row(text(case["id"]), *(text(said, STYLES.get(kind, _FAILED)) for said, kind in cells))
@@ -223,57 +230,3 @@ def _print_meanings(console: Console, result: ResultJson) -> None:
     caveat = words.caveat(result)
     if caveat is not None:
         console.print(text(f"  {caveat}"))
-
-
-def print_trace(console: Console, trace: Trace) -> None:
-    """Print what is in a trace."""
-    header = trace.header
-    console.print(text(f"{header.case} on {header.target}, {header.precision}: {header.status}", "bold"))
-    if header.error:
-        console.print(text(_indent(header.error)))
-    versions = header.environment.get("versions", {})
-    facts = {
-        "made with": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "device": header.environment.get("device", "unknown"),
-        "seconds": f"{header.seconds:.2f}",
-        "seed": header.seed,
-        "twin": "none" if trace.twin is None else f"{trace.twin.header.status}, {len(trace.twin)} observations",
-        "harness": trace.harness,
-    }
-    for name, fact in facts.items():
-        console.print(text(f"  {name:<10}{fact}"))
-    for note in header.notes:
-        console.print(text(f"  not recorded: {note.part}: {note.reason}"))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("observation", overflow="fold")
-    table.add_column("dtype")
-    table.add_column("shape")
-    table.add_column("value", overflow="fold")
-    for observation in trace:
-        shape = " x ".join(str(n) for n in observation.array.shape) if observation.is_array else ""
-        table.add_row(
-            text(observation.key),
-            text(observation.dtype or "plain"),
-            text(shape),
-            text(_summary(observation)),
-        )
-    console.print(table)
-
-
-def _summary(observation: Observation) -> str:
-    if not observation.is_array:
-        shown = repr(observation.value)
-        return shown if len(shown) <= 60 else f"{shown[:57]}..."
-    array = observation.array
-    if array.size == 1:
-        return f"{array.reshape(-1)[0]!s}"
-    if not array.size:
-        return "empty"
-    if array.dtype.kind not in "fV":
-        return f"{array.reshape(-1)[0]!s} ... {array.reshape(-1)[-1]!s}"
-    wide = array.astype(np.float64)
-    return f"rms {rms(array):.6g}, from {np.nanmin(wide):.6g} to {np.nanmax(wide):.6g}"
-
-
-def _indent(block: str) -> str:
-    return "\n".join(f"  {line}" for line in block.splitlines())

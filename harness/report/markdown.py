@@ -80,7 +80,7 @@ def _rows(run: RunFolder) -> Iterator[str]:
 
 def _cell(run: RunFolder, case: CaseJson, target: str) -> str:
     said, _ = words.cell(run.result, case, target)
-    return f"<td>{_SIGNS[words.outcome_on(run.result, case, target)]} {said}</td>"
+    return f"<td>{_SIGNS[words.outcome_on(run.result, case, target)]} {_code(said)}</td>"
 
 
 def _blocks(run: RunFolder) -> Iterator[str]:

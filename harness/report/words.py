@@ -118,6 +118,10 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
         commands = [f"python {_quoted(run.named(str(script.relative_to(run.path.resolve()))))}"]
     else:
         commands = [f"harness blame {_quoted(case['id'])}"] if comparison["blame"] is None else []
+    sides = [run_on(case, target) for target in (comparison["target"], comparison["reference"])]
+    traces = [_quoted(run.named(side["trace"])) for side in sides if side is not None and side["trace"] is not None]
+    if len(traces) == 2:
+        commands.append(f"harness show {' '.join(traces)} --key {_quoted(first['key'])}")
     title = f"{_pair(case, comparison)}: {first['verdict']}"
     return Block(case["id"], comparison["target"], first["verdict"], title, tuple(facts), tuple(commands))
 
@@ -182,6 +186,9 @@ def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
         return "not run", "unavailable"
     if run["status"] != "ok":
         return run["status"], run["status"]
+    theirs = run_on(case, result["reference"])
+    if theirs is not None and theirs["status"] != "ok":
+        return f"{theirs['status']} on {theirs['target']}", theirs["status"]
     if comparison is None:
         return ("ran", "ok") if target == result["reference"] else ("not compared", "unavailable")
     verdict = comparison["verdict"] or "not compared"

@@ -11,7 +11,7 @@ from harness.report.run_folder import RunFolder
 from harness.schema import ResultJson, check
 
 #: What has a fixed set of words.
-_FIXED = {"verdict", "unexpected", "outcome", "status", "phase", "fail_on"}
+_FIXED = {"verdict", "unexpected", "outcome", "status", "phase", "fail_on", "precision", "randomness"}
 #: Objects whose keys are free text as well.
 _OPEN = {"counts", "bases", "environment", "versions", "threads"}
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from harness.case import Expected
 from harness.result import FILE, Result, judge_case
-from harness.run import slug_of
 from harness.trace import Header, Note, Observation, Trace, write
 from harness.verdict import Verdict
 
@@ -46,10 +45,10 @@ class Case:
 def write_run(folder: Path, cases: Sequence[Case], targets: Sequence[str] = TARGETS) -> Path:
     """Write a run: traces and `result.json`. The first target is the reference."""
     result = Result(targets[0], list(targets), "both", Verdict.DIVERGENT)
-    for case in cases:
+    for number, case in enumerate(cases):
         traces: dict[str, Trace | None] = {}
-        for target in targets:
-            place = folder / "traces" / slug_of(target) / slug_of(case.id)
+        for position, target in enumerate(targets):
+            place = folder / "traces" / str(position) / str(number)
             write_trace(place, case, target)
             traces[target] = Trace(place)
         result.cases.append(judge_case(case.id, traces, targets[0], Verdict.DIVERGENT, folder))
@@ -131,7 +130,7 @@ def _rounded(item: Observation, dtype: Any, roundoff: float, target: str) -> Obs
     """An observation as a target would have it, with its own rounding: the same wherever the value is the same."""
     if not item.is_array:
         return item
-    rng = np.random.default_rng([zlib.crc32(item.array.tobytes()), zlib.crc32(target.encode())])
+    rng = np.random.default_rng([zlib.crc32(item.array.tobytes()), zlib.crc32(target.encode("utf-8", "backslashreplace"))])
     noise = 1 + 2 * roundoff * rng.uniform(-1, 1, size=item.array.shape)
     value = np.asarray(item.array * noise, dtype)
     return Observation(item.key, item.phase, item.step, item.name, item.layer, value.dtype.name, value)
