@@ -308,7 +308,9 @@ def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:
     facts = [("what", item["error"])] if item["error"] else []
     if item["trace"] is not None:
         facts.append(("output", run.named(f"{item['trace']}/output.txt")))
-    commands = (f"harness run {_quoted(case['id'])} --targets {_quoted(item['target'])}",)
+    # What ran before an upgrade cannot be run again here.
+    can_run = item["target"] in run.result["targets"]
+    commands = (f"harness run {_quoted(case['id'])} --targets {_quoted(item['target'])}",) if can_run else ()
     return Block(case["id"], item["target"], item["status"], title, tuple(facts), commands)
 
 

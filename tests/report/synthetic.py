@@ -130,7 +130,9 @@ def _rounded(item: Observation, dtype: Any, roundoff: float, target: str) -> Obs
     """An observation as a target would have it, with its own rounding: the same wherever the value is the same."""
     if not item.is_array:
         return item
-    rng = np.random.default_rng([zlib.crc32(item.array.tobytes()), zlib.crc32(target.encode("utf-8", "backslashreplace"))])
+    rng = np.random.default_rng(
+        [zlib.crc32(item.array.tobytes()), zlib.crc32(target.encode("utf-8", "backslashreplace"))]
+    )
     noise = 1 + 2 * roundoff * rng.uniform(-1, 1, size=item.array.shape)
     value = np.asarray(item.array * noise, dtype)
     return Observation(item.key, item.phase, item.step, item.name, item.layer, value.dtype.name, value)
