@@ -197,11 +197,14 @@ def _parted(findings: Sequence[Finding | None], reference: Trace) -> int | None:
 
 
 def _declared(side: Trace, known: Sequence[Known]) -> list[Expected]:
-    """What is declared of a trace, by its case and beside it."""
+    """What is declared of a trace, by its case and beside it, of the Keras that made it."""
     header = side.header
     backend = backend_of(header.target)
     declared = [entry.expected for entry in known if entry.covers(header.case, header.target, backend)]
-    return [*([header.expected] if header.expected is not None else []), *declared]
+    declared = [*([header.expected] if header.expected is not None else []), *declared]
+    versions = header.environment.get("versions")
+    keras = str(versions.get("keras", "")) if isinstance(versions, dict) else ""
+    return [expected for expected in declared if expected.holds_with(keras)]
 
 
 def differences(target: Trace, reference: Trace, at_least: Verdict) -> list[Finding]:

@@ -25,6 +25,7 @@ class ExpectedJson(TypedDict):
     reason: str
     where: str
     link: str | None
+    keras: NotRequired[str]
 
 
 class EvidenceJson(TypedDict):
