@@ -6,7 +6,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, fields
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.pool import Pool
+    from harness.report.console import Detail
+    from harness.report.run_folder import RunFolder
     from harness.run import Options, Selection
 
 VERDICTS = ("identical", "rounding", "leak", "imprecise", "divergent", "mismatch")
+#: The page of a run, in its folder.
+PAGE = "report.html"
 #: Exit status after Ctrl-C, as a shell gives it.
 INTERRUPTED = 130
 
@@ -118,7 +123,59 @@ _how_to_judge = _together(
         show_default=True,
         help="The mildest verdict that counts as a difference.",
     ),
-    click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the result here as well."),
+)
+
+
+@dataclass(frozen=True)
+class _Telling:
+    """How a result is told, beside the exit status: the files it is written to, and how much is printed."""
+
+    json_file: str | None
+    junit: str | None
+    html: str | None
+    quiet: bool
+    verbose: bool
+
+    @property
+    def detail(self) -> Detail:
+        from harness.report.console import Detail
+
+        return Detail.QUIET if self.quiet else Detail.VERBOSE if self.verbose else Detail.NORMAL
+
+    def tell(self, run: RunFolder, console: Console, shown: str) -> None:
+        """Write and print a result."""
+        from harness.report.console import print_result
+
+        _write_reports(run, {"--json": self.json_file, "--junit": self.junit, "--html": self.html})
+        print_result(console, run, shown, self.detail)
+
+
+def _gathered(name: str, kind: type, *options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Options that reach a command as one argument, a dataclass with a field for each."""
+
+    def decorate(function: Any) -> Any:
+        @wraps(function)
+        def command(**values: Any) -> Any:
+            own = {field.name: values.pop(field.name) for field in fields(kind)}
+            return function(**values, **{name: kind(**own)})
+
+        return _together(*options)(command)
+
+    return decorate
+
+
+_FILE = click.Path(dir_okay=False)
+_how_much = (
+    click.option("-q", "--quiet", is_flag=True, help="Print only what fails, and the sum."),
+    click.option("-v", "--verbose", is_flag=True, help="Print the details of every case."),
+)
+_how_to_tell = _gathered(
+    "telling",
+    _Telling,
+    click.option("--json", "json_file", type=_FILE, help="Write the result here as well."),
+    click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML here."),
+    click.option("--html", type=_FILE, metavar="FILE", help="Write a page here, which opens in any browser."),
+    *_how_much,
 )
 
 
@@ -127,6 +184,7 @@ _how_to_judge = _together(
 @click.option("--targets", metavar="T,T,...", help="Where to run.  [default: every installed backend]")
 @_how_to_judge
 @_how_to_run
+@_how_to_tell
 @click.option("--no-blame", is_flag=True, help="Do not replay what differs to find whose it is.")
 @click.option("--out", metavar="DIR", help="Where traces and result.json go.  [default: runs/<time>]")
 def run(
@@ -137,7 +195,6 @@ def run(
     targets: str | None,
     reference: str | None,
     fail_on: str,
-    json_file: str | None,
     precision: str | None,
     seed: int,
     randomness: str,
@@ -147,6 +204,7 @@ def run(
     timeout: float | None,
     no_blame: bool,
     out: str | None,
+    telling: _Telling,
 ) -> None:
     """Run cases on several targets, and compare.
 
@@ -154,7 +212,7 @@ def run(
     """
     options = _options(precision, quick, seed, randomness, noise_runs, observer_check, jobs, timeout)
     is_wanted = _filter(keyword, tag, quick)
-    _run(paths, is_wanted, targets, reference, fail_on, json_file, options, out, None if no_blame else fail_on)
+    _run(paths, is_wanted, targets, reference, fail_on, telling, options, out, None if no_blame else fail_on)
 
 
 @main.command()
@@ -163,6 +221,7 @@ def run(
 @click.option("--targets", metavar="T,T,...", help="Where to run.  [default: every installed backend]")
 @_how_to_judge
 @_how_to_run
+@_how_to_tell
 @click.option("--out", metavar="DIR", help="Where traces and result.json go.  [default: runs/<time>]")
 def blame(
     paths: tuple[str, ...],
@@ -170,7 +229,6 @@ def blame(
     targets: str | None,
     reference: str | None,
     fail_on: str,
-    json_file: str | None,
     precision: str | None,
     seed: int,
     randomness: str,
@@ -179,13 +237,14 @@ def blame(
     jobs: int | None,
     timeout: float | None,
     out: str | None,
+    telling: _Telling,
 ) -> None:
     """Run cases, and find whose each difference is, from `leak` on and declared ones too.
 
     `harness run` does the same for each case that fails.
     """
     options = _options(precision, False, seed, randomness, noise_runs, observer_check, jobs, timeout)
-    _run(paths, _filter(keyword, None, False), targets, reference, fail_on, json_file, options, out, "leak", True)
+    _run(paths, _filter(keyword, None, False), targets, reference, fail_on, telling, options, out, "leak", True)
 
 
 def _run(
@@ -194,21 +253,20 @@ def _run(
     targets: str | None,
     reference: str | None,
     fail_on: str,
-    json_file: str | None,
+    telling: _Telling,
     options: Options,
     out: str | None,
     blame_from: str | None,
     blame_declared: bool = False,
 ) -> None:
     """Run, judge, blame what is `blame_from` or worse, draw, write, print, and exit."""
-    from rich.console import Console
-
     from harness import known
     from harness import run as running
     from harness.blame import Blamer
     from harness.report import plots
-    from harness.report.console import Live, print_result, text
-    from harness.result import FILE, PLOTS
+    from harness.report.console import Live, make_console, text
+    from harness.report.run_folder import RunFolder
+    from harness.result import FILE, PLOTS, read
     from harness.trace import Trace
     from harness.verdict import Verdict
 
@@ -217,12 +275,12 @@ def _run(
     selections = running.select(paths)
     entries = known.read(running.root_of([selection.path for selection in selections]))
     folder = _writable(Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
-    console = Console()
+    console = make_console()
     if targets is None:
         _say_what_is_missing(console)
     result = running.empty_result(standard, wanted, options, Verdict.parse(fail_on))
     judged = {}
-    with Live(console) as live:
+    with Live(console, telling.detail) as live:
 
         def judge(case: str, places: Mapping[Target, Path]) -> None:
             judged[case] = running.judge(case, places, standard, result.fail_on, folder, entries)
@@ -257,8 +315,7 @@ def _run(
     else:
         console.print(text(plots.MISSING))
     result.write(folder / FILE)
-    _write_json(result, json_file)
-    print_result(console, result.to_json(), _shown(folder / FILE))
+    telling.tell(RunFolder(folder, _shown(folder), read(folder / FILE)), console, _shown(folder / FILE))
     sys.exit(result.exit_status)
 
 
@@ -286,9 +343,7 @@ def record(
 
     Compare them with others, on any machine, with `harness compare`.
     """
-    from rich.console import Console
-
-    from harness.report.console import Live, text
+    from harness.report.console import Live, make_console, text
     from harness.result import AGREE, FAILED
     from harness.run import select, trace_folder
     from harness.trace import Trace
@@ -298,7 +353,7 @@ def record(
     options = _options(precision, quick, seed, randomness, noise_runs, observer_check, jobs, timeout)
     selections = select(paths)
     folder = _writable(Path(out))
-    console = Console()
+    console = make_console()
     with Live(console) as live:
         order = _record(selections, is_wanted, [target], folder, options, live)
     failed = 0
@@ -315,60 +370,141 @@ def record(
 @main.command()
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...")
 @_how_to_judge
-def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, json_file: str | None) -> None:
+@_how_to_tell
+@click.option("--out", metavar="DIR", help="Write result.json there, for `harness report`.")
+def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, telling: _Telling, out: str | None) -> None:
     """Compare traces that were recorded anywhere.
 
-    Each DIR holds traces of one or more targets. No framework is needed.
+    Each DIR holds traces of one or more targets. Two of them with the same targets are an old and a new recording: then
+    each target is compared with itself. No framework is needed.
     """
-    from rich.console import Console
-
     from harness import known
-    from harness.compare import compare_folders
-    from harness.report.console import print_result
+    from harness.compare import common_folder, compare_folders
+    from harness.report.console import make_console
+    from harness.report.run_folder import RunFolder
+    from harness.result import FILE
     from harness.verdict import Verdict
 
     places = [Path(folder) for folder in folders]
-    result = compare_folders(places, reference, Verdict.parse(fail_on), known.read(Path.cwd()))
-    _write_json(result, json_file)
-    print_result(Console(), result.to_json(), ", ".join(folders))
+    root = Path(out).resolve() if out else common_folder(places)
+    result = compare_folders(places, reference, Verdict.parse(fail_on), known.read(Path.cwd()), root)
+    if out:
+        result.write(_writable(root) / FILE)
+    shown = _shown(root / FILE) if out else ", ".join(folders)
+    telling.tell(RunFolder(root, _shown(root), result.to_json()), make_console(), shown)
     sys.exit(result.exit_status)
 
 
 @main.command()
-@click.argument("path", metavar="TRACE|RUN")
-def show(path: str) -> None:
-    """Show what is in a trace, or in a run."""
-    from rich.console import Console
+@click.argument("run_path", metavar="RUN")
+@click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML here.")
+@click.option("--markdown", type=_FILE, metavar="FILE", help="Write a summary in Markdown here.")
+@click.option("--html", type=_FILE, metavar="FILE", help="Write a page here.  [default: report.html in the folder]")
+@click.option("--tensorboard", type=click.Path(file_okay=False), metavar="DIR", help="Write TensorBoard's events here.")
+@click.option("--github", is_flag=True, help="In a step of GitHub Actions: append the summary, and annotate failures.")
+def report(
+    run_path: str, junit: str | None, markdown: str | None, html: str | None, tensorboard: str | None, github: bool
+) -> None:
+    """Tell a run's result in other forms: as a page, unless another is asked for.
 
-    from harness.report.console import print_result, print_trace
-    from harness.result import FILE, read
+    RUN is the folder of a run, or its result.json. No framework is needed.
+    """
+    from harness.report import github as actions
+    from harness.report import tensorboard as events
+    from harness.report.run_folder import RunFolder
+
+    run = RunFolder.open(Path(run_path))
+    if not (junit or markdown or html or tensorboard or github):
+        html = str(run.path / PAGE)
+        click.echo(printable(_shown(Path(html))))
+    _write_reports(run, {"--junit": junit, "--markdown": markdown, "--html": html})
+    if tensorboard:
+        events.write(run, Path(tensorboard))
+    if github:
+        actions.append_summary(run)
+        for line in actions.failures(run):
+            click.echo(line)
+
+
+@main.command()
+@click.argument("run_path", metavar="RUN")
+@click.option("--csv", type=_FILE, metavar="FILE", help="Write the table as CSV here.")
+@click.option("--parquet", type=_FILE, metavar="FILE", help="Write the table as Parquet here.")
+def export(run_path: str, csv: str | None, parquet: str | None) -> None:
+    """Write every distance of a run as a table, for an analysis of your own.
+
+    A row is an observation of a case on a target, held against the reference.
+    """
+    from harness.report import table
+    from harness.report.run_folder import RunFolder
+
+    run = RunFolder.open(Path(run_path))
+    if csv is None and parquet is None:
+        raise HarnessError("Say what to write: --csv FILE, or --parquet FILE.")
+    for file, write in ((csv, table.write_csv), (parquet, table.write_parquet)):
+        if file is not None:
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            write(run, Path(file))
+
+
+@main.command()
+@click.argument("path", metavar="TRACE|RUN")
+@click.argument("other", metavar="[TRACE]", required=False)
+@click.option("--key", metavar="KEY", help="Of a trace, only observations with this key, in full; * is anything.")
+@_together(*_how_much)
+def show(path: str, other: str | None, key: str | None, quiet: bool, verbose: bool) -> None:
+    """Show what is in a trace, in two side by side, or in a run."""
+    from harness.report import show as showing
+    from harness.report.console import make_console
+    from harness.report.run_folder import RunFolder
+    from harness.result import FILE
     from harness.trace import INDEX, Trace
 
     place = Path(path)
     place = place.parent if place.name in (FILE, INDEX) else place
-    if (place / FILE).exists():
-        try:
-            print_result(Console(), read(place / FILE), str(place / FILE))
-        except (AttributeError, KeyError, StopIteration, TypeError, ValueError) as error:
-            raise TraceError(
-                f"{str(place / FILE)!r} is not a whole result: {type(error).__name__}: {error}. Run the cases again."
-            ) from None
+    if other is not None:
+        there = Path(other).parent if Path(other).name == INDEX else Path(other)
+        showing.print_pair(make_console(), Trace(place), Trace(there), key or "*")
+    elif key is not None:
+        showing.print_observations(make_console(), Trace(place), key)
+    elif (place / FILE).exists():
+        run = RunFolder.open(place)
+        _Telling(None, None, None, quiet, verbose).tell(run, make_console(), str(place / FILE))
     elif (place / INDEX).exists():
-        print_trace(Console(), Trace(place))
+        showing.print_trace(make_console(), Trace(place))
     else:
         raise TraceError(f"{path!r} is neither a trace nor a run: it holds no {INDEX} and no {FILE}.")
 
 
 @main.command()
+@click.argument("folder", default=".", metavar="[DIR]")
+def init(folder: str) -> None:
+    """Write a first case, and a setup for pytest, tox and GitHub Actions, into a project.
+
+    What is there already stays as it is.
+    """
+    from harness.init import init as write_setup
+    from harness.report.console import make_console, text
+
+    done = write_setup(Path(folder))
+    console = make_console()
+    for title, names, style in (("written", done.written, "green"), ("there already, left", done.left, "yellow")):
+        for name in names:
+            console.print(text(f"{title}: {os.path.normpath(os.path.join(folder, name))}", style))
+    for name, lines in done.by_hand.items():
+        console.print(text(f"\nadd to {name} by hand:\n", "bold"))
+        console.print(text(lines), soft_wrap=True)
+    console.print(text("next: harness run, pytest --parity, tox run -e parity-torch,parity-jax,parity"))
+
+
+@main.command()
 def doctor() -> None:
     """Say which backends, devices and versions are here, and why one is not."""
-    from rich.console import Console
-
     from harness.doctor import examine
-    from harness.report.console import text
+    from harness.report.console import make_console, text
     from harness.result import AGREE, FAILED
 
-    console = Console()
+    console = make_console()
     console.print(text(f"harness {__version__}, Python {sys.version.split()[0]}, {sys.executable}"))
     findings = examine()
     for finding in findings:
@@ -485,15 +621,27 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _write_json(result: Any, file: str | None) -> None:
-    if file is None:
-        return
-    try:
-        result.write(Path(file))
-    except OSError as error:
-        raise HarnessError(
-            f"The result cannot be written to {file!r}: {error.strerror}. Name another with --json."
-        ) from None
+def _write_reports(run: RunFolder, files: Mapping[str, str | None]) -> None:
+    """Write the reports that options name files for."""
+    from harness.report import html, junit, markdown
+    from harness.result import as_json
+
+    make: dict[str, Callable[[RunFolder], bytes]] = {
+        "--json": lambda run: as_json(run.result),
+        "--junit": junit.document,
+        "--html": html.page,
+        "--markdown": lambda run: markdown.summary(run).encode(),
+    }
+    for option, file in files.items():
+        if file is None:
+            continue
+        try:
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            Path(file).write_bytes(make[option](run))
+        except OSError as error:
+            raise HarnessError(
+                f"The result cannot be written to {file!r}: {error.strerror}. Name another with {option}."
+            ) from None
 
 
 def _say_what_is_missing(console: Console) -> None:

@@ -119,11 +119,14 @@ class Comparison:
     continuation: Continuation | None = None
 
 
-def compare(target: Trace, reference: Trace, known: Sequence[Known] = (), *, shared_only: bool = False) -> Comparison:
+def compare(
+    target: Trace, reference: Trace, known: Sequence[Known] | None = (), *, shared_only: bool = False
+) -> Comparison:
     """Compare a target's trace with the reference's, twins included where both have one.
 
     Args:
-        known: differences that are declared beside those of the case itself.
+        known: differences that are declared beside those of the case itself; None where no declaration counts, of the
+            case neither.
         shared_only: whether what is recorded may depend on the backend, as in a test that was not written to be
             compared.
 
@@ -131,12 +134,9 @@ def compare(target: Trace, reference: Trace, known: Sequence[Known] = (), *, sha
     holds: then it counts as not compared.
     """
     comparison = Comparison(target.header.target, reference.header.target)
-    by_side = [_declared(side, known) for side in (target, reference)]
+    by_side = [[] if known is None else _declared(side, known) for side in (target, reference)]
     declared = [expected for side in by_side for expected in side]
-    findings = list(_findings(target, reference, declared, shared_only=shared_only))
-    comparison.parted = _parted(findings, reference)
-    if comparison.parted is not None:
-        findings = [None if _is_beyond(finding, comparison.parted) else finding for finding in findings]
+    findings, comparison.parted = all_findings(target, reference, declared, shared_only=shared_only)
     judged = [finding for finding in findings if finding is not None]
     verdicts = Counter(finding.judgement.verdict for finding in judged)
     comparison.observations = len(judged)
@@ -159,6 +159,21 @@ def compare(target: Trace, reference: Trace, known: Sequence[Known] = (), *, sha
         gone = [expected for expected in declared if expected not in comparison.known]
         comparison.fixed = [expected for expected in gone if _can_be_gone(expected, target, reference)]
     return comparison
+
+
+def all_findings(
+    target: Trace, reference: Trace, declared: Sequence[Expected] = (), *, shared_only: bool = False
+) -> tuple[list[Finding | None], int | None]:
+    """A finding for each observation of either side, in order; None for one that could not be compared.
+
+    Returns:
+        The findings, and the step after which free runs had parted: see `Comparison`.
+    """
+    findings = list(_findings(target, reference, declared, shared_only=shared_only))
+    parted = _parted(findings, reference)
+    if parted is not None:
+        findings = [None if _is_beyond(finding, parted) else finding for finding in findings]
+    return findings, parted
 
 
 def _is_beyond(finding: Finding | None, parted: int) -> bool:
@@ -186,11 +201,14 @@ def _parted(findings: Sequence[Finding | None], reference: Trace) -> int | None:
 
 
 def _declared(side: Trace, known: Sequence[Known]) -> list[Expected]:
-    """What is declared of a trace, by its case and beside it."""
+    """What is declared of a trace, by its case and beside it, of the Keras that made it."""
     header = side.header
     backend = backend_of(header.target)
     declared = [entry.expected for entry in known if entry.covers(header.case, header.target, backend)]
-    return [*([header.expected] if header.expected is not None else []), *declared]
+    declared = [*([header.expected] if header.expected is not None else []), *declared]
+    versions = header.environment.get("versions")
+    keras = str(versions.get("keras", "")) if isinstance(versions, dict) else ""
+    return [expected for expected in declared if expected.holds_with(keras)]
 
 
 def differences(target: Trace, reference: Trace, at_least: Verdict) -> list[Finding]:
@@ -235,6 +253,14 @@ def standing_alone(traces: Mapping[str, Trace], key: str, at_least: Verdict) -> 
     alone = [name for name in holders if len(apart[name]) == len(holders) - 1]
     others_agree = all(apart[name] <= set(alone) for name in holders if name not in alone)
     return alone[0] if len(alone) == 1 and others_agree else None
+
+
+def agree(traces: Sequence[Trace], key: str) -> bool:
+    """Whether all of the traces have an observation and compute one function, or none of them has it."""
+    holders = [trace for trace in traces if key in trace]
+    if len(holders) < len(traces):
+        return not holders
+    return all(_judged(trace, traces[0], key).verdict < Verdict.DIVERGENT for trace in traces[1:])
 
 
 def _first(findings: Sequence[Finding], at_least: Verdict) -> Finding | None:

@@ -8,11 +8,12 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
 from harness.errors import TraceError
 from harness.known import Known
 from harness.locate import Comparison, Continuation, Finding, compare, disturbed_by_instruments, standing_alone
+from harness.schema import CaseJson, Outcome, ResultJson, check
 from harness.trace import PICTURES, Note, Status, Trace, parse_json
 from harness.verdict import Evidence, Verdict
 from harness.version import __version__
@@ -20,8 +21,6 @@ from harness.version import __version__
 SCHEMA = 1
 FILE = "result.json"
 PLOTS = "plots"
-
-Outcome = Literal["agree", "differ", "error", "known"]
 
 #: Exit status of the command line.
 AGREE, DIFFER, WRONG_CALL, FAILED = 0, 1, 2, 3
@@ -53,6 +52,7 @@ class CaseResult:
         plots: pictures drawn from the traces, relative to the run's folder.
         alone: where three targets or more ran, the one that differs from all others in the first difference, while
             these agree.
+        tags: words that the case is selected by.
     """
 
     id: str
@@ -61,11 +61,13 @@ class CaseResult:
     comparisons: list[Comparison]
     plots: list[str] = field(default_factory=list)
     alone: str | None = None
+    tags: list[str] = field(default_factory=list)
 
-    def to_json(self) -> dict[str, Any]:
-        return {
+    def to_json(self) -> CaseJson:
+        case: Any = {
             "id": self.id,
             "outcome": self.outcome,
+            "tags": self.tags,
             "runs": [
                 {
                     "target": run.target,
@@ -84,12 +86,53 @@ class CaseResult:
             "plots": self.plots,
             "alone": self.alone,
         }
+        return cast(CaseJson, case)
 
     def worth_blaming(self, at_least: Verdict, *, declared: bool) -> list[Comparison]:
         """The comparisons that found a difference as bad as that or worse; `declared` ones too, or only others."""
         verdicts = [item.verdict if declared else item.unexpected for item in self.comparisons]
         pairs = zip(self.comparisons, verdicts, strict=True)
         return [item for item, verdict in pairs if verdict is not None and verdict >= at_least]
+
+
+#: What a golden comparison has as its reference: for each target its own old traces.
+OLD = "old"
+
+
+def former(target: str) -> str:
+    """What the old run of a target is called in a golden comparison."""
+    return f"{target} ({OLD})"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that the traces of some targets were made with, which is not what it was: a version, or a setting.
+
+    Attributes:
+        what: such as `keras`, `python`, or `float32_matmul_precision`.
+        old, new: as text.
+    """
+
+    what: str
+    old: str
+    new: str
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What a comparison of old and new traces of the same targets is between.
+
+    Attributes:
+        old, new: the folders, as the caller named them.
+        changed: what the traces were made with that changed, in the order of the traces.
+        edited: the cases whose file is not what it was.
+    """
+
+    old: str
+    new: str
+    changed: tuple[Change, ...]
+    edited: tuple[str, ...]
 
 
 @dataclass
@@ -101,6 +144,7 @@ class Result:
         precision: `both` where the twins ran, else `float32`.
         randomness: `shared`, or `native` where each backend kept its own.
         unmatched: entries of the table of known differences that speak of no case here.
+        golden: what old and new traces were compared; None where targets were compared with one another.
     """
 
     reference: str
@@ -110,13 +154,14 @@ class Result:
     randomness: str = "shared"
     cases: list[CaseResult] = field(default_factory=list)
     unmatched: list[Known] = field(default_factory=list)
+    golden: Golden | None = None
 
     @property
     def exit_status(self) -> int:
         return exit_status(case.outcome for case in self.cases)
 
-    def to_json(self) -> dict[str, Any]:
-        return {
+    def to_json(self) -> ResultJson:
+        result: Any = {
             "schema": SCHEMA,
             "harness": __version__,
             "reference": self.reference,
@@ -127,16 +172,18 @@ class Result:
             "exit_status": self.exit_status,
             "cases": [case.to_json() for case in self.cases],
             "unmatched": [{"case": entry.case, "target": entry.target} for entry in self.unmatched],
+            "golden": None if self.golden is None else asdict(self.golden),
         }
+        return cast(ResultJson, result)
 
     def write(self, path: Path) -> None:
         """Write the result as JSON, at once or not at all. Raises OSError where that cannot be."""
         write(path, self.to_json())
 
-    def write_assembled(self, path: Path, cases: Sequence[Mapping[str, Any]]) -> None:
+    def write_assembled(self, path: Path, cases: Sequence[CaseJson]) -> None:
         """Write the result with cases that were judged elsewhere, and are JSON by now."""
         status = exit_status(case["outcome"] for case in cases)
-        write(path, {**self.to_json(), "exit_status": status, "cases": cases})
+        write(path, {**self.to_json(), "exit_status": status, "cases": list(cases)})
 
 
 def exit_status(outcomes: Iterable[Outcome]) -> int:
@@ -145,19 +192,24 @@ def exit_status(outcomes: Iterable[Outcome]) -> int:
     return DIFFER if "differ" in seen else FAILED if "error" in seen else AGREE
 
 
-def write(path: Path, data: Mapping[str, Any]) -> None:
-    """Write JSON, at once or not at all. Raises OSError where that cannot be."""
+def write(path: Path, result: ResultJson) -> None:
+    """Write a result as JSON, at once or not at all. Raises OSError where that cannot be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.write_bytes(as_json(result))
     os.replace(temporary, path)
 
 
-def read(path: Path) -> dict[str, Any]:
+def as_json(result: ResultJson) -> bytes:
+    """What is written to `result.json`. Raises ValueError where JSON cannot hold it."""
+    return (json.dumps(result, indent=1, allow_nan=False) + "\n").encode()
+
+
+def read(path: Path) -> ResultJson:
     """Read a `result.json`, perhaps a stranger's.
 
     Raises:
-        TraceError: it is not a result, or of another schema.
+        TraceError: it is not a result, or of another schema, or not a whole one.
     """
     try:
         data = parse_json(path.read_text(encoding="utf-8"))
@@ -165,7 +217,11 @@ def read(path: Path) -> dict[str, Any]:
         raise TraceError(f"{path} cannot be read: {error}.") from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise TraceError(f"{path} is not a result of schema {SCHEMA}. Run again with this version of the harness.")
-    return data
+    try:
+        check(data, ResultJson)
+    except ValueError as error:
+        raise TraceError(f"{path} is not a whole result: {error}. Run the cases again.") from None
+    return cast(ResultJson, data)
 
 
 def judge_case(
@@ -194,9 +250,10 @@ def judge_case(
         for target, mine in traces.items()
         if target != reference and mine is not None and theirs is not None
     ]
-    runs = [_target_run(target, mine, root) for target, mine in traces.items()]
+    runs = [target_run(target, mine, root) for target, mine in traces.items()]
     outcome = outcome_of(runs, comparisons, fail_on)
-    return CaseResult(case_id, outcome, runs, comparisons, alone=_alone(comparisons, traces))
+    tags = next((trace.header.tags for trace in traces.values() if trace is not None), [])
+    return CaseResult(case_id, outcome, runs, comparisons, alone=_alone(comparisons, traces), tags=tags)
 
 
 def outcome_of(runs: Sequence[TargetRun], comparisons: Sequence[Comparison], fail_on: Verdict) -> Outcome:
@@ -217,7 +274,13 @@ def _alone(comparisons: Sequence[Comparison], traces: Mapping[str, Trace | None]
     return standing_alone(there, first[0].key, min(first[0].judgement.verdict, Verdict.DIVERGENT)) if first else None
 
 
-def _target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
+def target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
+    """How a case ended, from its trace.
+
+    Args:
+        target: what the run is called.
+        root: the folder that the trace's path is written relative to.
+    """
     if trace is None:
         return TargetRun(target, "unavailable", 0.0, None, "there is no trace of this case", {}, [])
     header = trace.header
@@ -226,9 +289,9 @@ def _target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
         notes += [Note(f"float64: {note.part}", note.reason) for note in trace.twin.header.notes if note not in notes]
         if trace.twin.header.status != "ok":
             notes.append(Note("float64: the rest of the case", trace.twin.header.error or ""))
-    folder = Path(os.path.relpath(trace.folder, root)).as_posix()
+    folder = Path(os.path.relpath(trace.folder.resolve(), root)).as_posix()
     return TargetRun(
-        target=header.target,
+        target=target,
         status=header.status,
         seconds=header.seconds + (trace.twin.header.seconds if trace.twin is not None else 0.0),
         trace=folder,

@@ -77,6 +77,9 @@ class Listener:
 
     def planned(self, cases: Sequence[Planned], targets: Sequence[Target]) -> None: ...
 
+    def scheduled(self, runs: int) -> None:
+        """How often a case will run on a target, twins and repeats included."""
+
     def started(self, case: str, target: str, precision: str) -> None: ...
 
     def ended(self, case: str, target: str, precision: str) -> None: ...
@@ -242,12 +245,16 @@ def record(
             place = trace_folder(folder, target, item.case.id)
             shutil.rmtree(place, ignore_errors=True)  # of an earlier run
             if target in item.missing:
-                header = trace.Header(item.case.id, str(target), "float32", "error", item.missing[target])
+                header = trace.Header(
+                    item.case.id, str(target), "float32", "error", item.missing[target], tags=list(item.case.tags)
+                )
                 trace.write(place, header, [])
                 continue
             for variant in _variants(options, seed_of(item.case.id, options.seed)):
                 requests.append(request(item.case, target, variant, place, root, options))
                 waiting[item.case.id] += 1
+
+    listener.scheduled(len(requests))
 
     def finish(request: Request) -> None:
         case = request.body["case"]["id"]
@@ -360,6 +367,7 @@ def write_failure(reply: Reply) -> None:
         error=reply.describe(),
         seconds=reply.seconds,
         seed=body["seed"],
+        tags=body["case"]["tags"],
     )
     trace.write(Path(body["trace"]), header, [])
 

@@ -169,6 +169,8 @@ class Header:
         expect: the known differences that the case declares, by backend or target.
         plots: what of it can be drawn.
         pictures: names of the pictures that the case left, in the folder `pictures` of the trace.
+        source: sha256 of the case file, in hexadecimal digits; None where no case ran.
+        tags: words that the case is selected by.
     """
 
     case: str
@@ -183,6 +185,8 @@ class Header:
     expect: Mapping[str, Expected] = field(default_factory=dict)
     plots: list[PlotEntry] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
+    source: str | None = None
+    tags: list[str] = field(default_factory=list)
 
     @property
     def expected(self) -> Expected | None:
@@ -308,6 +312,11 @@ class Trace:
         """The name of an observation, without its value being read."""
         return self._entries[key].name
 
+    def content(self, key: str) -> str | None:
+        """What stands for the elements of an array, without their being read: equal arrays of a trace share it."""
+        entry = self._entries[key]
+        return entry.tensor if entry.dtype is not None else None
+
     def __getitem__(self, key: str) -> Observation:
         entry = self._entries[key]
         value = entry.plain if entry.dtype is None else self._array(key, entry, numpy_dtype(entry.dtype))
@@ -401,6 +410,8 @@ def _header(index: Mapping[str, Any]) -> Header:
         expect={target: Expected.from_json(data) for target, data in _kind(index["expect"], dict).items()},
         plots=[_plot_entry(entry) for entry in _kind(index["plots"], list)],
         pictures=[_file_name(name) for name in _kind(index["pictures"], list)],
+        source=None if index.get("source") is None else _kind(index["source"], str),  # which older traces lack
+        tags=[_kind(tag, str) for tag in _kind(index.get("tags", []), list)],  # older traces have none
     )
 
 

@@ -94,6 +94,8 @@ class Judgement:
         amplification: a, None where it was not measured.
         bound: what the deciding distance was held against.
         index: position of the element that differs most, in the deciding precision.
+        explained: the largest distance that rounding explains: d64 above it, or d32 where there are no twins, is
+            divergent. None where nothing was measured.
     """
 
     verdict: Verdict
@@ -104,6 +106,12 @@ class Judgement:
     amplification: float | None = None
     bound: float | None = None
     index: tuple[int, ...] | None = None
+    explained: float | None = None
+
+    @property
+    def distance(self) -> float | None:
+        """The distance that is held against what rounding explains: in float64 where the twins are there."""
+        return self.d32 if self.d64 is None else self.d64
 
 
 @dataclass(frozen=True)
@@ -313,7 +321,7 @@ def _judge_inexact(
             verdict, bound = Verdict.IDENTICAL if same_bits else Verdict.ROUNDING, residue
             reason = "equal bit for bit" if same_bits else f"the float64 runs agree to {d64:.1e}"
         index = index64 if d64 > residue else index32
-        return Judgement(verdict, "twins", reason, d32=d32, d64=d64, amplification=a, bound=bound, index=index)
+        return Judgement(verdict, "twins", reason, d32, d64, a, bound, index, within)
     if same_bits:
         return Judgement(Verdict.IDENTICAL, "exact", "equal bit for bit, in float32", d32=d32)
     return _judge_without_twins(a32, b32, a64, b64, reference, scale, group_scale, disturbed)
@@ -353,7 +361,7 @@ def _judge_without_twins(
             Verdict.DIVERGENT,
             f"the targets differ by {d32:.1e}, and the bound from {basis} is {bound:.1e}",
         )
-    return Judgement(verdict, basis, reason, d32=d32, amplification=amplification, bound=bound, index=index)
+    return Judgement(verdict, basis, reason, d32, None, amplification, bound, index, bound)
 
 
 def _mismatch(reason: str, index: tuple[int, ...] | None = None) -> Judgement:

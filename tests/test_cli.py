@@ -75,6 +75,14 @@ WRONG_CALLS = {
     ),
     "noise runs below zero": (["run", "--noise-runs", "-1"], ["--noise-runs", "-1"]),
     "blame of nothing": (["blame"], ["PATH"]),
+    "a report of nothing": (["report"], ["RUN"]),
+    "an export of nothing": (["export"], ["RUN"]),
+    "an export of no kind": (["export", "hollow", "--xml", "x"], ["--xml"]),
+    "a key of a run": (["show", "hollow", "--key", "x"], ["hollow", "trace.json"]),
+    "a trace beside what is none": (["show", "damaged", "gone"], ["damaged", "Record the case again"]),
+    "a report of what is no run": (["report", "empty", "--junit", "x.xml"], ["'empty'", "result.json"]),
+    "a report of a hollow run": (["report", "hollow", "--junit", "x.xml"], ["hollow/result.json", "'harness'"]),
+    "a report to a folder": (["report", "hollow", "--junit", "cases"], ["cases", "directory"]),
     "a seed below zero": (["run", "--seed", "-1"], ["--seed", "-1"]),
     "no jobs": (["run", "--jobs", "0"], ["--jobs", "0"]),
     "jobs that are no number": (["run", "--jobs", "many"], ["--jobs", "many"]),
@@ -181,8 +189,30 @@ def test_what_is_not_installed_is_left_out_and_that_is_said(project: Any) -> Non
 
 
 def test_a_result_that_cannot_be_written_is_refused_with_the_place(quick: Any) -> None:
-    process = quick.harness("compare", "out", "--json", "pyproject.toml/result.json")
+    process = quick.harness("compare", "out", "again", "--json", "pyproject.toml/result.json")
     check_refusal(process, ["'pyproject.toml/result.json'", "--json"])
+    process = quick.harness("compare", "out", "again", "--out", "pyproject.toml/compared")
+    check_refusal(process, ["pyproject.toml/compared'", "--out"])
+
+
+def test_traces_of_one_target_are_refused_with_what_there_is(quick: Any) -> None:
+    check_refusal(quick.harness("compare", "out"), ["All traces here are of jax", "nothing to compare"])
+
+
+def test_a_comparison_with_a_folder_of_its_own_is_shown_and_told_like_a_run(quick: Any) -> None:
+    process = quick.harness("compare", "out", "again", "--out", "deep/compared")
+    assert process.returncode == 0
+    assert process.stdout.endswith("deep/compared/result.json\n")
+    result = quick.result("deep/compared")
+    assert sorted(run["target"] for run in result["cases"][0]["runs"]) == ["jax", "jax (old)"]
+    for run in result["cases"][0]["runs"]:
+        assert (quick.folder / "deep/compared" / run["trace"] / "trace.json").is_file()
+    for line in ("case  ", "jax / old", "between old and new", "old is out, new is again", "nothing was replayed"):
+        assert line in process.stdout
+    assert "5 cases on jax: 5 agree." in process.stdout
+    assert quick.harness("show", "deep/compared").stdout == process.stdout
+    assert quick.harness("report", "deep/compared", "--markdown", "compared.md").returncode == 0
+    assert "old is out, new is again" in (quick.folder / "compared.md").read_text(encoding="utf-8")
 
 
 QUICK = """
@@ -215,9 +245,10 @@ def quick(make_project: Callable[[], Any]) -> Any:
     """A project and a run in float32 alone on jax."""
     project = make_project()
     project.write("cases/x.py", QUICK)
-    arguments = ("--targets", "jax", "--precision", "float32", "--json", "copy/of/it.json", "--out", "out")
-    project.process = project.harness("run", *arguments)
+    arguments = ("--targets", "jax", "--precision", "float32", "--json", "copy/of/it.json", "--junit", "run.xml")
+    project.process = project.harness("run", *arguments, "--out", "out")
     project.ids = [case["id"] for case in project.result()["cases"]]
+    shutil.copytree(project.folder / "out/traces", project.folder / "again")
     return project
 
 
@@ -414,6 +445,21 @@ def test_show_prints_a_trace(quick: Any, file: str) -> None:
     assert f"jax {importlib.metadata.version('jax')}" in process.stdout
 
 
+def test_a_run_is_told_in_every_form_by_run_and_again_by_report(quick: Any) -> None:
+    """`run` writes the same as `report` makes of the run's folder."""
+    assert quick.harness("report", "out", "--junit", "deep/again.xml", "--markdown", "again.md").stdout == ""
+    assert (quick.folder / "deep/again.xml").read_bytes() == (quick.folder / "run.xml").read_bytes()
+    assert "5 cases on jax:" in (quick.folder / "again.md").read_text(encoding="utf-8")
+
+
+def test_quietly_only_the_sum_is_said_of_what_agrees_and_verbosely_everything(quick: Any) -> None:
+    quiet, normal, verbose = (quick.harness("show", "out", *options).stdout for options in (["-q"], [], ["-v"]))
+    assert quiet == "5 cases on jax: 5 ran, and nothing was compared: there is one target.\nout/result.json\n"
+    assert "alpha" in normal
+    assert re.search(r"jax: ok in [\d.]+ s, .*jax \d", verbose)
+    assert len(verbose) > len(normal)
+
+
 def test_the_version_is_told(harness: Callable[..., Any]) -> None:
     process = harness("--version")
     assert (process.returncode, process.stdout) == (0, f"harness, version {__version__}\n")
@@ -538,7 +584,7 @@ def test_what_record_and_compare_print_does_no_harm(evil: Any) -> None:
     recorded = evil.harness("record", "cases", "--target", "jax", "--out", "recorded", "--precision", "float32")
     assert recorded.returncode == 3
     check_harmless(recorded.stdout)
-    check_harmless(evil.harness("compare", "recorded").stdout)
+    check_harmless(evil.harness("compare", "out", "recorded").stdout)
 
 
 def test_an_error_at_the_import_of_a_file_does_no_harm(project: Any, harness: Callable[..., Any]) -> None:

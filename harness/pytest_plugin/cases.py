@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from harness.target import Target
 
 if TYPE_CHECKING:
     from harness.run import Planned
+    from harness.schema import CaseJson
 
 
 def is_case_file(path: Path) -> bool:
@@ -140,14 +141,14 @@ def _planned(session: ParitySession, file: Path) -> list[Planned]:
     ]
 
 
-def _judged(session: ParitySession, planned: Planned, targets: Sequence[Target]) -> Mapping[str, Any]:
+def _judged(session: ParitySession, planned: Planned, targets: Sequence[Target]) -> CaseJson:
     """Run a case on targets, the reference among them, and compare: as in `result.json`."""
     from harness import run
     from harness.blame import Blamer
 
     settings, folder, case = session.settings, session.folder, planned.case
 
-    def judge() -> dict[str, Any]:
+    def judge() -> CaseJson:
         run.record(session.pool, [planned], targets, session.root, folder, session.options, run.Listener())
         places = {target: run.trace_folder(folder, target, case.id) for target in targets}
         judged = run.judge(case.id, places, settings.reference, settings.fail_on, folder, session.known)
@@ -156,5 +157,5 @@ def _judged(session: ParitySession, planned: Planned, targets: Sequence[Target])
         blamer.examine(case, judged, session.known, settings.fail_on, blame_from)
         return judged.to_json()
 
-    judged: Mapping[str, Any] = session.once(f"judged-{run.slug_of(case.id)}", judge)
+    judged: CaseJson = session.once(f"judged-{run.slug_of(case.id)}", judge)
     return judged

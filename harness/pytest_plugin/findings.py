@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,11 +12,10 @@ from harness.target import Target
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.session import ParitySession
+    from harness.schema import CaseJson, ComparisonJson, Outcome
 
 #: The verdict of a comparison that had nothing to compare.
 NOTHING = "not compared"
-#: Width of the text of a finding: as wide as most logs show.
-_WIDTH = 120
 
 
 class FoundError(Exception):
@@ -25,53 +23,49 @@ class FoundError(Exception):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Found:
     """What a target's run of a case or test comes to.
 
     Attributes:
-        kind: `known` where only declared differences were found.
-        text: what was found, or the reason of the declared difference.
+        text: what makes it fail, or the reason of the declared difference.
         properties: for JUnit and the summary.
     """
 
-    kind: Literal["agree", "differ", "error", "known"]
+    outcome: Outcome
     text: str
     properties: Mapping[str, str]
 
 
-def settle(item: pytest.Item, case: Mapping[str, Any], target: Target, session: ParitySession) -> None:
+def settle(item: pytest.Item, case: CaseJson, target: Target, session: ParitySession) -> None:
     """Let an item end as its case did on a target."""
-    outcome = outcome_of(case, target, session)
-    item.user_properties.extend(outcome.properties.items())
-    if outcome.kind == "known" and not item.config.option.runxfail:
-        pytest.xfail(outcome.text)
-    if outcome.kind != "agree":
-        raise FoundError(outcome.text)
+    found = found_on(case, target, session)
+    item.user_properties.extend(found.properties.items())
+    if found.outcome == "known" and not item.config.option.runxfail:
+        pytest.xfail(found.text)
+    if found.outcome != "agree":
+        raise FoundError(found.text)
 
 
-def outcome_of(case: Mapping[str, Any], target: Target, session: ParitySession) -> Outcome:
+def found_on(case: CaseJson, target: Target, session: ParitySession) -> Found:
     """Read a case of `result.json` from the side of one target."""
-    from harness.verdict import Verdict
+    from harness.report import words
+    from harness.report.run_folder import RunFolder
 
-    settings = session.settings
-    runs = {run["target"]: run for run in case["runs"] if run["target"] in (str(target), str(settings.reference))}
-    comparison = next((item for item in case["comparisons"] if item["target"] == str(target)), None)
-    properties = {"parity_target": str(target), "parity_reference": str(settings.reference)}
+    run = RunFolder(session.folder, shown_path(session), session.result.to_json())
+    outcome = words.outcome_on(run.result, case, str(target))
+    comparison = words.comparison_on(case, str(target))
+    properties = {"parity_target": str(target), "parity_reference": str(session.settings.reference)}
     if comparison is not None:
         properties |= _properties(comparison)
-        seen = [comparison, *([comparison["continuation"]] if comparison["continuation"] else [])]
-        unexpected = [Verdict.parse(item["unexpected"]) for item in seen if item["unexpected"]]
-        if comparison["fixed"] or any(verdict >= settings.fail_on for verdict in unexpected):
-            return Outcome("differ", _text(case, runs, comparison, session), properties)
-    if any(run["status"] != "ok" for run in runs.values()):
-        return Outcome("error", _text(case, runs, comparison, session), properties)
-    if comparison is not None and comparison["known"]:
+    if outcome == "known" and comparison is not None:
         reasons = [f"{expected['verdict']}: {expected['reason']}" for expected in comparison["known"]]
-        return Outcome("known", "; ".join(reasons), properties)
-    return Outcome("agree", "", properties)
+        return Found(outcome, "; ".join(reasons), properties)
+    sides = (str(target), str(session.settings.reference))
+    blocks = [words.plain(block) for block in words.failures(run, case) if block.target in sides]
+    return Found(outcome, "\n".join(blocks), properties)
 
 
-def _properties(comparison: Mapping[str, Any]) -> dict[str, str]:
+def _properties(comparison: ComparisonJson) -> dict[str, str]:
     first, blame = comparison["first"], comparison["blame"]
     found = {
         "parity_verdict": comparison["verdict"] or NOTHING,
@@ -83,24 +77,6 @@ def _properties(comparison: Mapping[str, Any]) -> dict[str, str]:
     if blame is not None:
         found |= {"parity_blame": blame["text"], "parity_repro": blame["repro"] or ""}
     return {name: value for name, value in found.items() if value}
-
-
-def _text(
-    case: Mapping[str, Any],
-    runs: Mapping[str, Mapping[str, Any]],
-    comparison: Mapping[str, Any] | None,
-    session: ParitySession,
-) -> str:
-    """The blocks that the command line prints of a failure."""
-    from rich.console import Console
-
-    from harness.report.console import print_failures
-
-    console = Console(file=io.StringIO(), width=_WIDTH, color_system=None, highlight=False, soft_wrap=True)
-    shown = {**case, "runs": list(runs.values()), "comparisons": [] if comparison is None else [comparison]}
-    print_failures(console, shown, str(session.settings.reference), session.settings.fail_on, shown_path(session))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue().strip("\n")
 
 
 def shown_path(session: ParitySession) -> str:

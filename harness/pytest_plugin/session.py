@@ -24,6 +24,7 @@ from harness.pytest_plugin.settings import Settings
 if TYPE_CHECKING:
     from harness.known import Known
     from harness.pool import Pool
+    from harness.result import Result
     from harness.run import Options
     from harness.sharing import Host
 
@@ -76,6 +77,14 @@ class ParitySession:
         from harness.run import Options, cores
 
         return Options(twins=self.settings.twins, jobs=cores(), timeout=self.settings.timeout)
+
+    @cached_property
+    def result(self) -> Result:
+        """What is known of the session's result before anything is judged."""
+        from harness.run import empty_result
+
+        chosen = self.settings
+        return empty_result(chosen.reference, chosen.targets, self.options, chosen.fail_on)
 
     @cached_property
     def known(self) -> list[Known]:

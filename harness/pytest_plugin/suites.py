@@ -154,31 +154,31 @@ def _reports(item: pytest.Item, test: Test, session: ParitySession) -> Iterator[
     tests = [(other.id, other.target) for other in others if other is not None and other.path == test.path]
     ended = workers.run_file(session, test.path, tests, assertions=not asked)[test.id]
     target = ended["targets"][str(test.target)]
-    outcome = None if ended["case"] is None else findings.outcome_of(ended["case"], test.target, session)
-    if outcome is not None:
-        properties = list(outcome.properties.items())
+    found = None if ended["case"] is None else findings.found_on(ended["case"], test.target, session)
+    if found is not None:
+        properties = list(found.properties.items())
     for data in target["reports"]:
         report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
         report.nodeid, report.location = item.nodeid, item.location
         if isinstance(report.longrepr, list):  # where a test was skipped, which JSON has no tuple for
             report.longrepr = tuple(report.longrepr)
         report.user_properties = [*map(tuple, report.user_properties), *properties]
-        if asked and report.when == "call" and report.passed and outcome is not None:
-            _settle(report, outcome, runxfail=item.config.option.runxfail)
+        if asked and report.when == "call" and report.passed and found is not None:
+            _settle(report, found, runxfail=item.config.option.runxfail)
         yield report
         # The test itself ends as it does without us: what differs across targets is a finding beside it.
-        if not asked and report.when == "call" and outcome is not None and outcome.kind == "differ":
-            yield _report(item, DIFFERS, "failed", outcome.text, properties)
+        if not asked and report.when == "call" and found is not None and found.outcome == "differ":
+            yield _report(item, DIFFERS, "failed", found.text, properties)
     if target["ended"] is not None:
         yield _report(item, "call", "failed", target["ended"], properties)
 
 
-def _settle(report: pytest.TestReport, outcome: findings.Outcome, *, runxfail: bool) -> None:
+def _settle(report: pytest.TestReport, found: findings.Found, *, runxfail: bool) -> None:
     """A test that was written to be compared ends as the comparison does."""
-    if outcome.kind == "known" and not runxfail:
-        report.outcome, report.wasxfail, report.longrepr = "skipped", outcome.text, None
-    elif outcome.kind != "agree":
-        report.outcome, report.longrepr = "failed", outcome.text
+    if found.outcome == "known" and not runxfail:
+        report.outcome, report.wasxfail, report.longrepr = "skipped", found.text, None
+    elif found.outcome != "agree":
+        report.outcome, report.longrepr = "failed", found.text
 
 
 def _report(

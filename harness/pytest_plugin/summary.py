@@ -54,11 +54,8 @@ class Summary:
         cases = [*session.made("judged-"), *(test["case"] for file in files for test in file.values() if test["case"])]
         if cases:
             from harness.result import FILE
-            from harness.run import empty_result
 
-            chosen = session.settings
-            result = empty_result(chosen.reference, chosen.targets, session.options, chosen.fail_on)
-            result.write_assembled(session.folder / FILE, cases)
+            session.result.write_assembled(session.folder / FILE, cases)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         seen = [

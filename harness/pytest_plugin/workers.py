@@ -21,6 +21,7 @@ from harness.target import Target
 
 if TYPE_CHECKING:
     from harness.pool import Reply, Request
+    from harness.schema import CaseJson
     from harness.trace import Status
 
 #: Seconds that a child has beside those of its tests: for imports and collection.
@@ -169,7 +170,7 @@ class _File:
         if not (place / trace.INDEX).exists():
             trace.write(place, trace.Header(test, str(item.target), item.precision, status, why), [])
 
-    def _judged(self, test: str) -> dict[str, Any] | None:
+    def _judged(self, test: str) -> CaseJson | None:
         from harness.run import judge
 
         session, settings = self._session, self._session.settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import hashlib
 import inspect
 import json
 import os
@@ -110,9 +111,12 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     backend.seed(generator_seed)
 
     recorder = Recorder(twin=twin, native=request["native"])
-    header = trace.Header(case.id, request["target"], request["precision"], seed=seed, expect=case.expect)
+    header = trace.Header(
+        case.id, request["target"], request["precision"], seed=seed, expect=case.expect, tags=list(case.tags)
+    )
     started = time.perf_counter()
     try:
+        header.source = _fingerprint(Path(case.file))
         with contextlib.ExitStack() as stack:
             order = None if request["native"] else stack.enter_context(randomness.shared_order(seed))
             _call(case, root, request, recorder, folder, order)
@@ -164,6 +168,11 @@ def _call(
             f"{case.id} returned {type(result).__name__}. A case returns a Fit, a Forward, or nothing; "
             "anything else is recorded by name, with record(name, value)."
         )
+
+
+def _fingerprint(file: Path) -> str:
+    """The sha256 of a case file, the same whatever ends its lines."""
+    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
 def _kept_pictures(source: Path, place: Path) -> list[str]:

@@ -1,0 +1,294 @@
+"""What the charts of a case show, as plain data, no larger than it has to be.
+
+A page of many cases has to stay small, so curves have five digits, those that are the reference's are not repeated,
+and a cell of a heat map is one character. Where something is left out, the data says how much.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.locate import Finding, all_findings
+from harness.trace import Observation, Trace
+from harness.verdict import Verdict, rms
+
+#: Cells of a heat map that are no measured distance.
+EMPTY, IDENTICAL, MISMATCH, UNCOMPARED = " ", "=", "!", "?"
+#: Measured distances, in half decades of what rounding explains: `LEVELS[CENTRE]` is that itself.
+LEVELS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+CENTRE = 26
+#: Significant digits of a curve.
+DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How much of a case is shown: points of a curve, and columns and rows of a heat map, at most."""
+
+    points: int
+    columns: int
+    rows: int
+
+
+#: From the finest to the coarsest: a page takes what it has room for.
+DETAILS = (Detail(500, 200, 400), Detail(200, 100, 150), Detail(100, 50, 60), Detail(30, 20, 30))
+
+#: Curves of one case. Names beyond are counted.
+MOST_CURVES = 8
+#: Layers of a graph, and weights whose gradients are shown.
+MOST_LAYERS = 300
+
+
+class Curve(TypedDict):
+    """One log of all targets: a value for each of `steps`; None for a target whose values are the reference's."""
+
+    name: str
+    steps: list[int]
+    values: dict[str, list[float | None] | None]
+
+
+class HeatMap(TypedDict):
+    """Distances of a target, a text of one character for each column beside each name, in order of execution.
+
+    A text ends with its last cell. `columns` has the first and last step of each column, `left_out` the number of names
+    that are not shown.
+    """
+
+    target: str
+    columns: list[list[int]]
+    rows: list[tuple[str, str]]
+    left_out: int
+
+
+class Graph(TypedDict):
+    """Layers as (path, depth, level of the worst output by target), and edges.
+
+    An edge is known where what a layer was given is what another one returned; others only follow the order of
+    execution. `left_out` is the number of layers that are not shown.
+    """
+
+    layers: list[tuple[str, int, dict[str, str]]]
+    edges: list[tuple[int, int, bool]]
+    left_out: int
+
+
+class Gradients(TypedDict):
+    """Root mean squares of the gradients of the first step, by weight, from the last layer back."""
+
+    names: list[str]
+    values: dict[str, list[float | None]]
+    left_out: int
+
+
+class CaseData(TypedDict):
+    """All that is drawn of a case. `steps` is the number of training steps, `more_curves` of curves left out."""
+
+    steps: int
+    curves: list[Curve]
+    more_curves: int
+    maps: list[HeatMap]
+    gradients: Gradients
+    graph: Graph
+
+
+class Charts:
+    """What can be drawn of a case, read and judged once, and told in as much detail as there is room for.
+
+    Args:
+        traces: by target, those of a case that can be read.
+        reference: the target that others are compared with.
+    """
+
+    def __init__(self, traces: Mapping[str, Trace], reference: str) -> None:
+        self._reference = reference
+        self._logs = {target: logs(trace) for target, trace in traces.items()}
+        self._gradients = {target: _gradients(trace) for target, trace in traces.items()}
+        theirs = traces.get(reference)
+        self._findings: dict[str, list[Finding | None]] = {}
+        self._graph = Graph(layers=[], edges=[], left_out=0)
+        if theirs is not None:
+            for target, trace in traces.items():
+                if target != reference:
+                    self._findings[target] = all_findings(trace, theirs)[0]
+            self._graph = _graph(theirs, self._findings)
+
+    def data(self, detail: Detail) -> CaseData:
+        """What is drawn, in so much detail."""
+        names = list(dict.fromkeys(name for logs in self._logs.values() for name in logs))
+        names.sort(key=lambda name: name != "loss")
+        shown = names[:MOST_CURVES]
+        steps = [step for logs in self._logs.values() for points in logs.values() for step in points]
+        return CaseData(
+            steps=max(steps, default=-1) + 1,
+            curves=[self._curve(name, detail.points) for name in shown],
+            more_curves=len(names) - len(shown),
+            maps=[_heat_map(target, findings, detail) for target, findings in self._findings.items()],
+            gradients=self._gradients_of_all(),
+            graph=self._graph,
+        )
+
+    def _curve(self, name: str, most: int) -> Curve:
+        """A log of all targets at the same steps. Where there are too many, those where targets differ most stay."""
+        by_target = {target: logs[name] for target, logs in self._logs.items() if name in logs}
+        steps = sorted({step for points in by_target.values() for step in points})
+        table = np.array([[points.get(step, math.nan) for step in steps] for points in by_target.values()])
+        with np.errstate(invalid="ignore"):
+            spread = np.nan_to_num(table.max(axis=0) - table.min(axis=0), nan=0.0, posinf=0.0)
+        kept = [int(part[np.argmax(spread[part])]) for part in _parts(len(steps), most)]
+        shown = [[_short(value) for value in row[kept]] for row in table]
+        values: dict[str, list[float | None] | None] = dict(zip(by_target, shown, strict=True))
+        standard = values.get(self._reference)
+        for target, row in values.items():
+            if target != self._reference and row == standard:
+                values[target] = None
+        return Curve(name=name, steps=[steps[position] for position in kept], values=values)
+
+    def _gradients_of_all(self) -> Gradients:
+        names = list(dict.fromkeys(name for sizes in self._gradients.values() for name in sizes))
+        shown = names[:MOST_LAYERS]
+        values = {target: [_short(sizes.get(name)) for name in shown] for target, sizes in self._gradients.items()}
+        return Gradients(names=shown, values=values, left_out=len(names) - len(shown))
+
+
+def level(finding: Finding | None) -> str:
+    """One character for a finding: how far it is from what rounding explains, in half decades."""
+    if finding is None:
+        return UNCOMPARED
+    judgement = finding.judgement
+    distance, explained = judgement.distance, judgement.explained
+    if judgement.verdict is Verdict.MISMATCH:
+        return MISMATCH
+    if not distance or not explained:
+        # Distributions are not measured by distance: of these there is only yes and no.
+        return LEVELS[-1] if judgement.verdict >= Verdict.DIVERGENT else IDENTICAL
+    # Rounded, but what is beyond the bound is never drawn within it, nor the other way round.
+    side = max if judgement.verdict >= Verdict.DIVERGENT else min
+    beyond = int(judgement.verdict >= Verdict.DIVERGENT)
+    position = side(CENTRE + round(2 * math.log10(distance / explained)), CENTRE + beyond)
+    return LEVELS[min(max(position, 0), len(LEVELS) - 1)]
+
+
+#: Characters of cells, from the mildest to the worst.
+_ORDER = EMPTY + IDENTICAL + UNCOMPARED + LEVELS + MISMATCH
+
+
+def _worst(levels: Iterable[str]) -> str:
+    return max(levels, key=_ORDER.index, default=EMPTY)
+
+
+def _heat_map(target: str, findings: Sequence[Finding | None], detail: Detail) -> HeatMap:
+    """Distances by name and step. Steps that share a column, and what a cell stands for, are as bad as their worst."""
+    present = [finding for finding in findings if finding is not None]
+    steps = sorted({finding.step for finding in present})
+    columns = [[steps[part[0]], steps[part[-1]]] for part in _parts(len(steps), detail.columns)]
+    column_of = {step: n for n, (first, last) in enumerate(columns) for step in steps if first <= step <= last}
+    cells: dict[str, list[str]] = {}
+    for finding in present:
+        row = cells.setdefault(f"{finding.phase}/{finding.name}", [EMPTY] * len(columns))
+        position = column_of[finding.step]
+        row[position] = _worst((row[position], level(finding)))
+    names = list(cells)
+    if len(names) > detail.rows:
+        # Those that matter stay, in their order.
+        ranked = sorted(names, key=lambda name: -_ORDER.index(_worst(cells[name])))
+        kept = set(ranked[: detail.rows])
+        names = [name for name in names if name in kept]
+    return HeatMap(
+        target=target,
+        columns=columns,
+        rows=[(name, "".join(cells[name]).rstrip(EMPTY)) for name in names],
+        left_out=len(cells) - len(names),
+    )
+
+
+def _parts(length: int, most: int) -> list[NDArray[np.int_]]:
+    """Positions from 0 to length, in so many parts of about one size, none of them empty."""
+    return np.array_split(np.arange(length), min(length, most)) if length else []
+
+
+def logs(trace: Trace) -> dict[str, dict[int, float]]:
+    """Logs of the training steps, by name and step."""
+    found: dict[str, dict[int, float]] = {}
+    for item in _of_phase(trace, "log"):
+        kind, _, name = item.name.partition("/")
+        if kind == "batch" and item.is_array and item.array.size == 1 and item.array.dtype.kind in "fiub":
+            found.setdefault(name, {})[item.step] = float(item.array.reshape(())[()])
+    return found
+
+
+def _gradients(trace: Trace) -> dict[str, float]:
+    """Root mean squares of the first gradients, by weight."""
+    found: dict[str, float] = {}
+    for item in _of_phase(trace, "gradient"):
+        if item.is_array and item.array.dtype.kind in "fV":
+            found.setdefault(item.name, rms(item.array))
+    return found
+
+
+def _of_phase(trace: Trace, phase: str) -> Iterable[Observation]:
+    return (trace[key] for key in trace.keys if key.startswith(f"{phase}/"))
+
+
+def _graph(trace: Trace, findings: Mapping[str, Sequence[Finding | None]]) -> Graph:
+    """The innermost layers in order of execution, and which gave what to which, as their values tell."""
+    given, returned = _inputs_and_outputs(trace)
+    paths = [path for path in returned if not any(other.startswith(f"{path}/") for other in returned)]
+    shown = paths[:MOST_LAYERS]
+    by_target = {target: _worst_outputs(items, shown) for target, items in findings.items()}
+    layers: list[tuple[str, int, dict[str, str]]] = []
+    edges: list[tuple[int, int, bool]] = []
+    source_of: dict[str, int] = {}
+    for position, path in enumerate(shown):
+        sources = list(dict.fromkeys(source_of[value] for value in given.get(path, []) if value in source_of))
+        is_known = bool(sources)
+        if not sources and position:
+            sources = [position - 1]
+        edges += [(source, position, is_known) for source in sources]
+        depth = 1 + max((layers[source][1] for source in sources), default=-1)
+        layers.append((path, depth, {target: levels.get(path, EMPTY) for target, levels in by_target.items()}))
+        source_of |= dict.fromkeys(returned[path], position)
+    return Graph(layers=layers, edges=edges, left_out=len(paths) - len(shown))
+
+
+def _inputs_and_outputs(trace: Trace) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """What stands for the contents of each layer's inputs and outputs, by its path, in the order of the outputs."""
+    given: dict[str, list[str]] = {}
+    returned: dict[str, list[str]] = {}
+    for key in trace.keys:
+        content = trace.content(key)
+        if content is None or not key.startswith("forward/"):
+            continue
+        path, what = _split(trace.name_of(key))
+        if what in ("input", "output"):
+            (given if what == "input" else returned).setdefault(path, []).append(content)
+    return given, returned
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A layer's path and `input` or `output`, of a name such as `model/dense/output` or `model/add/input/1`."""
+    path, _, last = name.rpartition("/")
+    if last.isdigit():
+        path, _, last = path.rpartition("/")
+    return path, last
+
+
+def _worst_outputs(findings: Sequence[Finding | None], paths: Sequence[str]) -> dict[str, str]:
+    wanted = set(paths)
+    found: dict[str, str] = {}
+    for finding in findings:
+        if finding is not None and finding.phase == "forward":
+            path, what = _split(finding.name)
+            if path in wanted and what == "output":
+                found[path] = _worst((found.get(path, EMPTY), level(finding)))
+    return found
+
+
+def _short(value: Any) -> float | None:
+    """A number with a few digits; None for what JSON has no number for."""
+    return float(f"{value:.{DIGITS - 1}e}") if value is not None and math.isfinite(value) else None

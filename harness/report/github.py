@@ -1,0 +1,59 @@
+"""GitHub Actions: the summary of a step, and annotations of what fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.errors import HarnessError, printable
+from harness.report import words
+from harness.report.markdown import summary
+from harness.report.run_folder import RunFolder
+
+VARIABLE = "GITHUB_STEP_SUMMARY"
+#: GitHub shows so many errors of a step, and drops the others without a word.
+MOST = 10
+
+
+def append_summary(run: RunFolder, environment: Mapping[str, str] = os.environ) -> None:
+    """Append the summary in Markdown to the file that GitHub shows.
+
+    Raises:
+        HarnessError: no file is named.
+    """
+    file = environment.get(VARIABLE)
+    if not file:
+        raise HarnessError(f"--github needs the file that {VARIABLE} names, and it is not set. GitHub Actions sets it.")
+    with Path(file).open("a", encoding="utf-8") as stream:
+        stream.write(summary(run))
+
+
+def failures(run: RunFolder) -> list[str]:
+    """A workflow command for each case that fails, no more than GitHub shows: the last counts those beyond."""
+    commands = []
+    for case in run.result["cases"]:
+        if case["outcome"] in ("differ", "error"):
+            blocks = words.failures(run, case)
+            titles = "; ".join(block.title for block in blocks) or f"{case['id']}: {case['outcome']}"
+            message = "\n\n".join(map(words.plain, blocks))
+            commands.append(_error(message or titles, file=case["id"].partition("::")[0], title=titles))
+    if len(commands) > MOST:
+        beyond = len(commands) - (MOST - 1)
+        rest = _error(f"{beyond} more cases fail: the summary of this step has them.", title="harness")
+        commands[MOST - 1 :] = [rest]
+    return commands
+
+
+def _error(message: str, **properties: str) -> str:
+    listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    return f"::error {listed}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    """Text as the runner reads it back (`toCommandValue` of @actions/core)."""
+    return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

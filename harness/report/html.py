@@ -1,0 +1,176 @@
+"""One page with everything in it: it opens from disk, without a network, and runs nothing but its own script.
+
+Text is laid out here, and escaped by the template. Charts are drawn by Apache ECharts, when a case is opened, from
+data that the page embeds as JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from harness.errors import printable
+from harness.report import sides, words
+from harness.report.charts import DETAILS, Charts
+from harness.report.run_folder import RunFolder
+from harness.schema import CaseJson, Outcome
+from harness.verdict import Verdict
+from harness.version import __version__
+
+#: Bytes that the data of all charts may have together: a page stays well below 10 MB.
+BUDGET = 6_000_000
+_SCRIPTS = ("echarts/echarts.min.js", "page.js")
+
+
+@dataclass(frozen=True)
+class CasePage:
+    """What the template needs of a case.
+
+    Attributes:
+        cells: a target, what stands in its cell, and the kind of that.
+        unread: why traces could not be read, by target.
+        script: path and text of a reproducer for each that there is.
+    """
+
+    case: CaseJson
+    cells: Sequence[tuple[str, str, str]]
+    blocks: Sequence[words.Block]
+    scripts: Sequence[tuple[str, str]]
+    unread: dict[str, str]
+    events: Sequence[sides.Events]
+    environment: Sequence[sides.Row]
+
+
+def page(run: RunFolder, budget: int = BUDGET) -> bytes:
+    """The page of a run, as UTF-8.
+
+    Args:
+        budget: bytes that the data of all charts may have together.
+    """
+    common = sides.common_environment(run.result)
+    pages, charts = [], []
+    for case in _worst_first(run):
+        traces, unread = run.traces(case)
+        charts.append(Charts(traces, run.result["reference"]))
+        pages.append(_case_page(run, case, common, sides.events(traces, run.result["targets"]), unread))
+    scripts = [_asset(name) for name in _SCRIPTS]
+    style = _asset("page.css")
+    text = _template().render(
+        run=run,
+        result=run.result,
+        words=words,
+        version=__version__,
+        cases=pages,
+        common=common,
+        tags=sorted({tag for case in run.result["cases"] for tag in case.get("tags", [])}),
+        kinds=sorted({kind for item in pages for _, _, kind in item.cells}),
+        data=_embedded(run, pages, _fitting(charts, budget)),
+        style=Markup(style),
+        scripts=[Markup(script) for script in scripts],
+        policy=_policy(scripts, style),
+    )
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _worst_first(run: RunFolder) -> list[CaseJson]:
+    order: list[Outcome] = list(words.OUTCOMES)
+    return sorted(run.result["cases"], key=lambda case: order.index(case["outcome"]))
+
+
+def _case_page(
+    run: RunFolder, case: CaseJson, common: Sequence[sides.Row], events: Sequence[sides.Events], unread: dict[str, str]
+) -> CasePage:
+    targets = run.others or [run.result["reference"]]
+    scripts = {run.script(comparison["blame"]) for comparison in case["comparisons"]} - {None}
+    return CasePage(
+        case=case,
+        cells=[(target, *words.cell(run.result, case, target)) for target in targets],
+        blocks=list(words.blocks(run, case, Verdict.LEAK)),
+        scripts=[(path.name, path.read_text(encoding="utf-8", errors="replace")) for path in scripts if path],
+        unread=unread,
+        events=events,
+        environment=sides.environment(case, run.result["targets"], common),
+    )
+
+
+def _fitting(charts: Sequence[Charts], budget: int) -> list[str]:
+    """The data of each case as JSON, as detailed as there is room for.
+
+    The last ones, which agree and need little, are served first, and leave the rest to those that do not.
+    """
+    fitting: list[str] = []
+    for count, chart in enumerate(reversed(charts)):
+        share = budget / (len(charts) - count)
+        texts = (_json(chart.data(detail)) for detail in DETAILS)
+        fitting.append(next((text for text in texts if len(text) <= share), "null"))
+        budget -= len(fitting[-1])
+    return fitting[::-1]
+
+
+def _json(data: Any) -> str:
+    return json.dumps(_printable(data), separators=(",", ":"), allow_nan=False)
+
+
+def _printable(data: Any) -> Any:
+    """Data in which no text has a control character."""
+    if isinstance(data, dict):
+        return {printable(key): _printable(item) for key, item in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_printable(item) for item in data]
+    return printable(data) if isinstance(data, str) else data
+
+
+def _embedded(run: RunFolder, pages: Sequence[CasePage], texts: Sequence[str]) -> Markup:
+    """What the script reads, as JSON in a script element, which nothing in it can end."""
+    head = {"reference": run.result["reference"], "blamed": [_blamed(item.case) for item in pages]}
+    joined = f'{_json(head)[:-1]},"cases":[{",".join(texts)}]}}'
+    return Markup(joined.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _blamed(case: CaseJson) -> list[str]:
+    """The layers to blame for what differs or, where none was found, those where it shows first."""
+    layers = []
+    for comparison in case["comparisons"]:
+        first, blame = comparison["first"], comparison["blame"]
+        if first is not None and Verdict.parse(first["verdict"]) >= Verdict.DIVERGENT:
+            layers.append(first["layer"] if blame is None else blame["layer"])
+    return [layer for layer in layers if layer is not None]
+
+
+def _policy(scripts: Sequence[str], style: str) -> str:
+    """What a browser may do with the page: run these scripts, apply this style, and nothing else."""
+    allowed = {
+        "default-src": "'none'",
+        "script-src": " ".join(map(_digest, scripts)),
+        "style-src": _digest(style),
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{what} {sources}" for what, sources in allowed.items())
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _asset(name: str) -> str:
+    return (resources.files("harness.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) else printable(value),
+    )
+    return environment.from_string(_asset("page.html"))

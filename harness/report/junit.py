@@ -1,0 +1,70 @@
+"""JUnit XML: one suite for each target that is compared, one testcase for each case.
+
+A difference is a `failure`, a case that failed to run on the target or on the reference is an `error`, and one that
+differs as declared is `skipped`, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+from harness.errors import printable
+from harness.report import words
+from harness.report.run_folder import RunFolder
+from harness.schema import CaseJson, Outcome
+
+
+def document(run: RunFolder) -> bytes:
+    """The whole file, as UTF-8."""
+    root = ET.Element("testsuites", name="harness")
+    for target in run.others or [run.result["reference"]]:
+        root.append(_suite(run, target))
+    ET.indent(root)
+    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
+
+
+def _suite(run: RunFolder, target: str) -> ET.Element:
+    result = run.result
+    outcomes = [words.outcome_on(result, case, target) for case in result["cases"]]
+    cases = [_case(run, case, target, outcome) for case, outcome in zip(result["cases"], outcomes, strict=True)]
+    suite = ET.Element(
+        "testsuite",
+        name=printable(f"{target} against {result['reference']}" if run.others else target),
+        tests=str(len(cases)),
+        failures=str(outcomes.count("differ")),
+        errors=str(outcomes.count("error")),
+        skipped=str(outcomes.count("known")),
+        time=f"{sum(_seconds(case, target) for case in result['cases']):.3f}",
+    )
+    suite.extend(cases)
+    return suite
+
+
+def _case(run: RunFolder, case: CaseJson, target: str, outcome: Outcome) -> ET.Element:
+    file, _, name = printable(case["id"]).partition("::")
+    element = ET.Element("testcase", classname=file, name=name or file, time=f"{_seconds(case, target):.3f}")
+    if outcome == "known":
+        comparison = words.comparison_on(case, target)
+        reasons = [] if comparison is None else comparison["known"]
+        message = "; ".join(f"{expected['verdict']}: {expected['reason']}" for expected in reasons)
+        ET.SubElement(element, "skipped", message=printable(message))
+    elif outcome in ("differ", "error"):
+        blocks = _blocks(run, case, target, outcome)
+        kind, title = (blocks[0].kind, blocks[0].title) if blocks else (outcome, f"{case['id']} on {target}: {outcome}")
+        tag = "failure" if outcome == "differ" else "error"
+        child = ET.SubElement(element, tag, type=kind, message=printable(title))
+        child.text = printable("\n\n".join(map(words.plain, blocks)))
+    return element
+
+
+def _blocks(run: RunFolder, case: CaseJson, target: str, outcome: Outcome) -> Sequence[words.Block]:
+    """What is to be said of a case on a target, what decides first. A reference that failed fails every target."""
+    about = (target, words.reference_of(run.result, target)) if outcome == "error" else (target,)
+    return [block for block in words.failures(run, case) if block.target in about]
+
+
+def _seconds(case: CaseJson, target: str) -> float:
+    item = words.run_on(case, target)
+    return 0.0 if item is None else item["seconds"]

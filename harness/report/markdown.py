@@ -1,0 +1,102 @@
+"""The summary of a run in Markdown, for GitHub: a step's summary, or a comment.
+
+What comes from cases stands in blocks of HTML, which Markdown does not look into, and there inside `code` or `pre`,
+where GitHub links no names, issues or addresses.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+
+from harness.errors import printable
+from harness.report import words
+from harness.report.run_folder import RunFolder
+from harness.schema import CaseJson, Outcome
+from harness.verdict import Verdict
+
+#: Characters of a summary. A comment on GitHub has room for 65,536, and the summary of a step for 1 MiB of UTF-8.
+LIMIT = 65_000
+#: Characters of one fact: an error may be long, and the result has the whole of it.
+LONGEST = 1_500
+#: Room that is kept for the last lines.
+_RESERVE = 500
+
+_SIGNS = {"agree": "✅", "known": "☑️", "differ": "❌", "error": "💥"}
+
+
+def summary(run: RunFolder, limit: int = LIMIT) -> str:
+    """The summary: the sum of the run, a table of its cases, worst first, and what failed.
+
+    Args:
+        limit: characters it may have. What has no room is counted.
+    """
+    result = run.result
+    head = f"## harness\n\n<p>{_SIGNS[words.worst(result)]} {_code(words.total(result))}</p>\n\n"
+    between = _taken((f"<li>{_code(line)}</li>\n" for line in words.golden(result)), limit // 4)
+    head += f"<ul>\n{''.join(between)}</ul>\n\n" if between else ""
+    room = limit - len(head) - _RESERVE
+    rows = _taken(_rows(run), room // 3)
+    shown = "".join(rows)
+    table = f"<table>\n{_header(run)}\n{shown}</table>\n\n" if rows else ""
+    parts = _taken(_blocks(run), room - len(table))
+    hidden = {
+        "changes": len(words.golden(result)) - len(between),
+        "cases": len(result["cases"]) - len(rows),
+        "details": sum(1 for _ in _blocks(run)) - len(parts),
+    }
+    left_out = [f"{count} {what}" for what, count in hidden.items() if count]
+    tail = f"\nFor want of room {' and '.join(left_out)} are left out here: the result has them.\n" if left_out else ""
+    return head + table + "".join(parts) + tail
+
+
+def _taken(parts: Iterator[str], room: int) -> list[str]:
+    """As many of the parts, from the first on, as there is room for."""
+    taken = []
+    for part in parts:
+        room -= len(part)
+        if room < 0:
+            break
+        taken.append(part)
+    return taken
+
+
+def _worst_first(run: RunFolder) -> list[CaseJson]:
+    order: list[Outcome] = list(words.OUTCOMES)
+    return sorted(run.result["cases"], key=lambda case: order.index(case["outcome"]))
+
+
+def _header(run: RunFolder) -> str:
+    reference = run.result["reference"]
+    columns = [f"{target} / {reference}" for target in run.others] or [reference]
+    return "<tr><th>case</th>" + "".join(f"<th>{_code(column)}</th>" for column in columns) + "</tr>"
+
+
+def _rows(run: RunFolder) -> Iterator[str]:
+    for case in _worst_first(run):
+        cells = "".join(_cell(run, case, target) for target in run.others or [run.result["reference"]])
+        yield f"<tr><td>{_code(case['id'])}</td>{cells}</tr>\n"
+
+
+def _cell(run: RunFolder, case: CaseJson, target: str) -> str:
+    said, _ = words.cell(run.result, case, target)
+    return f"<td>{_SIGNS[words.outcome_on(run.result, case, target)]} {_code(said)}</td>"
+
+
+def _blocks(run: RunFolder) -> Iterator[str]:
+    at_least = min(Verdict.IMPRECISE, Verdict.parse(run.result["fail_on"]))
+    for case in _worst_first(run):
+        for block in words.blocks(run, case, at_least):
+            facts = [*block.facts, *(("next", command) for command in block.commands)]
+            rows = "".join(f"<tr><td>{label}</td><td><pre>{_literal(fact)}</pre></td></tr>\n" for label, fact in facts)
+            yield f"<details>\n<summary>{_code(block.title)}</summary>\n<table>\n{rows}</table>\n</details>\n\n"
+
+
+def _code(text: str) -> str:
+    return f"<code>{_literal(text)}</code>"
+
+
+def _literal(text: str) -> str:
+    """Text that HTML reads nothing from. A blank line would end the block that it stands in."""
+    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return html.escape(printable(cut)).replace("\n", "&#10;")

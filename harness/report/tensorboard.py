@@ -1,0 +1,65 @@
+"""TensorBoard: the logs of every case, as a run for each target, so that the curves of targets lie on one another.
+
+TensorBoard's own record writer and messages write the files. Its `EventFileWriter` would import TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, printable
+from harness.report.charts import logs
+from harness.report.run_folder import RunFolder
+from harness.run import slug_of
+
+#: TensorBoard takes every file with such a name in a folder for one of a run. The zero is for a time.
+FILE = "events.out.tfevents.0000000000.harness"
+
+
+def write(run: RunFolder, folder: Path) -> list[Path]:
+    """Write an event file for each target: `tensorboard --logdir FOLDER` shows them.
+
+    A tag is `case/log`, with points for the slashes of the case's id, so that TensorBoard groups by case. The wall
+    time of an event is its step: nobody measured a time.
+
+    Raises:
+        HarnessError: TensorBoard is not installed.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise HarnessError("--tensorboard needs TensorBoard: pip install 'keras-harness[tensorboard]'.")
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    files = []
+    for target in run.result["targets"]:
+        files.append(folder / _folder_of(target) / FILE)
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        with files[-1].open("wb") as stream:
+            writer = RecordWriter(stream)
+            writer.write(Event(file_version="brain.Event:2").SerializeToString())
+            for event in _events(run, target):
+                writer.write(event.SerializeToString())
+    return files
+
+
+def _events(run: RunFolder, target: str) -> Iterator[Any]:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    for case in run.result["cases"]:
+        trace = run.traces(case)[0].get(target)
+        group = printable(case["id"]).replace("/", ".")
+        for name, points in logs(trace).items() if trace is not None else ():
+            tag = f"{group}/{printable(name)}"
+            for step, value in points.items():
+                summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+                yield Event(step=step, wall_time=float(step), summary=summary)
+
+
+def _folder_of(target: str) -> str:
+    """A target's folder: its own name where that is safe."""
+    return target if re.fullmatch(r"\w[\w.-]*", target, re.ASCII) else slug_of(printable(target))

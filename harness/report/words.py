@@ -1,0 +1,365 @@
+"""What a result says, in words: every sentence of a report is made here, once, and laid out elsewhere.
+
+All text is as it came: whoever lays it out escapes it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.distribution import LEVEL, REPEATS, STATISTICS
+from harness.errors import printable
+from harness.report.run_folder import RunFolder
+from harness.result import former
+from harness.schema import (
+    BlameJson,
+    CaseJson,
+    ComparisonJson,
+    EvidenceJson,
+    FindingJson,
+    Outcome,
+    ResultJson,
+    RunJson,
+)
+from harness.verdict import Verdict
+
+#: What a verdict means, in words for somebody who sees it for the first time.
+MEANINGS = {
+    "identical": "equal bit for bit",
+    "rounding": "the same function; the difference is float32 rounding, as measured",
+    "leak": "the same function; one side drops to single precision somewhere in its float64 run",
+    "imprecise": "the same function, computed far less precisely on one side",
+    "divergent": "different functions",
+    "mismatch": "another shape, dtype, name, order or plain value",
+}
+#: What outcomes of cases say, worst first.
+OUTCOMES: dict[Outcome, str] = {
+    "differ": "differ",
+    "error": "failed to run",
+    "known": "differ as declared",
+    "agree": "agree",
+}
+#: Columns of the words that label facts.
+LABEL = len("how big")
+
+
+@dataclass(frozen=True)
+class Block:
+    """What is to be said of one case on one target: like a compiler's error, each fact under a word of its own.
+
+    Attributes:
+        kind: a verdict, or how a run ended, or `fixed`, `disturbed` or `parted`.
+        title: the one line that says it.
+        facts: label and text. Only a text may have several lines.
+        commands: what to type next.
+    """
+
+    case: str
+    target: str
+    kind: str
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    commands: tuple[str, ...] = ()
+
+
+def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]:
+    """Everything of a case that somebody has to look at: what failed to run, and differences so bad or worse."""
+    for item in case["runs"]:
+        if item["status"] != "ok":
+            yield _failed(run, case, item)
+        if item["disturbed"]:
+            yield _disturbed(case, item)
+    for comparison in case["comparisons"]:
+        for expected in comparison["fixed"]:
+            title = f"{_pair(case, comparison)}: a declared difference is gone"
+            facts = (
+                ("what", f"It was declared as {expected['verdict']}: {expected['reason']}"),
+                ("next", "Remove the declaration from the case."),
+            )
+            yield Block(case["id"], comparison["target"], "fixed", title, facts)
+        if comparison["continuation"] is not None:
+            yield _parted(case, comparison)
+        verdict = comparison["verdict"]
+        is_known = outcome_on(run.result, case, comparison["target"]) == "known"
+        is_bad = verdict is not None and Verdict.parse(verdict) >= at_least
+        if comparison["first"] is not None and is_bad and not is_known:
+            yield finding(run, case, comparison, comparison["first"])
+
+
+def failures(run: RunFolder, case: CaseJson) -> list[Block]:
+    """What makes a case fail, on the targets where it does."""
+    outcomes = {item["target"]: outcome_on(run.result, case, item["target"]) for item in case["runs"]}
+    failing = [target for target, outcome in outcomes.items() if outcome in ("differ", "error")]
+    at_least = Verdict.parse(run.result["fail_on"])
+    return [block for block in blocks(run, case, at_least) if block.target in failing]
+
+
+def plain(block: Block) -> str:
+    """A block as lines of text, without colour and of any width."""
+    facts = [*block.facts, *(("next", command) for command in block.commands)]
+    lines = (f"  {label:<{LABEL}} {fact}".replace("\n", f"\n{'':<{LABEL + 3}}") for label, fact in facts)
+    return "\n".join([block.title, *lines])
+
+
+def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: FindingJson) -> Block:
+    """What differs, where, whose it is, how large it is beside rounding, and what to type next."""
+    facts = [("where", where(first)), ("at", first["key"])]
+    if first["evidence"] is None:
+        facts.append(("what", first["reason"]))
+    else:
+        facts += [("what", _values(first["evidence"])), ("how big", how_big(first))]
+    whose = _whose(case, comparison["blame"])
+    facts += [("whose", whose)] if whose else []
+    facts.append(("among", counts(comparison)))
+    script = run.script(comparison["blame"])
+    if script is not None:
+        commands = [f"python {_quoted(run.named(str(script.relative_to(run.path.resolve()))))}"]
+    else:
+        commands = [f"harness blame {_quoted(case['id'])}"] if comparison["blame"] is None else []
+    sides = [run_on(case, target) for target in (comparison["target"], comparison["reference"])]
+    traces = [_quoted(run.named(side["trace"])) for side in sides if side is not None and side["trace"] is not None]
+    if len(traces) == 2:
+        commands.append(f"harness show {' '.join(traces)} --key {_quoted(first['key'])}")
+    title = f"{_pair(case, comparison)}: {first['verdict']}"
+    return Block(case["id"], comparison["target"], first["verdict"], title, tuple(facts), tuple(commands))
+
+
+def where(first: FindingJson) -> str:
+    layer = f", layer {first['layer']}" if first["layer"] else ""
+    return f"starts in phase {first['phase']}, step {first['step']}{layer}"
+
+
+def how_big(first: FindingJson) -> str:
+    """How large a difference is beside what rounding explains, and the tolerances that would have passed."""
+    evidence = first["evidence"]
+    given = [] if evidence is None else [("rtol", evidence["rtol"]), ("atol", evidence["atol"])]
+    tolerances = [f"{name}={value:.1e}" for name, value in given if value is not None]
+    return first["reason"] + (f"; allclose would want {' or '.join(tolerances)}" if tolerances else "")
+
+
+def counts(comparison: ComparisonJson) -> str:
+    listed = ", ".join(f"{count} {verdict}" for verdict, count in comparison["counts"].items())
+    return f"{comparison['observations']} observations: {listed}"
+
+
+def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
+    """The outcome of a case on one target: what `outcome` of the case is to all of them."""
+    fail_on = Verdict.parse(result["fail_on"])
+    comparison = comparison_on(case, target)
+    if comparison is not None:
+        continuation = comparison["continuation"]
+        worst = [_unexpected(comparison), None if continuation is None else continuation.get("unexpected")]
+        if comparison["fixed"] or any(verdict and Verdict.parse(verdict) >= fail_on for verdict in worst):
+            return "differ"
+    sides = [run for run in case["runs"] if run["target"] in (target, reference_of(result, target))]
+    if any(run["status"] != "ok" or run["disturbed"] for run in sides):
+        return "error"
+    return "known" if comparison is not None and comparison["known"] else "agree"
+
+
+def _unexpected(comparison: ComparisonJson) -> str | None:
+    """The worst that is not declared. Older results do not say: there it is all of a comparison, or nothing."""
+    if "unexpected" in comparison:
+        return comparison["unexpected"]
+    return None if comparison["known"] else comparison["verdict"]
+
+
+def reference_of(result: ResultJson, target: str) -> str:
+    """The run that a target is compared with."""
+    return former(target) if result.get("golden") else result["reference"]
+
+
+def comparison_on(case: CaseJson, target: str) -> ComparisonJson | None:
+    return next((item for item in case["comparisons"] if item["target"] == target), None)
+
+
+def run_on(case: CaseJson, target: str) -> RunJson | None:
+    return next((item for item in case["runs"] if item["target"] == target), None)
+
+
+def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
+    """A case on a target in a table: what stands there, and its kind: a verdict, or how its run ended."""
+    run, comparison = run_on(case, target), comparison_on(case, target)
+    if run is None:
+        return "not run", "unavailable"
+    if run["status"] != "ok":
+        return run["status"], run["status"]
+    theirs = run_on(case, result["reference"])
+    if theirs is not None and theirs["status"] != "ok":
+        return f"{theirs['status']} on {theirs['target']}", theirs["status"]
+    if comparison is None:
+        return ("ran", "ok") if target == result["reference"] else ("not compared", "unavailable")
+    verdict = comparison["verdict"] or "not compared"
+    if comparison["fixed"]:
+        return f"{verdict}, fixed", "fixed"
+    if outcome_on(result, case, target) == "known":
+        return f"{verdict}, known", "known"
+    return verdict, comparison["verdict"] or "unavailable"
+
+
+def seen(result: ResultJson) -> list[str]:
+    """The verdicts that comparisons came to, from best to worst."""
+    found = {item["verdict"] for case in result["cases"] for item in case["comparisons"]}
+    return [verdict for verdict in MEANINGS if verdict in found]
+
+
+def total(result: ResultJson) -> str:
+    """The whole run in one sentence."""
+    outcomes = [case["outcome"] for case in result["cases"]]
+    words: dict[Outcome, str] = dict(OUTCOMES)
+    if len(result["targets"]) < 2 and not result.get("golden"):
+        words["agree"] = "ran, and nothing was compared: there is one target"
+    parts = [f"{outcomes.count(outcome)} {word}" for outcome, word in words.items() if outcome in outcomes]
+    cases = f"{len(outcomes)} case{'s' if len(outcomes) != 1 else ''}"
+    return f"{cases} on {', '.join(result['targets'])}: {', '.join(parts)}."
+
+
+def worst(result: ResultJson) -> Outcome:
+    """The worst outcome of a run."""
+    outcomes = {case["outcome"] for case in result["cases"]}
+    return next((outcome for outcome in OUTCOMES if outcome in outcomes), "agree")
+
+
+def caveat(result: ResultJson) -> str | None:
+    """What verdicts of this run rest on where that is not the rule."""
+    if not seen(result):
+        return None
+    if result["randomness"] == "native":
+        return (
+            f"Each backend drew from its own generator. What is random was run {REPEATS} times on every target, and "
+            f"compared as a distribution: Kolmogorov-Smirnov on {len(STATISTICS)} summaries of each run, with a level "
+            f"of {LEVEL:g} for each comparison. Rounding then means: no difference was found. The states of seeds were "
+            "not compared."
+        )
+    if result["precision"] != "both":
+        return (
+            "Without float64 twins a value is held against ten times the measured noise, where there were noise "
+            "runs, or else against a fixed tolerance of its dtype and step: smaller differences were not seen, and "
+            "without noise runs slow drift may be taken for one."
+        )
+    return None
+
+
+def known(result: ResultJson) -> list[str]:
+    """Declared differences, each reason once with the targets that show it."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for case in result["cases"]:
+        for comparison in case["comparisons"]:
+            for expected in comparison["known"]:
+                link = f" {expected['link']}" if expected["link"] else ""
+                reason = f"{expected['verdict']}: {expected['reason']}{link}"
+                lines.setdefault((case["id"], reason), []).append(comparison["target"])
+    return _grouped(lines)
+
+
+def unmatched(result: ResultJson) -> list[str]:
+    """Declarations beside the cases that cover nothing here."""
+    return [
+        f"The known difference of {entry['case']} on {entry['target']} speaks of no case of this run."
+        for entry in result["unmatched"]
+    ]
+
+
+def golden(result: ResultJson) -> list[str]:
+    """What lies between old and new traces, each change once with the targets that it is of; nothing of other runs."""
+    compared = result.get("golden")
+    if not compared:
+        return []
+    lines = [f"old is {compared['old']}, new is {compared['new']}"]
+    lines += [
+        f"{change['what']} on {', '.join(change['targets'])}: {change['old']} → {change['new']}"
+        for change in compared["changed"]
+    ]
+    edited = list(dict.fromkeys(case.partition("::")[0] for case in compared["edited"]))
+    lines += [f"case files that are not what they were: {', '.join(edited)}"] if edited else []
+    if len(lines) == 1:
+        lines.append("nothing that the traces name changed: versions, platform, settings and case files are the same")
+    return [*lines, "nothing was replayed: who moved is told from the traces alone"]
+
+
+def notes(result: ResultJson) -> list[str]:
+    """What was not compared, or not as it should be: never left unsaid. What several targets share is said once."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for case in result["cases"]:
+        for run in case["runs"]:
+            for note in run["notes"]:
+                reason = f"{note['part']}: {_first_line(note['reason'])}"
+                lines.setdefault((case["id"], reason), []).append(run["target"])
+        for comparison in case["comparisons"]:
+            target = comparison["target"]
+            if comparison["not_compared"]:
+                reason = f"{comparison['not_compared']} observations could not be compared"
+                lines.setdefault((case["id"], reason), []).append(target)
+            untwinned = sum(comparison["bases"].get(basis, 0) for basis in ("one twin", "tolerance"))
+            if untwinned and result["precision"] == "both":
+                reason = f"{untwinned} observations were judged without both float64 twins"
+                lines.setdefault((case["id"], reason), []).append(target)
+    return _grouped(lines)
+
+
+def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:
+    return [f"{case} on {', '.join(targets)}: {reason}" for (case, reason), targets in lines.items()]
+
+
+def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:
+    title = f"{case['id']} on {item['target']}: {item['status']}"
+    facts = [("what", item["error"])] if item["error"] else []
+    if item["trace"] is not None:
+        facts.append(("output", run.named(f"{item['trace']}/output.txt")))
+    # What ran before an upgrade cannot be run again here.
+    can_run = item["target"] in run.result["targets"]
+    commands = (f"harness run {_quoted(case['id'])} --targets {_quoted(item['target'])}",) if can_run else ()
+    return Block(case["id"], item["target"], item["status"], title, tuple(facts), commands)
+
+
+def _disturbed(case: CaseJson, item: RunJson) -> Block:
+    title = f"{case['id']} on {item['target']}: the instruments change what they measure"
+    changed = f"other without them: {', '.join(item['disturbed'][:5])}. This is a bug of the harness."
+    return Block(case["id"], item["target"], "disturbed", title, (("what", changed),))
+
+
+def _parted(case: CaseJson, comparison: ComparisonJson) -> Block:
+    continuation = comparison["continuation"]
+    assert continuation is not None
+    first, last = continuation["first_step"], continuation["last_step"]
+    facts = [
+        (
+            "what",
+            f"float32 rounding alone moves the weights by a thousandth from step {first} on, so steps {first} to "
+            f"{last} were run again, each from the reference's state: {continuation['verdict']}",
+        )
+    ]
+    if continuation["first"] is not None:
+        facts += [("at", continuation["first"]["key"]), ("how big", how_big(continuation["first"]))]
+    title = f"{case['id']}: {comparison['target']}: training parted"
+    return Block(case["id"], comparison["target"], continuation["verdict"] or "parted", title, tuple(facts))
+
+
+def _pair(case: CaseJson, comparison: ComparisonJson) -> str:
+    return f"{case['id']}: {comparison['target']} against {comparison['reference']}"
+
+
+def _values(evidence: EvidenceJson) -> str:
+    """The element that differs most, and how far the difference spreads."""
+    values = (evidence["ours"], evidence["theirs"])
+    ours, theirs = ("not finite" if value is None else f"{value:.9g}" for value in values)
+    return f"{ours} against {theirs} in {evidence['precision']}, in {evidence['spread']}"
+
+
+def _whose(case: CaseJson, blame: BlameJson | None) -> str | None:
+    if blame is None:
+        return f"{case['alone']} stands alone with it" if case["alone"] else None
+    alone = f"{blame['target']} stands alone: " if blame["target"] else ""
+    step = f" (replayed at step {blame['step']})" if blame["confirmed"] and blame["step"] else ""
+    return f"{alone}{blame['text']}{step}"
+
+
+def _quoted(text: str) -> str:
+    """A word of a command, as a shell takes it."""
+    return shlex.quote(printable(text))
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else ""

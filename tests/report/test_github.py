@@ -1,0 +1,76 @@
+"""What GitHub's runner makes of our lines, by its own rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import hostile
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from harness.errors import HarnessError, printable
+from harness.report import github
+from harness.report.markdown import summary
+from harness.report.run_folder import RunFolder
+
+
+def parsed(line: str) -> tuple[str, dict[str, str], str]:
+    """A workflow command as the runner reads it (`ActionCommand.TryParseV2` of actions/runner)."""
+    assert line.startswith("::")
+    assert line.splitlines() == [line]
+    head, _, data = line[2:].partition("::")
+    command, _, listed = head.partition(" ")
+    properties = dict(part.split("=", 1) for part in listed.split(","))
+    for code, character in (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ",")):
+        properties = {name: value.replace(code, character) for name, value in properties.items()}
+    data = data.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
+    return command, {name: value.replace("%25", "%") for name, value in properties.items()}, data
+
+
+def test_each_case_that_fails_is_annotated_in_its_file(run: RunFolder) -> None:
+    found = [parsed(line) for line in github.failures(run)]
+    assert [(command, properties["file"]) for command, properties, _ in found] == [
+        ("error", "cases/a.py"),
+        ("error", "cases/b.py"),
+        ("error", "cases/b.py"),
+        ("error", "cases/c.py"),
+    ]
+    assert found[0][1]["title"] == "cases/a.py::differs[1]: jax against torch: divergent"
+    assert "layer smooth" in found[0][2]
+    assert "it ended with signal 11" in found[2][2]
+
+
+@pytest.mark.parametrize(("count", "shown"), [(10, 10), (11, 10), (30, 10)])
+def test_there_are_no_more_than_github_shows_and_the_rest_is_counted(run: RunFolder, count: int, shown: int) -> None:
+    cases = [run.result["cases"][1]] * count
+    lines = github.failures(replace(run, result={**run.result, "cases": cases}))
+    assert len(lines) == shown
+    assert [f"{count - 9} more cases" in line for line in lines] == [False] * 9 + [count > 10]
+
+
+def test_the_summary_is_appended_to_the_file_that_github_shows(run: RunFolder, tmp_path: Path) -> None:
+    file = tmp_path / "summary"
+    file.write_text("before\n", encoding="utf-8")
+    github.append_summary(run, {"GITHUB_STEP_SUMMARY": str(file)})
+    assert file.read_text(encoding="utf-8") == "before\n" + summary(run)
+
+
+@pytest.mark.parametrize("environment", [{}, {"GITHUB_STEP_SUMMARY": ""}])
+def test_without_such_a_file_the_variable_is_named(run: RunFolder, environment: dict[str, str]) -> None:
+    with pytest.raises(HarnessError, match="GITHUB_STEP_SUMMARY"):
+        github.append_summary(run, environment)
+
+
+@given(hostile.texts)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_hostile_text_stays_text(run: RunFolder, text: str) -> None:
+    lines = github.failures(hostile.poisoned(run, text))
+    assert len(lines) == 4
+    for line, case in zip(
+        lines, [case for case in run.result["cases"] if case["outcome"] in ("differ", "error")], strict=True
+    ):
+        command, properties, data = parsed(line)
+        assert (command, list(properties)) == ("error", ["file", "title"])
+        assert properties["title"].startswith(printable(text) + case["id"])
+        assert data.startswith(printable(text) + case["id"])
