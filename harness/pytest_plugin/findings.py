@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,8 +46,8 @@ def settle(item: pytest.Item, case: CaseJson, target: Target, session: ParitySes
         raise FoundError(found.text)
 
 
-def found_on(case: CaseJson, target: Target, session: ParitySession) -> Found:
-    """Read a case of `result.json` from the side of one target."""
+def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test: bool = False) -> Found:
+    """Read a case of `result.json` from the side of one target. A test is not one that the command line can run."""
     from harness.report import words
     from harness.report.run_folder import RunFolder
 
@@ -61,8 +61,11 @@ def found_on(case: CaseJson, target: Target, session: ParitySession) -> Found:
         reasons = [f"{expected['verdict']}: {expected['reason']}" for expected in comparison["known"]]
         return Found(outcome, "; ".join(reasons), properties)
     sides = (str(target), str(session.settings.reference))
-    blocks = [words.plain(block) for block in words.failures(run, case) if block.target in sides]
-    return Found(outcome, "\n".join(blocks), properties)
+    blocks = [block for block in words.failures(run, case) if block.target in sides]
+    if is_test:
+        shows = [tuple(command for command in block.commands if " show " in command) for block in blocks]
+        blocks = [replace(block, commands=commands) for block, commands in zip(blocks, shows, strict=True)]
+    return Found(outcome, "\n".join(map(words.plain, blocks)), properties)
 
 
 def _properties(comparison: ComparisonJson) -> dict[str, str]:

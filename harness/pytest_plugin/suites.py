@@ -154,7 +154,8 @@ def _reports(item: pytest.Item, test: Test, session: ParitySession) -> Iterator[
     tests = [(other.id, other.target) for other in others if other is not None and other.path == test.path]
     ended = workers.run_file(session, test.path, tests, assertions=not asked)[test.id]
     target = ended["targets"][str(test.target)]
-    found = None if ended["case"] is None else findings.found_on(ended["case"], test.target, session)
+    case = ended["case"]
+    found = None if case is None else findings.found_on(case, test.target, session, is_test=True)
     if found is not None:
         properties = list(found.properties.items())
     for data in target["reports"]:

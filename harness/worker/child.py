@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import hashlib
 import inspect
 import json
 import os
@@ -116,7 +115,7 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     )
     started = time.perf_counter()
     try:
-        header.source = _fingerprint(Path(case.file))
+        header.source = proof.fingerprint(Path(case.file))
         with contextlib.ExitStack() as stack:
             order = None if request["native"] else stack.enter_context(randomness.shared_order(seed))
             _call(case, root, request, recorder, folder, order)
@@ -168,11 +167,6 @@ def _call(
             f"{case.id} returned {type(result).__name__}. A case returns a Fit, a Forward, or nothing; "
             "anything else is recorded by name, with record(name, value)."
         )
-
-
-def _fingerprint(file: Path) -> str:
-    """The sha256 of a case file, the same whatever ends its lines."""
-    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
 def _kept_pictures(source: Path, place: Path) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 from harness import backends
@@ -35,3 +37,8 @@ def environment(*, native: bool) -> dict[str, Any]:
         **backends.current().settings(),
         "randomness": "native" if native else "shared",
     }
+
+
+def fingerprint(file: Path) -> str:
+    """The sha256 of a case file, the same whatever ends its lines."""
+    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()

@@ -129,6 +129,7 @@ class Suite:
                 environment=proof.environment(native=False),
                 notes=recorder.notes,
                 expect=expected(item),
+                source=proof.fingerprint(item.path),
             )
             trace.write(place, header, recorder.observations)
             self._write({"end": self._running})
