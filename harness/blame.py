@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ from harness.locate import PARTED, Blame, Comparison, Continuation, Finding, com
 from harness.parts import CASE, LOSS, METRICS, OPTIMIZER, Part, part_of
 from harness.pool import Pool, Reply, Request
 from harness.repro import Script, issue_text, script_of
-from harness.run import FIRST, TWIN, Options, Variant, request, slug_of, write_failure
+from harness.result import CaseResult, outcome_of
+from harness.run import FIRST, TWIN, Options, Variant, request, slug_of, trace_folder, write_failure
 from harness.target import Target
 from harness.trace import Phase, Trace
 from harness.verdict import U32, Verdict, judge
@@ -79,6 +80,35 @@ class Blamer:
         self._folder = folder
         self._options = options
         self._replayed: dict[str, dict[Target, Trace]] = {}
+
+    def examine(
+        self,
+        case: CaseRef,
+        seen: CaseResult,
+        known: Sequence[Known],
+        fail_on: Verdict,
+        blame_from: Verdict | None,
+        *,
+        declared: bool = False,
+        on_blame: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Continue trainings that parted, and find whose each difference is: what `seen` then says as well.
+
+        Args:
+            known: differences that are declared beside the cases.
+            fail_on: the mildest verdict that counts as a real difference.
+            blame_from: the mildest verdict that is blamed; None for none.
+            declared: whether declared differences are blamed too.
+            on_blame: called with a target before a difference on it is blamed.
+        """
+        traces = {target: Trace(trace_folder(self._folder, target, case.id)) for target in self._targets}
+        for comparison in seen.comparisons:
+            comparison.continuation = self.continuation(case, comparison, traces, known)
+        seen.outcome = outcome_of(seen.runs, seen.comparisons, fail_on)
+        if blame_from is not None:
+            for comparison in seen.worth_blaming(blame_from, declared=declared):
+                on_blame(comparison.target)
+                comparison.blame = self.blame(case, comparison, traces)
 
     def blame(self, case: CaseRef, comparison: Comparison, traces: Mapping[Target, Trace]) -> Blame | None:
         """Blame a comparison's first difference. None where there is none.

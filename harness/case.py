@@ -36,12 +36,14 @@ class Expected:
         reason: why it is so, for whoever reads the report.
         where: keys of the observations it is confined to, as a pattern in which `*` stands for anything.
         link: where more is said of it, such as an issue.
+        keras: versions of Keras that have it, as a specifier such as `<3.13`; all of them if left out.
     """
 
     verdict: str
     reason: str
     where: str = "*"
     link: str | None = None
+    keras: str = ""
 
     def __post_init__(self) -> None:
         if self.verdict not in EXPECTABLE:
@@ -52,14 +54,45 @@ class Expected:
             raise CaseError(
                 f"Expected({self.verdict!r}, ...) has no reason. Say why the difference is as it should be."
             )
+        if self.keras:
+            self._specifier()
+
+    def holds_with(self, keras: str) -> bool:
+        """Whether a version of Keras has the difference. One that cannot be read is taken to."""
+        if not self.keras:
+            return True
+        from packaging.version import InvalidVersion, Version
+
+        try:
+            return bool(self._specifier().contains(Version(keras), prereleases=True))
+        except InvalidVersion:
+            return True
+
+    def _specifier(self) -> Any:
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet  # free to import the harness without
+
+        try:
+            return SpecifierSet(self.keras)
+        except InvalidSpecifier:
+            raise CaseError(
+                f"Expected(..., keras={self.keras!r}) names no versions. Write a specifier as pip takes it, such as "
+                "'<3.13' or '>=3.12,<3.15'."
+            ) from None
 
     def to_json(self) -> dict[str, str | None]:
-        return {"verdict": self.verdict, "reason": self.reason, "where": self.where, "link": self.link}
+        return {
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "where": self.where,
+            "link": self.link,
+            "keras": self.keras,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Expected:
-        link = data.get("link")
-        return cls(str(data["verdict"]), str(data["reason"]), str(data["where"]), None if link is None else str(link))
+        link = None if data.get("link") is None else str(data["link"])
+        keras = str(data.get("keras", ""))  # which older traces lack
+        return cls(str(data["verdict"]), str(data["reason"]), str(data["where"]), link, keras)
 
 
 def matches(pattern: str, text: str) -> bool:
@@ -107,7 +140,7 @@ def case(function: Any = None, /, *, expect: Mapping[str, Expected] | None = Non
         CaseError: what is decorated is not a plain function, or a declaration is not one.
     """
     if function is None:
-        declaration = Declaration(_checked(expect or {}), _words(tags))
+        declaration = Declaration(checked(expect or {}), _words(tags))
     elif inspect.isfunction(function):
         declaration = Declaration()
     else:
@@ -122,7 +155,8 @@ def case(function: Any = None, /, *, expect: Mapping[str, Expected] | None = Non
     return declare if function is None else declare(function)
 
 
-def _checked(expect: Mapping[str, Expected]) -> Mapping[str, Expected]:
+def checked(expect: Mapping[str, Expected]) -> Mapping[str, Expected]:
+    """Known differences by backend or target, as they were given. Raises CaseError for what is not one."""
     for target, expected in expect.items():
         if not isinstance(expected, Expected):
             raise CaseError(

@@ -7,16 +7,16 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness import backends
 from harness.case import CaseRef
-from harness.errors import HarnessError, TargetError, TraceError, printable
+from harness.errors import HarnessError, TraceError, printable
 from harness.target import Target
+from harness.targets import choose, choose_reference, left_out
 from harness.version import __version__
 
 if TYPE_CHECKING:
@@ -270,12 +270,12 @@ def _run(
     from harness.report import plots
     from harness.report.console import Live, make_console, text
     from harness.report.run_folder import RunFolder
-    from harness.result import FILE, PLOTS, outcome_of, read
+    from harness.result import FILE, PLOTS, read
     from harness.trace import Trace
     from harness.verdict import Verdict
 
-    wanted = _targets(targets)
-    standard = _reference(reference, wanted)
+    wanted = choose(targets)
+    standard = choose_reference(reference, wanted)
     selections = running.select(paths)
     entries = known.read(running.root_of([selection.path for selection in selections]))
     folder = _writable(Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
@@ -295,16 +295,17 @@ def _run(
             if options.native or len(wanted) < 2:
                 return
             blamer = Blamer(pool, wanted, standard, root, folder, options)
+            mildest = None if blame_from is None else Verdict.parse(blame_from)
             for case in cases:
-                seen = judged[case.id]
-                traces = {target: Trace(running.trace_folder(folder, target, case.id)) for target in wanted}
-                for comparison in seen.comparisons:
-                    comparison.continuation = blamer.continuation(case, comparison, traces, entries)
-                seen.outcome = outcome_of(seen.runs, seen.comparisons, result.fail_on)
-                if blame_from is not None:
-                    for comparison in seen.worth_blaming(Verdict.parse(blame_from), declared=blame_declared):
-                        live.blaming(case.id, comparison.target)
-                        comparison.blame = blamer.blame(case, comparison, traces)
+                blamer.examine(
+                    case,
+                    judged[case.id],
+                    entries,
+                    result.fail_on,
+                    mildest,
+                    declared=blame_declared,
+                    on_blame=partial(live.blaming, case.id),
+                )
 
         order = _record(selections, is_wanted, wanted, folder, options, live, judge, look_closer)
     result.cases = [judged[case] for case in order]
@@ -351,7 +352,7 @@ def record(
     from harness.run import select, trace_folder
     from harness.trace import Trace
 
-    (target,) = _targets(target_text, at_most=1)
+    (target,) = choose(target_text, at_most=1)
     is_wanted = _filter(keyword, tag, quick)
     options = _options(precision, quick, seed, randomness, noise_runs, observer_check, jobs, timeout)
     selections = select(paths)
@@ -374,21 +375,27 @@ def record(
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...")
 @_how_to_judge
 @_how_to_tell
-def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, telling: _Telling) -> None:
+@click.option("--out", metavar="DIR", help="Write result.json there, for `harness report`.")
+def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, telling: _Telling, out: str | None) -> None:
     """Compare traces that were recorded anywhere.
 
-    Each DIR holds traces of one or more targets. No framework is needed.
+    Each DIR holds traces of one or more targets. Two of them with the same targets are an old and a new recording: then
+    each target is compared with itself. No framework is needed.
     """
     from harness import known
     from harness.compare import common_folder, compare_folders
     from harness.report.console import make_console
     from harness.report.run_folder import RunFolder
+    from harness.result import FILE
     from harness.verdict import Verdict
 
     places = [Path(folder) for folder in folders]
-    result = compare_folders(places, reference, Verdict.parse(fail_on), known.read(Path.cwd()))
-    root = common_folder(places)
-    telling.tell(RunFolder(root, _shown(root), result.to_json()), make_console(), ", ".join(folders))
+    root = Path(out).resolve() if out else common_folder(places)
+    result = compare_folders(places, reference, Verdict.parse(fail_on), known.read(Path.cwd()), root)
+    if out:
+        result.write(_writable(root) / FILE)
+    shown = _shown(root / FILE) if out else ", ".join(folders)
+    telling.tell(RunFolder(root, _shown(root), result.to_json()), make_console(), shown)
     sys.exit(result.exit_status)
 
 
@@ -473,6 +480,27 @@ def show(path: str, other: str | None, key: str | None, quiet: bool, verbose: bo
 
 
 @main.command()
+@click.argument("folder", default=".", metavar="[DIR]")
+def init(folder: str) -> None:
+    """Write a first case, and a setup for pytest, tox and GitHub Actions, into a project.
+
+    What is there already stays as it is.
+    """
+    from harness.init import init as write_setup
+    from harness.report.console import make_console, text
+
+    done = write_setup(Path(folder))
+    console = make_console()
+    for title, names, style in (("written", done.written, "green"), ("there already, left", done.left, "yellow")):
+        for name in names:
+            console.print(text(f"{title}: {os.path.normpath(os.path.join(folder, name))}", style))
+    for name, lines in done.by_hand.items():
+        console.print(text(f"\nadd to {name} by hand:\n", "bold"))
+        console.print(text(lines), soft_wrap=True)
+    console.print(text("next: harness run, pytest --parity, tox run -e parity-torch,parity-jax,parity"))
+
+
+@main.command()
 def doctor() -> None:
     """Say which backends, devices and versions are here, and why one is not."""
     from harness.doctor import examine
@@ -519,35 +547,6 @@ def _record(
         running.record(pool, planned, targets, root, folder, options, live, on_case)
         on_end(pool, [item.case for item in planned], root)
     return [item.case.id for item in planned]
-
-
-def _targets(text: str | None, at_most: int | None = None) -> list[Target]:
-    if text is None:
-        names: Sequence[str] = backends.installed()
-        if not names:
-            reasons = "; ".join(str(backends.why_not(name)) for name in backends.NAMES)
-            raise TargetError(f"No backend is installed here. {reasons}.")
-    else:
-        names = [name for name in text.split(",") if name.strip()]
-    targets = list(dict.fromkeys(Target.parse(name, backends.NAMES) for name in names))
-    if not targets or (at_most is not None and len(targets) > at_most):
-        raise TargetError(f"{text!r} names {len(targets)} targets. Name one, such as torch.")
-    for target in targets:
-        reason = backends.why_not(target.backend)
-        if reason is not None:
-            raise TargetError(f"Target {str(target)!r} cannot run here: {reason}.")
-    return targets
-
-
-def _reference(text: str | None, targets: Sequence[Target]) -> Target:
-    if text is not None:
-        reference = Target.parse(text, backends.NAMES)
-        if reference not in targets:
-            raise TargetError(
-                f"The reference {text!r} is not among the targets {', '.join(map(str, targets))}. Add it to --targets."
-            )
-        return reference
-    return next((target for target in targets if target.backend == backends.NAMES[0]), targets[0])
 
 
 def _options(
@@ -651,7 +650,5 @@ def _write_reports(run: RunFolder, files: Mapping[str, str | None]) -> None:
 def _say_what_is_missing(console: Console) -> None:
     from harness.report.console import text
 
-    for name in backends.NAMES:
-        reason = backends.why_not(name)
-        if reason is not None:
-            console.print(text(f"{name} is left out: {reason}", "yellow"))
+    for name, reason in left_out():
+        console.print(text(f"{name} is left out: {reason}", "yellow"))

@@ -1,6 +1,7 @@
 """The private places of Keras that the harness touches, all of them, each guarded by a test of the same name.
 
-Everything else uses Keras' public interface. When Keras moves one of these, `tests/test_keras_internals.py` says which.
+Everything else uses Keras' public interface. When Keras moves one of these,
+`tests/worker_side/check_keras_internals.py` says which.
 """
 
 from __future__ import annotations
@@ -223,20 +224,22 @@ def in_symbolic_scope() -> bool:
     return bool(answer())
 
 
+#: Where Keras keeps the generator of unseeded `keras.random` calls.
+_GLOBAL_SEED_GENERATOR = "global_seed_generator"
+
+
 def forget_global_seed() -> None:
     """Let the generator of unseeded `keras.random` calls start anew from Python's `random`."""
     from keras.src.backend.common import global_state
-    from keras.src.random import seed_generator
 
-    global_state.set_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR, None)
+    global_state.set_global_attribute(_GLOBAL_SEED_GENERATOR, None)
 
 
 def global_seed_generator() -> Any:
     """The generator of unseeded `keras.random` calls, or None where none has been drawn from yet."""
     from keras.src.backend.common import global_state
-    from keras.src.random import seed_generator
 
-    return global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+    return global_state.get_global_attribute(_GLOBAL_SEED_GENERATOR)
 
 
 def next_seed(seed: Any) -> Any:

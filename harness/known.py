@@ -8,6 +8,7 @@ where = "forward/*/pool/output"         # keys of observations; anything if left
 verdict = "divergent"
 reason = "Average pooling pads in another way."
 link = "https://github.com/..."         # may be left out
+keras = "<3.13"                         # versions of Keras that have it; all if left out
 ```
 
 They mean what `Expected` means in a case: a difference that is covered makes the case `known`, and one that has gone
@@ -27,7 +28,7 @@ from harness.errors import CaseError, HarnessError
 from harness.target import backend_of
 
 FILE = "pyproject.toml"
-_KEYS = ("case", "target", "where", "verdict", "reason", "link")
+_KEYS = ("case", "target", "where", "verdict", "reason", "link", "keras")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def _entry(entry: Any, number: int, path: Path) -> Known:
     if missing:
         raise HarnessError(f"{where} has no {missing[0]!r}.")
     try:
-        expected = Expected(entry["verdict"], entry["reason"], entry.get("where", "*"), entry.get("link"))
+        told = (entry["verdict"], entry["reason"], entry.get("where", "*"), entry.get("link"), entry.get("keras", ""))
+        expected = Expected(*told)
     except CaseError as error:
         raise HarnessError(f"{where}: {error}") from None
     return Known(entry["case"], entry["target"], expected)

@@ -120,19 +120,24 @@ class Comparison:
     continuation: Continuation | None = None
 
 
-def compare(target: Trace, reference: Trace, known: Sequence[Known] = ()) -> Comparison:
+def compare(
+    target: Trace, reference: Trace, known: Sequence[Known] | None = (), *, shared_only: bool = False
+) -> Comparison:
     """Compare a target's trace with the reference's, twins included where both have one.
 
     Args:
-        known: differences that are declared beside those of the case itself.
+        known: differences that are declared beside those of the case itself; None where no declaration counts, of the
+            case neither.
+        shared_only: whether what is recorded may depend on the backend, as in a test that was not written to be
+            compared.
 
-    An observation that is on one side only is a mismatch, unless the side that lacks it stopped early: then it
-    counts as not compared.
+    An observation that is on one side only is a mismatch, unless the side that lacks it stopped early or `shared_only`
+    holds: then it counts as not compared.
     """
     comparison = Comparison(target.header.target, reference.header.target)
-    by_side = [_declared(side, known) for side in (target, reference)]
+    by_side = [[] if known is None else _declared(side, known) for side in (target, reference)]
     declared = [expected for side in by_side for expected in side]
-    findings, comparison.parted = all_findings(target, reference, declared)
+    findings, comparison.parted = all_findings(target, reference, declared, shared_only=shared_only)
     judged = [finding for finding in findings.values() if finding is not None]
     verdicts = Counter(finding.judgement.verdict for finding in judged)
     comparison.observations = len(judged)
@@ -158,14 +163,14 @@ def compare(target: Trace, reference: Trace, known: Sequence[Known] = ()) -> Com
 
 
 def all_findings(
-    target: Trace, reference: Trace, declared: Sequence[Expected] = ()
+    target: Trace, reference: Trace, declared: Sequence[Expected] = (), *, shared_only: bool = False
 ) -> tuple[dict[str, Finding | None], int | None]:
     """A finding for each observation of either side by key, in order; None for one that could not be compared.
 
     Returns:
         The findings, and the step after which free runs had parted: see `Comparison`.
     """
-    findings = dict(_findings(target, reference, declared))
+    findings = dict(_findings(target, reference, declared, shared_only=shared_only))
     parted = _parted(list(findings.values()), reference)
     if parted is not None:
         findings = {key: None if _is_beyond(finding, parted) else finding for key, finding in findings.items()}
@@ -197,11 +202,14 @@ def _parted(findings: Sequence[Finding | None], reference: Trace) -> int | None:
 
 
 def _declared(side: Trace, known: Sequence[Known]) -> list[Expected]:
-    """What is declared of a trace, by its case and beside it."""
+    """What is declared of a trace, by its case and beside it, of the Keras that made it."""
     header = side.header
     backend = backend_of(header.target)
     declared = [entry.expected for entry in known if entry.covers(header.case, header.target, backend)]
-    return [*([header.expected] if header.expected is not None else []), *declared]
+    declared = [*([header.expected] if header.expected is not None else []), *declared]
+    versions = header.environment.get("versions")
+    keras = str(versions.get("keras", "")) if isinstance(versions, dict) else ""
+    return [expected for expected in declared if expected.holds_with(keras)]
 
 
 def differences(target: Trace, reference: Trace, at_least: Verdict) -> list[Finding]:
@@ -248,6 +256,14 @@ def standing_alone(traces: Mapping[str, Trace], key: str, at_least: Verdict) -> 
     return alone[0] if len(alone) == 1 and others_agree else None
 
 
+def agree(traces: Sequence[Trace], key: str) -> bool:
+    """Whether all of the traces have an observation and compute one function, or none of them has it."""
+    holders = [trace for trace in traces if key in trace]
+    if len(holders) < len(traces):
+        return not holders
+    return all(_judged(trace, traces[0], key).verdict < Verdict.DIVERGENT for trace in traces[1:])
+
+
 def _first(findings: Sequence[Finding], at_least: Verdict) -> Finding | None:
     return next((finding for finding in findings if finding.judgement.verdict >= at_least), None)
 
@@ -275,16 +291,16 @@ def _covering(finding: Finding, declared: Sequence[Expected]) -> Expected | None
 
 
 def _findings(
-    target: Trace, reference: Trace, declared: Sequence[Expected] = ()
+    target: Trace, reference: Trace, declared: Sequence[Expected], *, shared_only: bool
 ) -> Iterator[tuple[str, Finding | None]]:
     """Each observation of either side, in order, and its finding: None for one that could not be compared."""
     scales = _group_scales(reference)
     drawn = _drawn_at_random(target, reference)
-    out_of_order = _first_out_of_order(target, reference)
+    out_of_order = None if shared_only else _first_out_of_order(target, reference)
     for key in _merged(target, reference):
         if key not in target or key not in reference:
             side, present = (target, reference[key]) if key not in target else (reference, target[key])
-            if side.header.status != "ok":
+            if side.header.status != "ok" or shared_only:
                 yield key, None
                 continue
             where = "on this target" if side is target else "on the reference"

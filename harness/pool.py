@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import backends
+from harness import backends, sharing
 from harness.target import Target
 
 #: Seconds a worker has to import its backend.
@@ -72,8 +74,11 @@ class Reply:
 
 @dataclass
 class _Worker:
+    """A worker as the pool sees it. One that is shared is nobody's process here."""
+
     target: Target
-    process: subprocess.Popen[bytes]
+    channel: socket.socket
+    process: subprocess.Popen[bytes] | None
     log: Path
     started: float
     ready: dict[str, Any] | None = None
@@ -91,11 +96,21 @@ class Pool:
         folder: for the workers' own output.
         jobs: how many requests run at once, over all workers.
         native: whether each backend keeps its own randomness.
+        shared: the folder of a `harness.sharing.Host`, where the workers are shared with other processes.
     """
 
-    def __init__(self, targets: Iterable[Target], folder: Path, jobs: int, *, native: bool = False) -> None:
+    def __init__(
+        self,
+        targets: Iterable[Target],
+        folder: Path,
+        jobs: int,
+        *,
+        native: bool = False,
+        shared: Path | None = None,
+    ) -> None:
         self._jobs = jobs
-        self._arguments = ["--native"] if native else []
+        self._command = [sys.executable, "-P", "-m", "harness.worker", *(["--native"] if native else [])]
+        self._shared = shared
         self._ids = 0
         self._selector = selectors.DefaultSelector()
         self._workers: dict[Target, _Worker] = {}
@@ -139,26 +154,53 @@ class Pool:
         return self._workers[target].failed
 
     def _start(self, target: Target, log: Path) -> _Worker:
+        cache = Path(self._cache.name) if self._shared is None else self._shared
         environment = {
             **os.environ,
             **_SINGLE_THREADED,
-            **backends.get(target.backend).environment_for(target.device, Path(self._cache.name)),
+            **backends.get(target.backend).environment_for(target.device, cache),
             "KERAS_BACKEND": target.backend,
         }
-        with log.open("wb") as output:
+        if self._shared is None:
+            channel, process = self._own(log, environment)
+        else:
+            channel, process = self._join(self._shared, target, log, environment), None
+        channel.setblocking(False)
+        worker = _Worker(target, channel, process, log, time.monotonic())
+        self._selector.register(channel, selectors.EVENT_READ, worker)
+        return worker
+
+    def _own(self, log: Path, environment: dict[str, str]) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
+        """Start a worker that serves this pool alone."""
+        channel, theirs = socket.socketpair()
+        with log.open("wb") as output, theirs:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "harness.worker", *self._arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                self._command,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=output,
                 env=environment,
                 start_new_session=True,  # an interrupt is the controller's to handle
             )
-        worker = _Worker(target, process, log, time.monotonic())
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        self._selector.register(process.stdout, selectors.EVENT_READ, worker)
-        return worker
+        return channel, process
+
+    def _join(self, folder: Path, target: Target, log: Path, environment: dict[str, str]) -> socket.socket:
+        """Connect to a shared worker, and start it where there is none."""
+
+        def start(life: socket.socket, listener: socket.socket) -> None:
+            with log.open("wb") as output:
+                subprocess.run(
+                    [*self._command, "--listen", str(listener.fileno())],
+                    stdin=life.fileno(),
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=[listener.fileno()],
+                    env=environment,
+                    start_new_session=True,
+                    check=True,
+                )
+
+        return sharing.join(folder, target.slug, start)
 
     def _dispatch(
         self,
@@ -194,18 +236,21 @@ class Pool:
             "output": str(request.output),
         }
         worker.running[self._ids] = (request, time.monotonic() + request.timeout + GRACE)
-        assert worker.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended, which its standard output will tell
-            worker.process.stdin.write(json.dumps(message).encode() + b"\n")
-            worker.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which reading will tell
+            worker.channel.setblocking(True)
+            worker.channel.sendall(json.dumps(message).encode() + b"\n")
+        worker.channel.setblocking(False)
 
     def _wait(self, on_reply: Callable[[Reply], None]) -> None:
         for key, _ in self._selector.select(timeout=0.2):
             worker: _Worker = key.data
-            assert worker.process.stdout is not None
-            data = worker.process.stdout.read()
+            try:
+                data = worker.channel.recv(1 << 16)
+            except ConnectionResetError:
+                data = b""
             if not data:
-                self._give_up(worker, f"its worker ended: {_how(worker.process.wait())}", on_reply)
+                how = "" if worker.process is None else f": {_how(worker.process.wait())}"
+                self._give_up(worker, f"its worker ended{how}", on_reply)
                 continue
             *lines, worker.buffer = (worker.buffer + data).split(b"\n")
             for line in lines:
@@ -246,21 +291,18 @@ class Pool:
             on_reply(Reply(request, "worker", 0, 0.0, worker.failed))
 
     def _stop(self, worker: _Worker) -> None:
-        """End a worker. It kills its children when its standard input closes, so it is given a moment for that."""
-        process = worker.process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        if process.stdout.closed:
+        """End a worker, or leave one that is shared. It kills our children as the channel closes, and has a moment."""
+        if worker.channel.fileno() == -1:
             return
-        self._selector.unregister(process.stdout)
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
+        self._selector.unregister(worker.channel)
+        worker.channel.close()
+        if worker.process is None:
+            return
         try:
-            process.wait(timeout=2)
+            worker.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+            worker.process.kill()
+            worker.process.wait()
 
 
 def _how(code: int) -> str:
@@ -277,8 +319,8 @@ def _signal_name(number: int) -> str:
 def _last_lines(path: Path, count: int = 12) -> str:
     """The end of what a process printed; empty where it printed nothing.
 
-    Of a stack that faulthandler dumped, the frames of the harness and the list of extension modules are left out: they
-    would stand where the case's own lines should.
+    Of a stack that faulthandler dumped, the frames of the harness and of pytest, and the list of extension modules, are
+    left out: they would stand where the case's own lines should.
     """
     try:
         with path.open("rb") as file:
@@ -286,12 +328,11 @@ def _last_lines(path: Path, count: int = 12) -> str:
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-    lines = [line for line in text.rstrip().splitlines() if not line.startswith(_NOT_OF_THE_CASE)]
+    lines = [line for line in text.rstrip().splitlines() if not _NOT_OF_THE_CASE.match(line)]
     return "\n".join(lines[-count:])
 
 
-_NOT_OF_THE_CASE = (
-    "Extension modules:",
-    f'  File "{Path(__file__).resolve().parent}{os.sep}',
-    '  File "<frozen runpy>"',
+_NOT_OF_THE_CASE = re.compile(
+    rf'Extension modules:|  File "(<frozen runpy>|{re.escape(str(Path(__file__).resolve().parent))}|'
+    r".*[/\\]site-packages[/\\](_pytest|pluggy|pytest)[/\\])"
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +13,7 @@ from typing import Any, cast
 from harness.errors import TraceError
 from harness.known import Known
 from harness.locate import Comparison, Continuation, Finding, compare, disturbed_by_instruments, standing_alone
-from harness.schema import Outcome, ResultJson, check
+from harness.schema import CaseJson, Outcome, ResultJson, check
 from harness.trace import PICTURES, Note, Status, Trace, parse_json
 from harness.verdict import Evidence, Verdict
 from harness.version import __version__
@@ -63,11 +63,76 @@ class CaseResult:
     alone: str | None = None
     tags: list[str] = field(default_factory=list)
 
+    def to_json(self) -> CaseJson:
+        case: Any = {
+            "id": self.id,
+            "outcome": self.outcome,
+            "tags": self.tags,
+            "runs": [
+                {
+                    "target": run.target,
+                    "status": run.status,
+                    "seconds": round(run.seconds, 3),
+                    "trace": run.trace,
+                    "error": run.error,
+                    "environment": run.environment,
+                    "notes": [{"part": note.part, "reason": note.reason} for note in run.notes],
+                    "pictures": run.pictures,
+                    "disturbed": run.disturbed,
+                }
+                for run in self.runs
+            ],
+            "comparisons": [_comparison_to_json(comparison) for comparison in self.comparisons],
+            "plots": self.plots,
+            "alone": self.alone,
+        }
+        return cast(CaseJson, case)
+
     def worth_blaming(self, at_least: Verdict, *, declared: bool) -> list[Comparison]:
         """The comparisons that found a difference as bad as that or worse; `declared` ones too, or only others."""
         verdicts = [item.verdict if declared else item.unexpected for item in self.comparisons]
         pairs = zip(self.comparisons, verdicts, strict=True)
         return [item for item, verdict in pairs if verdict is not None and verdict >= at_least]
+
+
+#: What a golden comparison has as its reference: for each target its own old traces.
+OLD = "old"
+
+
+def former(target: str) -> str:
+    """What the old run of a target is called in a golden comparison."""
+    return f"{target} ({OLD})"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that the traces of some targets were made with, which is not what it was: a version, or a setting.
+
+    Attributes:
+        what: such as `keras`, `python`, or `float32_matmul_precision`.
+        old, new: as text.
+    """
+
+    what: str
+    old: str
+    new: str
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What a comparison of old and new traces of the same targets is between.
+
+    Attributes:
+        old, new: the folders, as the caller named them.
+        changed: what the traces were made with that changed, in the order of the traces.
+        edited: the cases whose file is not what it was.
+    """
+
+    old: str
+    new: str
+    changed: tuple[Change, ...]
+    edited: tuple[str, ...]
 
 
 @dataclass
@@ -79,6 +144,7 @@ class Result:
         precision: `both` where the twins ran, else `float32`.
         randomness: `shared`, or `native` where each backend kept its own.
         unmatched: entries of the table of known differences that speak of no case here.
+        golden: what old and new traces were compared; None where targets were compared with one another.
     """
 
     reference: str
@@ -88,11 +154,11 @@ class Result:
     randomness: str = "shared"
     cases: list[CaseResult] = field(default_factory=list)
     unmatched: list[Known] = field(default_factory=list)
+    golden: Golden | None = None
 
     @property
     def exit_status(self) -> int:
-        outcomes = {case.outcome for case in self.cases}
-        return DIFFER if "differ" in outcomes else FAILED if "error" in outcomes else AGREE
+        return exit_status(case.outcome for case in self.cases)
 
     def to_json(self) -> ResultJson:
         result: Any = {
@@ -104,41 +170,34 @@ class Result:
             "randomness": self.randomness,
             "fail_on": str(self.fail_on),
             "exit_status": self.exit_status,
-            "cases": [
-                {
-                    "id": case.id,
-                    "outcome": case.outcome,
-                    "tags": case.tags,
-                    "runs": [
-                        {
-                            "target": run.target,
-                            "status": run.status,
-                            "seconds": round(run.seconds, 3),
-                            "trace": run.trace,
-                            "error": run.error,
-                            "environment": run.environment,
-                            "notes": [{"part": note.part, "reason": note.reason} for note in run.notes],
-                            "pictures": run.pictures,
-                            "disturbed": run.disturbed,
-                        }
-                        for run in case.runs
-                    ],
-                    "comparisons": [_comparison_to_json(comparison) for comparison in case.comparisons],
-                    "plots": case.plots,
-                    "alone": case.alone,
-                }
-                for case in self.cases
-            ],
+            "cases": [case.to_json() for case in self.cases],
             "unmatched": [{"case": entry.case, "target": entry.target} for entry in self.unmatched],
+            "golden": None if self.golden is None else asdict(self.golden),
         }
         return cast(ResultJson, result)
 
     def write(self, path: Path) -> None:
         """Write the result as JSON, at once or not at all. Raises OSError where that cannot be."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_bytes(as_json(self.to_json()))
-        os.replace(temporary, path)
+        write(path, self.to_json())
+
+    def write_assembled(self, path: Path, cases: Sequence[CaseJson]) -> None:
+        """Write the result with cases that were judged elsewhere, and are JSON by now."""
+        status = exit_status(case["outcome"] for case in cases)
+        write(path, {**self.to_json(), "exit_status": status, "cases": list(cases)})
+
+
+def exit_status(outcomes: Iterable[Outcome]) -> int:
+    """What a run comes to."""
+    seen = set(outcomes)
+    return DIFFER if "differ" in seen else FAILED if "error" in seen else AGREE
+
+
+def write(path: Path, result: ResultJson) -> None:
+    """Write a result as JSON, at once or not at all. Raises OSError where that cannot be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(as_json(result))
+    os.replace(temporary, path)
 
 
 def as_json(result: ResultJson) -> bytes:
@@ -172,6 +231,8 @@ def judge_case(
     fail_on: Verdict,
     root: Path,
     known: Sequence[Known] = (),
+    *,
+    shared_only: bool = False,
 ) -> CaseResult:
     """Hold every target's trace of one case against the reference's.
 
@@ -181,14 +242,15 @@ def judge_case(
         fail_on: the mildest verdict that counts as a real difference.
         root: the folder that trace paths are written relative to.
         known: differences that are declared beside the cases.
+        shared_only: see `harness.locate.compare`.
     """
     theirs = traces[reference]
     comparisons = [
-        compare(mine, theirs, known)
+        compare(mine, theirs, known, shared_only=shared_only)
         for target, mine in traces.items()
         if target != reference and mine is not None and theirs is not None
     ]
-    runs = [_target_run(target, mine, root) for target, mine in traces.items()]
+    runs = [target_run(target, mine, root) for target, mine in traces.items()]
     outcome = outcome_of(runs, comparisons, fail_on)
     tags = next((trace.header.tags for trace in traces.values() if trace is not None), [])
     return CaseResult(case_id, outcome, runs, comparisons, alone=_alone(comparisons, traces), tags=tags)
@@ -212,7 +274,13 @@ def _alone(comparisons: Sequence[Comparison], traces: Mapping[str, Trace | None]
     return standing_alone(there, first[0].key, min(first[0].judgement.verdict, Verdict.DIVERGENT)) if first else None
 
 
-def _target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
+def target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
+    """How a case ended, from its trace.
+
+    Args:
+        target: what the run is called.
+        root: the folder that the trace's path is written relative to.
+    """
     if trace is None:
         return TargetRun(target, "unavailable", 0.0, None, "there is no trace of this case", {}, [])
     header = trace.header
@@ -221,9 +289,9 @@ def _target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
         notes += [Note(f"float64: {note.part}", note.reason) for note in trace.twin.header.notes if note not in notes]
         if trace.twin.header.status != "ok":
             notes.append(Note("float64: the rest of the case", trace.twin.header.error or ""))
-    folder = Path(os.path.relpath(trace.folder, root)).as_posix()
+    folder = Path(os.path.relpath(trace.folder.resolve(), root)).as_posix()
     return TargetRun(
-        target=header.target,
+        target=target,
         status=header.status,
         seconds=header.seconds + (trace.twin.header.seconds if trace.twin is not None else 0.0),
         trace=folder,

@@ -383,10 +383,12 @@ def judge(
     fail_on: Verdict,
     root: Path,
     known: Sequence[Known] = (),
+    *,
+    shared_only: bool = False,
 ) -> CaseResult:
     """Compare the traces of one case."""
     traces = {str(target): trace.Trace(place) for target, place in places.items()}
-    return judge_case(case, traces, str(reference), fail_on, root, known)
+    return judge_case(case, traces, str(reference), fail_on, root, known, shared_only=shared_only)
 
 
 def trace_folder(folder: Path, target: Target, case: str) -> Path:

@@ -25,6 +25,7 @@ class ExpectedJson(TypedDict):
     reason: str
     where: str
     link: str | None
+    keras: NotRequired[str]
 
 
 class EvidenceJson(TypedDict):
@@ -117,6 +118,20 @@ class UnmatchedJson(TypedDict):
     target: str
 
 
+class ChangeJson(TypedDict):
+    what: str
+    old: str
+    new: str
+    targets: list[str]
+
+
+class GoldenJson(TypedDict):
+    old: str
+    new: str
+    changed: list[ChangeJson]
+    edited: list[str]
+
+
 class ResultJson(TypedDict):
     schema: int
     harness: str
@@ -128,6 +143,7 @@ class ResultJson(TypedDict):
     exit_status: int
     cases: list[CaseJson]
     unmatched: list[UnmatchedJson]
+    golden: NotRequired[GoldenJson | None]
 
 
 def check(value: Any, kind: Any, where: str = "it") -> None:

@@ -169,6 +169,7 @@ class Header:
         expect: the known differences that the case declares, by backend or target.
         plots: what of it can be drawn.
         pictures: names of the pictures that the case left, in the folder `pictures` of the trace.
+        source: sha256 of the case file, in hexadecimal digits; None where no case ran.
         tags: words that the case is selected by.
     """
 
@@ -184,6 +185,7 @@ class Header:
     expect: Mapping[str, Expected] = field(default_factory=dict)
     plots: list[PlotEntry] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
+    source: str | None = None
     tags: list[str] = field(default_factory=list)
 
     @property
@@ -412,6 +414,7 @@ def _header(index: Mapping[str, Any]) -> Header:
         expect={target: Expected.from_json(data) for target, data in _kind(index["expect"], dict).items()},
         plots=[_plot_entry(entry) for entry in _kind(index["plots"], list)],
         pictures=[_file_name(name) for name in _kind(index["pictures"], list)],
+        source=None if index.get("source") is None else _kind(index["source"], str),  # which older traces lack
         tags=[_kind(tag, str) for tag in _kind(index.get("tags", []), list)],  # older traces have none
     )
 

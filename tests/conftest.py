@@ -18,6 +18,9 @@ import pytest
 
 from harness.trace import Trace
 
+#: Cases with bugs in them, and a library of others: neither is a test of ours.
+collect_ignore = ["quality", "sample_library"]
+
 #: Seconds after which a test that waits for a process fails. Nothing healthy comes near.
 PATIENCE = 300
 

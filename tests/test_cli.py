@@ -189,8 +189,30 @@ def test_what_is_not_installed_is_left_out_and_that_is_said(project: Any) -> Non
 
 
 def test_a_result_that_cannot_be_written_is_refused_with_the_place(quick: Any) -> None:
-    process = quick.harness("compare", "out", "--json", "pyproject.toml/result.json")
+    process = quick.harness("compare", "out", "again", "--json", "pyproject.toml/result.json")
     check_refusal(process, ["'pyproject.toml/result.json'", "--json"])
+    process = quick.harness("compare", "out", "again", "--out", "pyproject.toml/compared")
+    check_refusal(process, ["pyproject.toml/compared'", "--out"])
+
+
+def test_traces_of_one_target_are_refused_with_what_there_is(quick: Any) -> None:
+    check_refusal(quick.harness("compare", "out"), ["All traces here are of jax", "nothing to compare"])
+
+
+def test_a_comparison_with_a_folder_of_its_own_is_shown_and_told_like_a_run(quick: Any) -> None:
+    process = quick.harness("compare", "out", "again", "--out", "deep/compared")
+    assert process.returncode == 0
+    assert process.stdout.endswith("deep/compared/result.json\n")
+    result = quick.result("deep/compared")
+    assert sorted(run["target"] for run in result["cases"][0]["runs"]) == ["jax", "jax (old)"]
+    for run in result["cases"][0]["runs"]:
+        assert (quick.folder / "deep/compared" / run["trace"] / "trace.json").is_file()
+    for line in ("case  ", "jax / old", "between old and new", "old is out, new is again", "nothing was replayed"):
+        assert line in process.stdout
+    assert "5 cases on jax: 5 agree." in process.stdout
+    assert quick.harness("show", "deep/compared").stdout == process.stdout
+    assert quick.harness("report", "deep/compared", "--markdown", "compared.md").returncode == 0
+    assert "old is out, new is again" in (quick.folder / "compared.md").read_text(encoding="utf-8")
 
 
 QUICK = """
@@ -226,6 +248,7 @@ def quick(make_project: Callable[[], Any]) -> Any:
     arguments = ("--targets", "jax", "--precision", "float32", "--json", "copy/of/it.json", "--junit", "run.xml")
     project.process = project.harness("run", *arguments, "--out", "out")
     project.ids = [case["id"] for case in project.result()["cases"]]
+    shutil.copytree(project.folder / "out/traces", project.folder / "again")
     return project
 
 
@@ -561,7 +584,7 @@ def test_what_record_and_compare_print_does_no_harm(evil: Any) -> None:
     recorded = evil.harness("record", "cases", "--target", "jax", "--out", "recorded", "--precision", "float32")
     assert recorded.returncode == 3
     check_harmless(recorded.stdout)
-    check_harmless(evil.harness("compare", "recorded").stdout)
+    check_harmless(evil.harness("compare", "out", "recorded").stdout)
 
 
 def test_an_error_at_the_import_of_a_file_does_no_harm(project: Any, harness: Callable[..., Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.compare import compare_folders
+from harness.compare import common_folder, compare_folders
 from harness.errors import TraceError
 from harness.result import Result
 from harness.trace import Header, Observation, write
@@ -34,7 +34,7 @@ def record(folder: Path, target: str, *cases: str, exact: Any = X, twins: bool =
 
 
 def compared(*folders: Path, reference: str | None = None, fail_on: Verdict = Verdict.DIVERGENT) -> Result:
-    return compare_folders(folders, reference, fail_on)
+    return compare_folders(folders, reference, fail_on, (), common_folder(folders))
 
 
 def outcomes(result: Result) -> dict[str, str]:
@@ -203,6 +203,34 @@ def test_traces_of_different_versions_of_the_harness_are_refused(tmp_path: Path)
     data = json.loads(index.read_text(encoding="utf-8"))
     index.write_text(json.dumps(data | {"harness": "99.0"}), encoding="utf-8")
     with pytest.raises(TraceError, match=r"different versions of the harness: .*99\.0"):
+        compared(torch, jax)
+
+
+def test_traces_of_different_case_files_are_refused(tmp_path: Path) -> None:
+    torch = record(tmp_path / "a", "torch", "one", source="0a1b2c3d4e5f" + "0" * 52)
+    jax = record(tmp_path / "b", "jax", "one", source="f" * 64)
+    words = r"different versions of its case file, by sha256: 0a1b2c3d4e5f, f{12}\. Record them again .* one commit"
+    with pytest.raises(TraceError, match=words):
+        compared(torch, jax)
+
+
+def test_a_trace_that_does_not_tell_its_case_file_is_compared(tmp_path: Path) -> None:
+    torch, jax = record(tmp_path / "a", "torch", "one", source="0" * 64), record(tmp_path / "b", "jax", "one")
+    assert compared(torch, jax).exit_status == 0
+
+
+def test_traces_of_shared_and_of_native_randomness_are_refused(tmp_path: Path) -> None:
+    torch = record(tmp_path / "a", "torch", "one", environment={"randomness": "shared"})
+    jax = record(tmp_path / "b", "jax", "one", environment={"randomness": "native"})
+    with pytest.raises(TraceError, match="different randomness: native, shared"):
+        compared(torch, jax)
+
+
+def test_traces_of_another_schema_are_refused(tmp_path: Path) -> None:
+    torch, jax = record(tmp_path / "a", "torch", "one"), record(tmp_path / "b", "jax", "one")
+    index = jax / "traces" / "jax" / "one" / "trace.json"
+    index.write_text(json.dumps(json.loads(index.read_text(encoding="utf-8")) | {"schema": 2}), encoding="utf-8")
+    with pytest.raises(TraceError, match=r"has schema 2, and this version of the harness reads schema 1\. Record"):
         compared(torch, jax)
 
 

@@ -24,11 +24,12 @@ where = "log/*"
 verdict = "divergent"
 reason = "because"
 link = "https://example.org/1"
+keras = "<3.14"
 """
 
 
 def test_an_entry_is_read(tmp_path: Path) -> None:
-    expected = Expected("divergent", "because", "log/*", "https://example.org/1")
+    expected = Expected("divergent", "because", "log/*", "https://example.org/1", "<3.14")
     assert entries(tmp_path, ENTRY) == [Known("cases/x.py::y[*]", "tensorflow", expected)]
 
 
@@ -48,6 +49,7 @@ def test_without_a_file_or_a_table_nothing_is_known(tmp_path: Path) -> None:
         (ENTRY.replace('"because"', "3"), "'reason': 3"),
         (ENTRY.replace('reason = "because"', ""), "has no 'reason'"),
         (ENTRY.replace('"divergent"', '"rounding"'), "names no difference"),
+        (ENTRY.replace('"<3.14"', '"3.14 and older"'), r"keras='3\.14 and older'.* names no versions"),
     ],
 )
 def test_what_is_no_entry_is_refused_with_the_value_that_was_wrong(tmp_path: Path, text: str, complaint: str) -> None:
@@ -73,3 +75,20 @@ def test_what_matches_nothing_is_told(tmp_path: Path) -> None:
     found = entries(tmp_path, ENTRY + ENTRY.replace("y[*]", "z"))
     assert unmatched(found, ["cases/x.py::y[1]"], ["torch", "tensorflow"]) == [found[1]]
     assert unmatched(found, ["cases/x.py::y[1]"], ["torch", "jax"]) == found
+
+
+@pytest.mark.parametrize(
+    ("versions", "keras", "holds"),
+    [
+        ("", "3.12.4", True),
+        ("<3.14", "3.12.4", True),
+        ("<3.14", "3.15.1", False),
+        (">=3.12,<3.15", "3.14.1", True),
+        ("==3.12.*", "3.13.0", False),
+        (">=3.15", "3.16.0.dev2026", True),
+        ("<3.14", "", True),
+        ("<3.14", "nightly", True),
+    ],
+)
+def test_a_difference_may_be_of_some_versions_of_keras(versions: str, keras: str, holds: bool) -> None:
+    assert Expected("leak", "r", keras=versions).holds_with(keras) is holds

@@ -620,6 +620,22 @@ def test_an_entry_whose_difference_is_gone_is_fixed(tmp_path: Path) -> None:
     assert comparison.fixed == [entry.expected]
 
 
+@pytest.mark.parametrize(("versions", "found"), [("<3.14", "known"), (">=3.14", "unexpected")])
+def test_a_difference_of_other_versions_of_keras_is_neither_known_nor_fixed(
+    tmp_path: Path, versions: str, found: str
+) -> None:
+    made = {
+        "environment": {"versions": {"keras": "3.12.4"}},
+        "expect": {"jax": Expected("divergent", "r", keras=versions)},
+    }
+    wrong = changed(healthy(), loss__0__loss=WRONG)
+    torch = recorded(tmp_path, "torch", healthy(), **made)
+    comparison = compare(recorded(tmp_path, "jax", wrong, **made), torch)
+    assert (comparison.known != [], comparison.unexpected is DIVERGENT) == (found == "known", found == "unexpected")
+    gone = compare(recorded(tmp_path / "gone", "jax", healthy(), **made), torch)
+    assert (gone.fixed != []) == (found == "known")
+
+
 # Instruments
 
 

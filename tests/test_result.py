@@ -266,7 +266,10 @@ def test_where_nothing_could_be_compared_the_verdict_is_null(tmp_path: Path) -> 
 
 
 def test_known_and_fixed_declarations_are_told_with_their_reasons(tmp_path: Path) -> None:
-    torch, entry = recorded(tmp_path, "torch", X), {"verdict": "leak", "reason": "a reason", "where": "*", "link": None}
+    torch, entry = (
+        recorded(tmp_path, "torch", X),
+        {"verdict": "leak", "reason": "a reason", "where": "*", "link": None, "keras": ""},
+    )
     for exact, known, fixed in ((LEAKED, [entry], []), (X, [], [entry])):
         jax = recorded(tmp_path, "jax", exact, expect={"jax": LEAK})
         (comparison,) = result_of(judged(tmp_path, torch=torch, jax=jax)).to_json()["cases"][0]["comparisons"]

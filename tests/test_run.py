@@ -378,6 +378,12 @@ class TestEveryWayToEnd:
         np.testing.assert_array_equal(zoo.values(name)["global"], np.random.RandomState(seed).normal(size=5))
         assert zoo.project.trace(name, "jax").header.seed == seed
 
+    def test_a_trace_tells_the_case_file_that_it_was_made_from(self, zoo: Zoo) -> None:
+        file = zoo.project.folder / "cases" / "zoo.py"
+        trace = zoo.project.trace("injected", "jax")
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert (trace.header.source, trace.twin.header.source if trace.twin else None) == (digest, digest)
+
 
 PAIR = """
 import keras

@@ -164,9 +164,10 @@ def test_a_header_is_read_back(tmp_path: Path) -> None:
         seed=2**31 - 1,
         environment={"keras": "3.15.1", "threads": 2, "x64": True, "devices": ["cpu:0"], "nested": {"a": None}},
         notes=[Note("save", "no such thing"), Note("", "")],
-        expect={"jax": Expected("leak", "known", "gradient/*"), "tensorflow": Expected("mismatch", "too")},
+        expect={"jax": Expected("leak", "known", "gradient/*"), "tensorflow": Expected("mismatch", "too", keras="<4")},
         plots=[PlotEntry("boundary", "width", "height", {"points": "recorded/a"}, {"line": "recorded/b"})],
         pictures=["loss.png"],
+        source="0123456789abcdef" * 4,
     )
     write(tmp_path, header, [])
     assert Trace(tmp_path).header == header
@@ -411,6 +412,11 @@ def test_a_part_that_is_missing_is_refused(tmp_path: Path, part: str) -> None:
     check_refused(edited(tmp_path, lambda index: index.pop(part) and None))
 
 
+def test_a_trace_from_before_case_files_were_told_is_read(tmp_path: Path) -> None:
+    edited(tmp_path, lambda index: index.pop("source") and None)
+    assert Trace(tmp_path).header.source is None
+
+
 @pytest.mark.parametrize(
     ("part", "value"),
     [
@@ -440,6 +446,7 @@ def test_a_part_that_is_missing_is_refused(tmp_path: Path, part: str) -> None:
         ("pictures", [""]),
         ("pictures", ["a\\b.png"]),
         ("pictures", [1]),
+        ("source", 1),
         ("observations", None),
         ("observations", [1]),
         ("observations", ["key"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def recorded(make_project: Callable[[], Any]) -> Any:
     project = make_project()
     project.write("cases/x.py", "from harness import case\n@case\ndef it(record): record('x', 1.5)\n")
     project.imports = imports_of(project, "run", "--targets", "jax", "--out", "out", "-k", "it")
+    shutil.copytree(project.folder / "out", project.folder / "again")
     return project
 
 
@@ -70,7 +72,7 @@ def test_a_whole_run_imports_no_framework_in_the_controller(recorded: Any) -> No
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["compare", "out", "--html", "page.html", "--junit", "junit.xml"],
+        ["compare", "out", "again", "--html", "page.html", "--junit", "junit.xml"],
         ["show", "out"],
         ["report", "out"],
         ["report", "out", "--markdown", "summary.md", "--tensorboard", "events"],

@@ -73,6 +73,10 @@ class Backend(abc.ABC):
     def settings(self) -> dict[str, Any]:
         """Devices, threads and flags in force, for the proof of what ran."""
 
+    def assertions(self) -> list[tuple[Any, str]]:
+        """Assertions of the backend that take two values to compare: the module or class, and the name in it."""
+        return []
+
     # On tensors.
 
     @abc.abstractmethod

@@ -39,6 +39,12 @@ class TensorFlow(Backend):
         super().widen()
         keras_internals.replace_function("keras.src.backend.tensorflow.core", "cast", _exact_cast)
 
+    def assertions(self) -> list[tuple[Any, str]]:
+        import tensorflow as tf
+
+        names = ("assertAllClose", "assertAllCloseAccordingToType", "assertAllEqual", "assertNotAllClose")
+        return [(tf.test.TestCase, name) for name in names]
+
     @contextlib.contextmanager
     def shuffle_with(self, permutation: Permutation) -> Iterator[None]:
         import tensorflow as tf

@@ -41,6 +41,11 @@ class Torch(Backend):
         super().widen()
         torch.set_default_dtype(torch.float64)
 
+    def assertions(self) -> list[tuple[Any, str]]:
+        import torch.testing
+
+        return [(torch.testing, "assert_close")]
+
     @contextlib.contextmanager
     def shuffle_with(self, permutation: Permutation) -> Iterator[None]:
         class Sampler:

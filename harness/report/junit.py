@@ -61,7 +61,7 @@ def _case(run: RunFolder, case: CaseJson, target: str, outcome: Outcome) -> ET.E
 
 def _blocks(run: RunFolder, case: CaseJson, target: str, outcome: Outcome) -> Sequence[words.Block]:
     """What is to be said of a case on a target, what decides first. A reference that failed fails every target."""
-    about = (target, run.result["reference"]) if outcome == "error" else (target,)
+    about = (target, words.reference_of(run.result, target)) if outcome == "error" else (target,)
     return [block for block in words.failures(run, case) if block.target in about]
 
 

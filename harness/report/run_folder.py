@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import TraceError
-from harness.result import FILE, read
+from harness.result import FILE, former, read
 from harness.schema import BlameJson, CaseJson, ResultJson
 from harness.trace import Trace
 
@@ -64,7 +64,7 @@ class RunFolder:
             except (TraceError, ValueError) as error:  # a path may hold what no path can
                 reasons[run["target"]] = str(error)
                 continue
-            if (trace.header.case, trace.header.target) == (case["id"], run["target"]):
+            if trace.header.case == case["id"] and run["target"] in (trace.header.target, former(trace.header.target)):
                 traces[run["target"]] = trace
             else:
                 reasons[run["target"]] = f"it is the trace of {trace.header.case} on {trace.header.target}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.errors import HarnessError, printable
 from harness.locate import Finding, all_findings
+from harness.report import words
 from harness.report.run_folder import RunFolder
 from harness.schema import CaseJson
 
@@ -70,14 +71,12 @@ def rows(run: RunFolder, case: CaseJson) -> Iterator[dict[str, Any]]:
     Raises:
         HarnessError: a trace that the result names cannot be read.
     """
-    reference = run.result["reference"]
     traces, unread = run.traces(case)
     for target, reason in unread.items():
         raise HarnessError(f"The trace of {case['id']} on {target} is not what the result says: {reason}")
-    if reference not in traces:
-        return
     for target in run.others:
-        if target in traces:
+        reference = words.reference_of(run.result, target)
+        if target in traces and reference in traces:
             findings, _ = all_findings(traces[target], traces[reference])
             for order, finding in enumerate(findings.values()):
                 if finding is not None:

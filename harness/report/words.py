@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from harness.distribution import LEVEL, REPEATS, STATISTICS
 from harness.errors import printable
 from harness.report.run_folder import RunFolder
+from harness.result import former
 from harness.schema import (
     BlameJson,
     CaseJson,
@@ -152,7 +153,7 @@ def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
         worst = [_unexpected(comparison), None if continuation is None else continuation.get("unexpected")]
         if comparison["fixed"] or any(verdict and Verdict.parse(verdict) >= fail_on for verdict in worst):
             return "differ"
-    sides = [run for run in case["runs"] if run["target"] in (target, result["reference"])]
+    sides = [run for run in case["runs"] if run["target"] in (target, reference_of(result, target))]
     if any(run["status"] != "ok" or run["disturbed"] for run in sides):
         return "error"
     return "known" if comparison is not None and comparison["known"] else "agree"
@@ -163,6 +164,11 @@ def _unexpected(comparison: ComparisonJson) -> str | None:
     if "unexpected" in comparison:
         return comparison["unexpected"]
     return None if comparison["known"] else comparison["verdict"]
+
+
+def reference_of(result: ResultJson, target: str) -> str:
+    """The run that a target is compared with."""
+    return former(target) if result.get("golden") else result["reference"]
 
 
 def comparison_on(case: CaseJson, target: str) -> ComparisonJson | None:
@@ -203,7 +209,7 @@ def total(result: ResultJson) -> str:
     """The whole run in one sentence."""
     outcomes = [case["outcome"] for case in result["cases"]]
     words: dict[Outcome, str] = dict(OUTCOMES)
-    if len(result["targets"]) < 2:
+    if len(result["targets"]) < 2 and not result.get("golden"):
         words["agree"] = "ran, and nothing was compared: there is one target"
     parts = [f"{outcomes.count(outcome)} {word}" for outcome, word in words.items() if outcome in outcomes]
     cases = f"{len(outcomes)} case{'s' if len(outcomes) != 1 else ''}"
@@ -256,6 +262,23 @@ def unmatched(result: ResultJson) -> list[str]:
     ]
 
 
+def golden(result: ResultJson) -> list[str]:
+    """What lies between old and new traces, each change once with the targets that it is of; nothing of other runs."""
+    compared = result.get("golden")
+    if not compared:
+        return []
+    lines = [f"old is {compared['old']}, new is {compared['new']}"]
+    lines += [
+        f"{change['what']} on {', '.join(change['targets'])}: {change['old']} → {change['new']}"
+        for change in compared["changed"]
+    ]
+    edited = list(dict.fromkeys(case.partition("::")[0] for case in compared["edited"]))
+    lines += [f"case files that are not what they were: {', '.join(edited)}"] if edited else []
+    if len(lines) == 1:
+        lines.append("nothing that the traces name changed: versions, platform, settings and case files are the same")
+    return [*lines, "nothing was replayed: who moved is told from the traces alone"]
+
+
 def notes(result: ResultJson) -> list[str]:
     """What was not compared, or not as it should be: never left unsaid. What several targets share is said once."""
     lines: dict[tuple[str, str], list[str]] = {}
@@ -285,7 +308,9 @@ def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:
     facts = [("what", item["error"])] if item["error"] else []
     if item["trace"] is not None:
         facts.append(("output", run.named(f"{item['trace']}/output.txt")))
-    commands = (f"harness run {_quoted(case['id'])} --targets {_quoted(item['target'])}",)
+    # What ran before an upgrade cannot be run again here.
+    can_run = item["target"] in run.result["targets"]
+    commands = (f"harness run {_quoted(case['id'])} --targets {_quoted(item['target'])}",) if can_run else ()
     return Block(case["id"], item["target"], item["status"], title, tuple(facts), commands)
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import importlib.metadata
 import inspect
 import json
 import os
-import platform
 import random
 import re
 import runpy
@@ -22,7 +20,6 @@ from typing import Any, NoReturn
 import numpy as np
 
 from harness import backends, randomness, trace
-from harness.backends.base import Backend
 from harness.capture.forward import record_forward
 from harness.capture.noise import Noise
 from harness.capture.record import Recorder
@@ -32,7 +29,7 @@ from harness.capture.training import record_fit
 from harness.case import CaseRef, Fit, Forward
 from harness.errors import CaseError
 from harness.target import Target
-from harness.worker import collect
+from harness.worker import collect, proof, suite
 
 #: Characters of an error's message that are kept. The whole of it is in the case's output.
 _LONGEST = 1000
@@ -50,7 +47,9 @@ def main(request: dict[str, Any], folder: str) -> NoReturn:
             With `noise` (a number) inputs and weights are disturbed, with `unobserved` the instruments are off.
             With `replay` or `steps` the trace is of its parts or of some steps of its training: see
             `harness.capture.replay` and `harness.capture.steps`.
-
+        suite: `tests` (for each test's id its `trace`, a path, and `seed`; or None to collect only), `args` of pytest,
+            `cwd`, `path` (of imports), `limit` (seconds for each test), `assertions` (whether what they are given is
+            recorded), `target`, `precision`, `threads`, `results` (a path): see `harness.worker.suite`.
         script: `file`, `result` (a path): calls `value` of a script of `harness.repro`, and saves the array it returns.
 
     All have `output`, the file that standard output and error go to, and `timeout` in seconds.
@@ -64,7 +63,7 @@ def main(request: dict[str, Any], folder: str) -> NoReturn:
         faulthandler.enable(file=2)
         # Shortly before its deadline a case that hangs says where.
         faulthandler.dump_traceback_later(max(request["timeout"] - 0.5, request["timeout"] / 2), file=2)
-        {"collect": _collect, "run": _run, "script": _script}[request["kind"]](request, Path(folder))
+        {"collect": _collect, "run": _run, "script": _script, "suite": _suite}[request["kind"]](request, Path(folder))
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -93,6 +92,10 @@ def _script(request: dict[str, Any], _: Path) -> None:
     np.save(request["result"], runpy.run_path(request["file"])["value"]())
 
 
+def _suite(request: dict[str, Any], folder: Path) -> None:
+    suite.run(request, folder)
+
+
 def _run(request: dict[str, Any], folder: Path) -> None:
     root = Path(request["root"])
     case = CaseRef.from_json(request["case"])
@@ -112,6 +115,7 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     )
     started = time.perf_counter()
     try:
+        header.source = proof.fingerprint(Path(case.file))
         with contextlib.ExitStack() as stack:
             order = None if request["native"] else stack.enter_context(randomness.shared_order(seed))
             _call(case, root, request, recorder, folder, order)
@@ -122,9 +126,7 @@ def _run(request: dict[str, Any], folder: Path) -> None:
         header.status, header.error = "error", _describe(error, root)
     header.seconds = time.perf_counter() - started
     header.environment = {
-        **versions(),
-        **_proof(backend),
-        "randomness": "native" if request["native"] else "shared",
+        **proof.environment(native=request["native"]),
         "generator_seed": generator_seed,
         **recorder.environment,
     }
@@ -177,30 +179,6 @@ def _kept_pictures(source: Path, place: Path) -> list[str]:
             shutil.copyfile(path, place / name)
             names.append(name)
     return names
-
-
-def versions() -> dict[str, Any]:
-    """What is installed here: proof of what ran, and known before anything runs."""
-    backend = backends.current()
-    names = ("keras", backend.name, *backend.companions, "numpy")
-    return {
-        "backend": backend.name,
-        "versions": {name: importlib.metadata.version(name) for name in names},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
-
-
-def _proof(backend: Backend) -> dict[str, Any]:
-    import keras
-
-    return {
-        "floatx": keras.config.floatx(),
-        "dtype_policy": keras.config.dtype_policy().name,
-        "image_data_format": keras.config.image_data_format(),
-        "thread_variables": {k: v for k, v in sorted(os.environ.items()) if k.endswith("_NUM_THREADS")},
-        **backend.settings(),
-    }
 
 
 def _describe(error: BaseException, root: Path) -> str:

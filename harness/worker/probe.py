@@ -3,11 +3,11 @@
 import json
 
 from harness import backends
-from harness.worker import child
+from harness.worker import proof
 
 
 def main() -> None:
-    seen = {**child.versions(), "devices": backends.current().devices()}
+    seen = {**proof.versions(), "devices": backends.current().devices()}
     print(json.dumps(seen))
 
 

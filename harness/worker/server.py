@@ -1,6 +1,6 @@
 """The warm process: imports its backend once, then forks a child for each request and watches its deadline.
 
-The controller writes one JSON request a line to standard input, and reads one JSON reply a line from standard output:
+The controller writes one JSON request a line to a channel, and reads one JSON reply a line from it:
 
 ```
 → {"id": 7, "kind": "run", "timeout": 300, "output": "…/output.txt", …}     see harness.worker.child
@@ -9,32 +9,63 @@ The controller writes one JSON request a line to standard input, and reads one J
 ← {"id": 7, "ended": "exit" | "signal" | "timeout", "code": 0, "seconds": 1.2}
 ```
 
-When standard input closes, the controller is gone: children are killed and the worker ends.
+A worker that is started for one controller has its channel as standard input and output. One that is shared listens on
+a socket, on which each controller opens a channel. When a channel closes its children are killed; when standard input
+does, those whom the worker served are gone, and it ends.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
 import select
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from typing import Any
 
-#: The argument of a worker whose backend keeps its own randomness.
-NATIVE = "--native"
 #: How often children are looked at, in seconds.
 POLL = 0.01
+
+
+@dataclass(eq=False)
+class _Channel:
+    """What requests come in on and replies go out to."""
+
+    requests: int
+    replies: int
+    pending: bytes = b""
+
+    def read(self) -> list[bytes] | None:
+        """The lines that have come in; None once it is closed."""
+        try:
+            data = os.read(self.requests, 1 << 16)
+        except ConnectionResetError:
+            return None
+        if not data:
+            return None
+        *lines, self.pending = (self.pending + data).split(b"\n")
+        return lines
+
+    def reply(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # which the next read will tell
+            os.write(self.replies, json.dumps(message).encode() + b"\n")
+
+    def close(self) -> None:
+        for descriptor in {self.requests, self.replies}:
+            os.close(descriptor)
 
 
 @dataclass
 class _Child:
     id: int
+    channel: _Channel
     pid: int
     started: float
     deadline: float
@@ -43,48 +74,77 @@ class _Child:
 
 
 def main() -> None:
-    requests, replies = os.dup(0), os.dup(1)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--native", action="store_true")  # the backend keeps its own randomness
+    parser.add_argument("--listen", type=int)  # the descriptor of the socket that a shared worker listens on
+    arguments = parser.parse_args()
+    if arguments.listen is not None and os.fork():
+        os._exit(0)  # whoever started it does not wait for it, and need not be the last that it serves
+    first = _Channel(os.dup(0), os.dup(1))
+    listener = None if arguments.listen is None else socket.socket(fileno=arguments.listen)
     # Whatever a library prints goes to standard error: standard output belongs to the controller.
     os.dup2(2, 1)
     with open(os.devnull) as null:
         os.dup2(null.fileno(), 0)
     try:
-        environment = _prepare()
+        greeting: dict[str, Any] = {"ready": _prepare(native=arguments.native)}
     except Exception as error:
-        _reply(replies, {"failed": f"{type(error).__name__}: {error}"})
-        return
-    _reply(replies, {"ready": environment})
-    _serve(requests, replies)
+        greeting = {"failed": f"{type(error).__name__}: {error}"}
+    if listener is None:
+        first.reply(greeting)
+    elif "failed" in greeting:
+        _greet(listener, greeting)
+    if "ready" in greeting:
+        _serve(first, listener, greeting)
 
 
-def _prepare() -> dict[str, Any]:
+def _greet(listener: socket.socket, greeting: dict[str, Any]) -> _Channel:
+    """Open the channel that somebody has asked for."""
+    descriptor = listener.accept()[0].detach()
+    channel = _Channel(descriptor, descriptor)
+    channel.reply(greeting)
+    return channel
+
+
+def _prepare(*, native: bool) -> dict[str, Any]:
     """Import the backend and make ready what every child needs. No runtime may start here, and no thread."""
     import pytest  # noqa: F401 - case files import it, for its marks
 
     from harness import keras_internals, randomness
-    from harness.worker import child
+    from harness.worker import child, proof  # noqa: F401 - what every child needs is imported before it is forked
 
     keras_internals.do_not_import_tensorflow()
-    if sys.argv[1:] != [NATIVE]:
+    if not native:
         randomness.install()
-    return child.versions()
+    return proof.versions()
 
 
-def _serve(requests: int, replies: int) -> None:
+def _serve(first: _Channel, listener: socket.socket | None, greeting: dict[str, Any]) -> None:
+    channels = [first]
     children: list[_Child] = []
-    pending = b""
-    while True:
-        ready, _, _ = select.select([requests], [], [], POLL if children else None)
-        if ready:
-            data = os.read(requests, 1 << 16)
-            if not data:
-                break
-            *lines, pending = (pending + data).split(b"\n")
+    doors = [] if listener is None else [listener]
+    while first in channels:
+        sources: list[Any] = [*doors, *(channel.requests for channel in channels)]
+        ready, _, _ = select.select(sources, [], [], POLL if children else None)
+        channels += [_greet(door, greeting) for door in doors if door in ready]
+        for channel in [channel for channel in channels if channel.requests in ready]:
+            lines = channel.read()
+            if lines is None:
+                channels.remove(channel)
+                _end([child for child in children if child.channel is channel])
+                children = [child for child in children if child.channel is not channel]
+                channel.close()
+                continue
             for line in lines:
-                child = _start(json.loads(line), (requests, replies))
+                child = _start(json.loads(line), channel, [*doors, *channels])
                 children.append(child)
-                _reply(replies, {"id": child.id, "started": child.pid})
-        children = [child for child in children if not _has_ended(child, replies)]
+                channel.reply({"id": child.id, "started": child.pid})
+        children = [child for child in children if not _has_ended(child)]
+    _end(children)
+
+
+def _end(children: list[_Child]) -> None:
+    """Kill children whose controller is gone."""
     for child in children:
         child.timed_out = True  # so that it is killed even before it leads its group
         _kill(child)
@@ -92,22 +152,23 @@ def _serve(requests: int, replies: int) -> None:
         shutil.rmtree(child.folder, ignore_errors=True)
 
 
-def _start(request: dict[str, Any], channel: tuple[int, int]) -> _Child:
+def _start(request: dict[str, Any], channel: _Channel, ours: list[Any]) -> _Child:
+    """Fork a child, in which `ours`, sockets and channels, are closed."""
     folder = tempfile.mkdtemp(prefix="harness-")
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        for descriptor in channel:
-            os.close(descriptor)
+        for item in ours:
+            item.close()
         from harness.worker import child
 
         child.main(request, folder)
     now = time.monotonic()
-    return _Child(request["id"], pid, now, now + request["timeout"], folder)
+    return _Child(request["id"], channel, pid, now, now + request["timeout"], folder)
 
 
-def _has_ended(child: _Child, replies: int) -> bool:
+def _has_ended(child: _Child) -> bool:
     pid, status = os.waitpid(child.pid, os.WNOHANG)
     if pid == 0:
         if time.monotonic() > child.deadline and not child.timed_out:
@@ -119,7 +180,7 @@ def _has_ended(child: _Child, replies: int) -> bool:
     code = os.waitstatus_to_exitcode(status)
     ended = "timeout" if child.timed_out else "signal" if code < 0 else "exit"
     seconds = time.monotonic() - child.started
-    _reply(replies, {"id": child.id, "ended": ended, "code": abs(code), "seconds": seconds})
+    child.channel.reply({"id": child.id, "ended": ended, "code": abs(code), "seconds": seconds})
     return True
 
 
@@ -130,7 +191,3 @@ def _kill(child: _Child) -> None:
     if child.timed_out:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGKILL)
-
-
-def _reply(replies: int, message: dict[str, Any]) -> None:
-    os.write(replies, json.dumps(message).encode() + b"\n")

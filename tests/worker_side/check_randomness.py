@@ -3,7 +3,7 @@
 import hashlib
 import random
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from statistics import NormalDist
 
 import keras
@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from keras.src.random.seed_generator import draw_seed
+from packaging.version import Version
 from scipy import special, stats
 
 from harness import randomness, value_and_grad
@@ -25,6 +27,16 @@ PUBLISHED = [
     ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
 ]
 ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
+
+
+@cache
+def widest_seed():
+    """The largest integer that Keras takes as a seed here: before 3.14 it has to fit an int32 on torch."""
+    try:
+        draw_seed(2**32 - 1)
+    except (OverflowError, RuntimeError):
+        return 2**31 - 1
+    return 2**32 - 1
 
 
 def threefry_in_integers(key, counter):
@@ -103,6 +115,8 @@ def test_threefry_wraps_as_unsigned_integers_do(xp, key, counter):
 @pytest.mark.parametrize("size", [1, 2, 5, 64])
 @pytest.mark.parametrize("seed", [0, 42, 2**31 + 5, 2**32 - 1])
 def test_uniforms_are_the_upper_24_bits_of_the_words_of_their_seed(seed, size):
+    if seed > widest_seed():
+        pytest.skip(f"Keras {keras.version()} takes no integer seed above {widest_seed()} on this backend")
     drawn = as_array(keras.random.uniform((size,), seed=seed))
     np.testing.assert_array_equal(drawn, (words(seed, size) >> 8).astype(np.float32) / np.float32(2**24))
 
@@ -237,12 +251,17 @@ class AllDraws(keras.Layer):
             "mask": keras.random.dropout(x, 0.3, seed=self.generator),
             "normal": keras.random.normal(shape, seed=self.generator),
             "truncated": keras.random.truncated_normal(shape, seed=self.generator),
-            "fixed seed": keras.random.uniform(shape, seed=2**32 - 1),
+            "fixed seed": keras.random.uniform(shape, seed=widest_seed()),
             "integers": keras.random.randint(shape, -3, 9, seed=self.generator),
             "shuffled": keras.random.shuffle(ops.cumsum(x, axis=0), seed=self.generator),
             "gamma": keras.random.gamma(shape, 0.7, seed=self.generator),
             "binomial": keras.random.binomial(shape, 9, 0.3, seed=self.generator),
         }
+
+    def compute_output_shape(self, shape):
+        """Without it Keras before 3.14 calls the layer on torch without values, and fails to draw gammas from none."""
+        names = ("uniform", "mask", "normal", "truncated", "fixed seed", "integers", "shuffled", "gamma", "binomial")
+        return dict.fromkeys(names, shape)
 
 
 @pytest.fixture(scope="module")
@@ -421,6 +440,8 @@ def test_dropout_drops_its_share_and_scales_the_rest(rate):
 
 @pytest.mark.parametrize(("rate", "expected"), [(0.0, 3.0), (1.0, 0.0)])
 def test_dropout_of_nothing_and_of_everything(rate, expected):
+    if rate == 1.0 and keras.config.backend() == "tensorflow" and Version(keras.version()) < Version("3.14"):
+        pytest.skip(f"Keras {keras.version()} cannot drop everything on tensorflow")
     assert np.all(as_array(keras.random.dropout(ops.full((50,), 3.0), rate, seed=1)) == expected)
 
 

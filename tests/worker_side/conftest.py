@@ -21,7 +21,10 @@ def _as_in_a_worker():
 def _seeded(_as_in_a_worker):
     import keras
 
+    from harness import keras_internals
+
     keras.utils.set_random_seed(0)
+    keras_internals.forget_global_seed()  # which Keras itself does since 3.13
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,57 @@
+"""Hooks that find what is ours, and run it in our way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.case import is_case
+from harness.pytest_plugin.cases import CaseFile, CaseItem, is_case_file, is_test_file
+from harness.pytest_plugin.session import ParitySession
+from harness.pytest_plugin.suites import FIXTURE, SuiteFile, Test, run_protocol
+
+
+class Collection:
+    """Cases, tests that ask for `parity` and, under `--parity`, every test."""
+
+    def __init__(self, session: ParitySession) -> None:
+        self._session = session
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        named = parent.session.isinitpath(file_path)  # then pytest takes it for tests, and makes a module of it
+        if (named and not is_test_file(file_path, parent.config)) or not is_case_file(file_path):
+            return None
+        return CaseFile.from_parent(parent, path=file_path)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makemodule(self, module_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        if not is_test_file(module_path, parent.config) and is_case_file(module_path):
+            return CaseFile.from_parent(parent, path=module_path)
+        return SuiteFile.from_parent(parent, path=module_path) if self._session.is_suite else None
+
+    def pytest_pycollect_makeitem(self, obj: object) -> list[pytest.Item] | None:
+        return [] if is_case(obj) else None  # its file is collected for cases too
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if FIXTURE in metafunc.fixturenames:
+            compared = self._session.settings.compared
+            metafunc.parametrize(FIXTURE, compared, indirect=True, ids=[str(target) for target in compared])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        ours = next((item for item in items if isinstance(item, CaseItem) or Test.of(item) is not None), None)
+        if ours is not None and (config.option.usepdb or config.option.trace):
+            raise pytest.UsageError(
+                f"--pdb and --trace cannot enter {ours.nodeid}: it runs in another process, once for each target. Run "
+                "it without them; what is found comes with a script that shows it, which a debugger can run."
+            )
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        test = Test.of(item)
+        if test is None:
+            return None
+        run_protocol(item, test)
+        return True

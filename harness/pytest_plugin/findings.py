@@ -1,0 +1,89 @@
+"""What a comparison comes to for one item: it passes, fails with the finding, or is expected to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.target import Target
+
+if TYPE_CHECKING:
+    from harness.pytest_plugin.session import ParitySession
+    from harness.schema import CaseJson, ComparisonJson, Outcome
+
+#: The verdict of a comparison that had nothing to compare.
+NOTHING = "not compared"
+
+
+class FoundError(Exception):
+    """An item failed, and this is all there is to say: a traceback would be one of the harness."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a target's run of a case or test comes to.
+
+    Attributes:
+        text: what makes it fail, or the reason of the declared difference.
+        properties: for JUnit and the summary.
+    """
+
+    outcome: Outcome
+    text: str
+    properties: Mapping[str, str]
+
+
+def settle(item: pytest.Item, case: CaseJson, target: Target, session: ParitySession) -> None:
+    """Let an item end as its case did on a target."""
+    found = found_on(case, target, session)
+    item.user_properties.extend(found.properties.items())
+    if found.outcome == "known" and not item.config.option.runxfail:
+        pytest.xfail(found.text)
+    if found.outcome != "agree":
+        raise FoundError(found.text)
+
+
+def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test: bool = False) -> Found:
+    """Read a case of `result.json` from the side of one target. A test is not one that the command line can run."""
+    from harness.report import words
+    from harness.report.run_folder import RunFolder
+
+    run = RunFolder(session.folder, shown_path(session), session.result.to_json())
+    outcome = words.outcome_on(run.result, case, str(target))
+    comparison = words.comparison_on(case, str(target))
+    properties = {"parity_target": str(target), "parity_reference": str(session.settings.reference)}
+    if comparison is not None:
+        properties |= _properties(comparison)
+    if outcome == "known" and comparison is not None:
+        reasons = [f"{expected['verdict']}: {expected['reason']}" for expected in comparison["known"]]
+        return Found(outcome, "; ".join(reasons), properties)
+    sides = (str(target), str(session.settings.reference))
+    blocks = [block for block in words.failures(run, case) if block.target in sides]
+    if is_test:
+        shows = [tuple(command for command in block.commands if " show " in command) for block in blocks]
+        blocks = [replace(block, commands=commands) for block, commands in zip(blocks, shows, strict=True)]
+    return Found(outcome, "\n".join(map(words.plain, blocks)), properties)
+
+
+def _properties(comparison: ComparisonJson) -> dict[str, str]:
+    first, blame = comparison["first"], comparison["blame"]
+    found = {
+        "parity_verdict": comparison["verdict"] or NOTHING,
+        "parity_observations": str(comparison["observations"]),
+        "parity_not_compared": str(comparison["not_compared"]),
+    }
+    if first is not None:
+        found |= {"parity_first": first["key"], "parity_phase": first["phase"], "parity_layer": first["layer"] or ""}
+    if blame is not None:
+        found |= {"parity_blame": blame["text"], "parity_repro": blame["repro"] or ""}
+    return {name: value for name, value in found.items() if value}
+
+
+def shown_path(session: ParitySession) -> str:
+    """The session's folder, as the caller would type it."""
+    path = session.place
+    here = session.config.invocation_params.dir
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,219 @@
+"""One pytest session: its settings, its folder and its workers, none of which is there before something needs it.
+
+Under pytest-xdist each process has a session of its own, and they share the folder and the workers. What has to be
+done once for all of them is done by whoever comes first, and kept in the folder for the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.pytest_plugin import settings
+from harness.pytest_plugin.settings import Settings
+
+if TYPE_CHECKING:
+    from harness.known import Known
+    from harness.pool import Pool
+    from harness.result import Result
+    from harness.run import Options
+    from harness.sharing import Host
+
+SESSION = pytest.StashKey["ParitySession"]()
+#: What a process of pytest-xdist is told by the first one.
+_TOLD = "harness_parity"
+#: The file by which a folder is known to be one of ours, with the session's id and process.
+_MARK = "session.json"
+_UNITS = "units"
+
+
+def register(config: pytest.Config) -> None:
+    """Take part in a session."""
+    from harness.pytest_plugin import collection, summary
+
+    session = ParitySession(config)
+    config.stash[SESSION] = session
+    for plugin in (collection.Collection(session), summary.Summary(session), _Distribution(session)):
+        config.pluginmanager.register(plugin)
+    config.add_cleanup(session.close)
+
+
+class ParitySession:
+    """What the plugin knows of one session, in one process."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.root = config.rootpath
+        distributed: Mapping[str, Any] = getattr(config, "workerinput", {})
+        told = distributed.get(_TOLD, {})
+        self._id = told.get("id") or uuid.uuid4().hex
+        self._process = told.get("process") or os.getpid()
+        self._shared = Path(told["workers"]) if told else None
+        self._processes = int(distributed.get("workercount", 1))
+        self._host: Host | None = None
+        self._pool: Pool | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        return settings.read(self.config)
+
+    @cached_property
+    def is_suite(self) -> bool:
+        """Whether every test runs on the targets."""
+        return "parity" in settings.given(self.config)
+
+    @cached_property
+    def options(self) -> Options:
+        """How cases are run. Raises pytest.UsageError where the settings are wrong."""
+        from harness.run import Options, cores
+
+        return Options(twins=self.settings.twins, jobs=cores(), timeout=self.settings.timeout)
+
+    @cached_property
+    def result(self) -> Result:
+        """What is known of the session's result before anything is judged."""
+        from harness.run import empty_result
+
+        chosen = self.settings
+        return empty_result(chosen.reference, chosen.targets, self.options, chosen.fail_on)
+
+    @cached_property
+    def known(self) -> list[Known]:
+        """Known differences that the project declares."""
+        from harness import known
+        from harness.errors import HarnessError
+
+        try:
+            return known.read(self.root)
+        except HarnessError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    @property
+    def place(self) -> Path:
+        """The session's folder, which may not be there."""
+        return self.root / (settings.given(self.config).get("parity_out") or settings.DEFAULT_OUT)
+
+    @cached_property
+    def folder(self) -> Path:
+        """The session's folder, emptied of what an earlier session left in it.
+
+        Raises:
+            pytest.UsageError: it holds other things, or another session is writing to it.
+        """
+        from filelock import FileLock
+
+        place = self.place
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(Path(tempfile.gettempdir()) / f"harness-{uuid.uuid5(uuid.NAMESPACE_URL, str(place))}.lock"):
+                _take(place, self._id, self._process)
+        except OSError as error:
+            raise pytest.UsageError(
+                f"The folder {str(place)!r} cannot be written: {error.strerror}. Name another with --parity-out."
+            ) from None
+        return place
+
+    @property
+    def pool(self) -> Pool:
+        """The warm workers."""
+        from harness.pool import Pool
+        from harness.run import cores
+
+        if self._pool is None:
+            jobs = max(1, cores() // self._processes)
+            self._pool = Pool(self.settings.targets, self.folder / "logs", jobs, shared=self._shared)
+        return self._pool
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` returns, which is plain data, made once in all processes of this session."""
+        from filelock import FileLock
+
+        path = self.folder / _UNITS / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                temporary = path.with_suffix(".part")
+                temporary.write_text(json.dumps(make()), encoding="utf-8")
+                os.replace(temporary, path)
+            return json.loads(path.read_text(encoding="utf-8"))
+
+    def made(self, prefix: str) -> Iterator[Any]:
+        """Everything that was made under a name that starts so. It may have been in other processes."""
+        if (self.place / _MARK).exists() and _mark(self.place).get("id") == self._id:
+            for path in sorted((self.place / _UNITS).glob(f"{prefix}*.json")):
+                yield json.loads(path.read_text(encoding="utf-8"))
+
+    def tell(self) -> dict[str, Any]:
+        """What another process needs to take part in this session."""
+        from harness.sharing import Host
+
+        if self._host is None:
+            self._host = Host()
+        return {"id": self._id, "process": self._process, "workers": str(self._host.folder)}
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._pool is not None:
+            self._pool.__exit__()
+        if self._host is not None:
+            self._host.close()
+
+
+class _Distribution:
+    """What is done in the first process of pytest-xdist, where that is installed."""
+
+    def __init__(self, session: ParitySession) -> None:
+        self._session = session
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput[_TOLD] = self._session.tell()
+
+
+def _take(place: Path, session: str, process: int) -> None:
+    """Make a folder this session's own."""
+    if place.exists() and any(place.iterdir()):
+        mark = _mark(place)
+        if mark.get("id") == session:
+            return
+        if not mark:
+            raise pytest.UsageError(
+                f"The folder {str(place)!r} holds other things than a session of ours. Name another with --parity-out."
+            )
+        if mark["process"] != process and _lives(mark["process"]):
+            raise pytest.UsageError(
+                f"Another session, process {mark['process']}, is writing to {str(place)!r}. Wait for it, or name "
+                "another folder with --parity-out."
+            )
+        shutil.rmtree(place)
+    place.mkdir(exist_ok=True)
+    (place / ".gitignore").write_text("*\n", encoding="utf-8")
+    (place / _MARK).write_text(json.dumps({"id": session, "process": process}), encoding="utf-8")
+
+
+def _mark(place: Path) -> dict[str, Any]:
+    try:
+        mark = json.loads((place / _MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(mark, dict) and isinstance(mark.get("id"), str) and isinstance(mark.get("process"), int)
+    return mark if whole else {}
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

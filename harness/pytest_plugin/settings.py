@@ -1,0 +1,141 @@
+"""Options of the plugin. Each has a twin in the project's configuration, of the same name with underscores."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.target import Target
+    from harness.verdict import Verdict
+
+DEFAULT_OUT = "runs/pytest"
+_PRECISIONS = ("both", "float32")
+
+
+@dataclass(frozen=True)
+class _Option:
+    """One option: what it is called, its metavar (None for a switch), and what it is good for."""
+
+    name: str
+    metavar: str | None
+    help: str
+
+    @property
+    def key(self) -> str:
+        return self.name.removeprefix("--").replace("-", "_")
+
+
+_OPTIONS = (
+    _Option(
+        "--parity",
+        None,
+        "Run the tests on every target, each as it is, and compare the values given to assert_allclose and the like.",
+    ),
+    _Option("--parity-targets", "T,T,...", "Where to run. Default: every installed backend."),
+    _Option("--parity-reference", "T", "What others are compared with. Default: torch, or the first."),
+    _Option(
+        "--parity-precision",
+        "P",
+        "'both', the default, runs everything once more in float64, which verdicts rest on; 'float32' does not.",
+    ),
+    _Option("--parity-fail-on", "VERDICT", "The mildest verdict that fails. Default: divergent."),
+    _Option("--parity-timeout", "S", "Seconds for one case or test on one target in one precision. Default: 300."),
+    _Option("--parity-out", "DIR", f"Where traces and result.json go. Default: {DEFAULT_OUT}."),
+    _Option("--parity-no-blame", None, "Do not replay what differs to find whose it is."),
+    _Option("--parity-args", "ARGS", "Further arguments for the pytest that runs in each worker."),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option, and its twin in the configuration."""
+    group = parser.getgroup("parity", "parity of Keras backends (harness)")
+    for option in _OPTIONS:
+        if option.metavar is None:
+            group.addoption(option.name, action="store_true", default=None, help=option.help)
+            parser.addini(option.key, option.help, type="bool", default=None)
+        else:
+            group.addoption(option.name, metavar=option.metavar, default=None, help=option.help)
+            parser.addini(option.key, option.help, default=None)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options come to.
+
+    Attributes:
+        arguments: further ones of the workers' pytest.
+    """
+
+    targets: list[Target]
+    reference: Target
+    twins: bool
+    fail_on: Verdict
+    timeout: float
+    out: str
+    blame: bool
+    arguments: list[str]
+
+    @property
+    def compared(self) -> list[Target]:
+        """The targets that are compared with the reference; itself where it is alone."""
+        return [target for target in self.targets if target != self.reference] or [self.reference]
+
+
+def given(config: pytest.Config) -> dict[str, Any]:
+    """The options that were given, on the command line or in the configuration."""
+    values = {}
+    for option in _OPTIONS:
+        value = config.getoption(option.key)
+        value = config.getini(option.key) if value is None else value
+        if value not in (None, "", False):
+            values[option.key] = value
+    return values
+
+
+def read(config: pytest.Config) -> Settings:
+    """The settings of a session.
+
+    Raises:
+        pytest.UsageError: an option's value is wrong, or no backend is here.
+    """
+    from harness.run import DEFAULT_TIMEOUT
+    from harness.targets import choose, choose_reference
+    from harness.verdict import Verdict
+
+    values = given(config)
+    try:
+        targets = choose(values.get("parity_targets"))
+        return Settings(
+            targets=targets,
+            reference=choose_reference(values.get("parity_reference"), targets),
+            twins=_precision(values.get("parity_precision", "both")) == "both",
+            fail_on=Verdict.parse(values.get("parity_fail_on", "divergent")),
+            timeout=_seconds(values.get("parity_timeout", DEFAULT_TIMEOUT)),
+            out=values.get("parity_out", DEFAULT_OUT),
+            blame=not values.get("parity_no_blame"),
+            arguments=shlex.split(values.get("parity_args", "")),
+        )
+    except (HarnessError, ValueError) as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _precision(value: str) -> str:
+    if value not in _PRECISIONS:
+        raise HarnessError(f"--parity-precision {value!r} is not one of {', '.join(_PRECISIONS)}.")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise HarnessError(f"--parity-timeout {value!r} is not a number of seconds above 0.")
+    return seconds
