@@ -46,7 +46,7 @@ MOST_LAYERS = 300
 
 
 class Curve(TypedDict):
-    """One log of all targets: a value for each of `steps`; None for a target whose values are the reference's."""
+    """One log of all targets: a value for each of `steps`; None for a target whose values are its reference's."""
 
     name: str
     steps: list[int]
@@ -109,21 +109,17 @@ class Charts:
 
     Args:
         traces: by target, those of a case that can be read.
-        reference: the target that others are compared with.
+        references: what each target that is compared is compared with.
     """
 
-    def __init__(self, traces: Mapping[str, Trace], reference: str) -> None:
-        self._reference = reference
+    def __init__(self, traces: Mapping[str, Trace], references: Mapping[str, str]) -> None:
+        self._references = references
         self._logs = {target: logs(trace) for target, trace in traces.items()}
         self._gradients = {target: _gradients(trace) for target, trace in traces.items()}
-        theirs = traces.get(reference)
-        self._levels: dict[str, Levels] = {}
-        self._graph = Graph(layers=[], edges=[], left_out=0)
-        if theirs is not None:
-            for target, trace in traces.items():
-                if target != reference:
-                    self._levels[target] = _levels(trace, theirs)
-            self._graph = _graph(theirs, self._levels)
+        pairs = [(target, other) for target, other in references.items() if target in traces and other in traces]
+        self._levels = {target: _levels(traces[target], traces[other]) for target, other in pairs}
+        shown = next((traces[other] for _, other in pairs), next(iter(traces.values()), None))
+        self._graph = Graph(layers=[], edges=[], left_out=0) if shown is None else _graph(shown, self._levels)
 
     def data(self, detail: Detail) -> CaseData:
         """What is drawn, in so much detail."""
@@ -151,11 +147,9 @@ class Charts:
             spread = np.nan_to_num(table.max(axis=0) - table.min(axis=0), nan=0.0, posinf=0.0)
         kept = [int(part[np.argmax(spread[part])]) for part in _parts(len(steps), most)]
         shown = [[_short(value) for value in row[kept]] for row in table]
-        values: dict[str, list[float | None] | None] = dict(zip(by_target, shown, strict=True))
-        standard = values.get(self._reference)
-        for target, row in values.items():
-            if target != self._reference and row == standard:
-                values[target] = None
+        rows = dict(zip(by_target, shown, strict=True))
+        standards = {target: rows.get(self._references.get(target, "")) for target in rows}
+        values = {target: None if row == standards[target] else row for target, row in rows.items()}
         return Curve(name=name, steps=[steps[position] for position in kept], values=values)
 
     def _gradients_of_all(self) -> Gradients:

@@ -59,7 +59,7 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
     pages, charts = [], []
     for case in _worst_first(run):
         traces, unread = run.traces(case)
-        charts.append(Charts(traces, run.result["reference"]))
+        charts.append(Charts(traces, _references(run)))
         pages.append(_case_page(run, case, common, sides.events(traces, run.result["targets"]), unread))
     scripts = [_asset(name) for name in _SCRIPTS]
     style = _asset("page.css")
@@ -78,6 +78,11 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
         policy=_policy(scripts, style),
     )
     return text.encode("utf-8", "backslashreplace")
+
+
+def _references(run: RunFolder) -> dict[str, str]:
+    """What each target is compared with."""
+    return {target: words.reference_of(run.result, target) for target in run.others}
 
 
 def _worst_first(run: RunFolder) -> list[CaseJson]:
@@ -135,7 +140,7 @@ def _printable(data: Any) -> Any:
 
 def _embedded(run: RunFolder, pages: Sequence[CasePage], texts: Sequence[str]) -> Markup:
     """What the script reads, as JSON in a script element, which nothing in it can end."""
-    head = {"reference": run.result["reference"], "blamed": [_blamed(item.case) for item in pages]}
+    head = {"references": _references(run), "blamed": [_blamed(item.case) for item in pages]}
     joined = f'{_json(head)[:-1]},"cases":[{",".join(texts)}]}}'
     return Markup(joined.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 

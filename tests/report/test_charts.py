@@ -20,12 +20,13 @@ from harness.trace import Header, Observation, Trace, write
 from harness.verdict import Judgement, Verdict
 
 FINEST = DETAILS[0]
+REFERENCES = {"tensorflow": "torch", "jax": "torch"}
 
 
 def data_of(run: RunFolder, case: int, detail: Detail = FINEST) -> CaseData:
     traces, unread = run.traces(run.result["cases"][case])
     assert unread == {}
-    return Charts(traces, run.result["reference"]).data(detail)
+    return Charts(traces, REFERENCES).data(detail)
 
 
 def run_of(folder: Path, *cases: Case, targets: Any = ("torch", "tensorflow", "jax")) -> RunFolder:
@@ -53,7 +54,7 @@ def test_a_curve_has_every_step_in_five_digits_and_what_is_the_references_is_not
 def test_of_too_many_steps_those_stay_where_targets_differ_most(tmp_path: Path) -> None:
     run = run_of(tmp_path, Case("x.py::long", steps=100))
     traces, _ = run.traces(run.result["cases"][0])
-    charts = Charts(traces, "torch")
+    charts = Charts(traces, REFERENCES)
     charts._logs["jax"]["loss"][37] = 5.0
     curve = charts.data(Detail(10, 10, 10))["curves"][0]
     assert len(curve["steps"]) == 10
@@ -69,7 +70,7 @@ def test_a_log_that_is_not_finite_or_on_one_target_only_has_gaps(tmp_path: Path)
         ]
         write(tmp_path / target, Header("x", target, "float32"), items)
     traces = {target: Trace(tmp_path / target) for target in ("torch", "jax")}
-    (curve,) = Charts(traces, "torch").data(FINEST)["curves"]
+    (curve,) = Charts(traces, REFERENCES).data(FINEST)["curves"]
     assert curve["values"] == {"torch": [1.0, None, 3.0], "jax": [1.0, 2.0, None]}
 
 
@@ -184,7 +185,7 @@ def test_branches_are_told_by_values_and_an_order_that_no_value_tells_is_no_know
         for name, value in [*zip(names, inputs, strict=True), (f"m/{path}/output", output)]:
             items.append(Observation(f"forward/0/{name}", "forward", 0, name, path, "float32", value))
     write(tmp_path, Header("x", "torch", "float32"), items)
-    graph = Charts({"torch": Trace(tmp_path)}, "torch").data(FINEST)["graph"]
+    graph = Charts({"torch": Trace(tmp_path)}, {}).data(FINEST)["graph"]
     assert [(path, depth) for path, depth, _ in graph["layers"]] == [
         ("m/one", 0),
         ("m/two", 1),
@@ -200,6 +201,6 @@ def test_branches_are_told_by_values_and_an_order_that_no_value_tells_is_no_know
 @pytest.mark.parametrize("case", range(6))
 def test_less_detail_is_never_larger_and_all_of_it_is_json(run: RunFolder, case: int) -> None:
     traces, _ = run.traces(run.result["cases"][case])
-    charts = Charts(traces, "torch")
+    charts = Charts(traces, REFERENCES)
     sizes = [len(json.dumps(charts.data(detail), allow_nan=False)) for detail in DETAILS]
     assert sizes == sorted(sizes, reverse=True)

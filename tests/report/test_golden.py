@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from synthetic import Case, write_trace
 
 from harness.compare import compare_folders
 from harness.report import github, html, junit, markdown, table, words
+from harness.report.charts import CENTRE, LEVELS
 from harness.report.run_folder import RunFolder
 from harness.result import FILE
 from harness.verdict import Verdict
@@ -60,6 +62,17 @@ def test_markdown_and_html_say_what_lies_between(run: RunFolder) -> None:
     for text in (markdown.summary(run), html.page(run).decode()):
         assert f"old is {run.path.parent}/old, new is {run.path.parent}/new" in text
         assert "torch against torch (old): divergent" in text
+
+
+def test_the_page_draws_each_target_against_what_it_was(run: RunFolder) -> None:
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*)</script>', html.page(run).decode())
+    data = json.loads(text)
+    assert data["references"] == {"torch": "torch (old)", "jax": "jax (old)"}
+    (curve, _) = data["cases"][0]["curves"]
+    assert [target for target, values in curve["values"].items() if values is None] == ["jax"]
+    drawn = {item["target"]: "".join(levels for _, levels in item["rows"]) for item in data["cases"][0]["maps"]}
+    assert [target for target, levels in drawn.items() if set(levels) & set(LEVELS[CENTRE + 1 :])] == ["torch"]
+    assert set(drawn["jax"]) == {"=", " "}
 
 
 def test_junit_fails_and_errs_on_the_right_targets(run: RunFolder) -> None:
