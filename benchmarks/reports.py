@@ -2,16 +2,18 @@
 
     python benchmarks/reports.py [--cases N] [--targets N] [--steps N] [--out DIR]
 
-The run is invented: traces as trainings leave them, one case in ten with a difference. It needs Playwright, and a
-Chromium that is installed.
+The run is invented: traces as trainings leave them, of twenty cases, two with a difference, which are repeated under
+other names. It needs Playwright, and a Chromium that is installed.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,12 @@ from synthetic import Case, write_run  # noqa: E402
 
 from harness.report import html, junit, markdown, table, tensorboard  # noqa: E402
 from harness.report.run_folder import RunFolder  # noqa: E402
+from harness.result import FILE  # noqa: E402
+from harness.trace import INDEX  # noqa: E402
 
 TARGETS = ("torch", "tensorflow", "jax", "torch:cpu", "jax:cpu")
+#: Cases that are not copies of others.
+DISTINCT = 20
 LAYERS = ("stem", "first", "second", "third", "head")
 #: In the page: from the start of navigation, in milliseconds, and bytes.
 LOADED = "() => performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
@@ -57,33 +63,60 @@ def main(cases: int, targets: int, steps: int, out: Path | None) -> None:
     folder = out or Path(tempfile.mkdtemp())
     try:
         if not (folder / "result.json").exists():
-            invented = [_case(number, steps) for number in range(cases)]
-            timed("traces, written and judged", lambda: write_run(folder, invented, TARGETS[:targets]))
+            timed("traces, written and judged", lambda: _invent(folder, cases, TARGETS[:targets], steps))
         run = RunFolder.open(folder)
         observations = sum(item["observations"] for case in run.result["cases"] for item in case["comparisons"])
         print(f"{len(run.result['cases'])} cases, {len(run.result['targets'])} targets, {observations} comparisons")
         page = folder / "report.html"
         page.write_bytes(timed("page", lambda: html.page(run)))
         print(f"{'page':<30}{page.stat().st_size / 1e6:8.2f} MB")
+        _browse(page)
         timed("JUnit XML", lambda: junit.document(run))
-        print(f"{'Markdown':<30}{len(timed('Markdown', lambda: markdown.summary(run))) / 1e6:8.2f} MB")
+        timed("Markdown", lambda: markdown.summary(run))
         timed("event files", lambda: tensorboard.write(run, folder / "events"))
         timed("CSV", lambda: table.write_csv(run, folder / "table.csv"))
-        _browse(page)
     finally:
         if out is None:
             shutil.rmtree(folder)
 
 
+def _invent(folder: Path, count: int, targets: Sequence[str], steps: int) -> None:
+    """Write a run, of which all but the first cases are copies of these under other names."""
+    distinct = [_case(number, steps) for number in range(min(count, DISTINCT))]
+    write_run(folder, distinct, targets)
+    result = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    originals = list(result["cases"])
+    for number in range(DISTINCT, count):
+        original = originals[number % DISTINCT]
+        renamed = _name(number)
+        text = json.dumps(original).replace(json.dumps(original["id"]), json.dumps(renamed))
+        copied = json.loads(text)
+        for run in copied["runs"]:
+            place = f"{run['trace']}-{number}"
+            shutil.copytree(folder / run["trace"], folder / place)
+            for index in (folder / place).rglob(INDEX):
+                text = index.read_text(encoding="utf-8")
+                index.write_text(text.replace(json.dumps(original["id"]), json.dumps(renamed)), encoding="utf-8")
+            run["trace"] = place
+        result["cases"].append(copied)
+    (folder / FILE).write_text(json.dumps(result), encoding="utf-8")
+
+
 def _case(number: int, steps: int) -> Case:
     wrong = {"jax": f"forward/0/model/{LAYERS[number % 5]}/output"} if number % 10 == 0 else {}
-    return Case(f"cases/file_{number // 20}.py::case[{number}]", wrong, steps, LAYERS, tags=[f"tag{number % 7}"])
+    return Case(_name(number), wrong, steps, LAYERS, tags=[f"tag{number % 7}"])
+
+
+def _name(number: int) -> str:
+    return f"cases/file_{number // DISTINCT}.py::case[{number}]"
 
 
 def timed(what: str, make: Any) -> Any:
-    started = time.perf_counter()
+    """Make something, and print how long that took, and how much of it a processor was at work."""
+    started, worked = time.perf_counter(), time.process_time()
     made = make()
-    print(f"{what:<30}{time.perf_counter() - started:8.2f} s", flush=True)
+    spent = time.process_time() - worked
+    print(f"{what:<30}{time.perf_counter() - started:8.2f} s, {spent:.2f} s of a processor", flush=True)
     return made
 
 
