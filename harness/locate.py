@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -352,6 +353,7 @@ def _drawn_at_random(target: Trace, reference: Trace) -> dict[str, tuple[list[Ob
     return drawn
 
 
+@functools.lru_cache(maxsize=1)  # one reference is held against several targets in turn
 def _group_scales(reference: Trace) -> dict[tuple[Phase, int], float]:
     """The largest root mean square among the floating arrays of each phase and step."""
     scales: dict[tuple[Phase, int], float] = {}

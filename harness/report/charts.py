@@ -87,7 +87,10 @@ class Gradients(TypedDict):
 
 
 class CaseData(TypedDict):
-    """All that is drawn of a case. `steps` is the number of training steps, `more_curves` of curves left out."""
+    """All that is drawn of a case.
+
+    `steps` is the number of training steps, `more_curves` of curves left out. Heat maps are in order, the worst first.
+    """
 
     steps: int
     curves: list[Curve]
@@ -124,11 +127,13 @@ class Charts:
         names.sort(key=lambda name: name != "loss")
         shown = names[:MOST_CURVES]
         steps = [step for logs in self._logs.values() for points in logs.values() for step in points]
+        maps = [_heat_map(target, findings, detail) for target, findings in self._findings.items()]
+        maps.sort(key=lambda item: -_ORDER.index(_worst(character for _, text in item["rows"] for character in text)))
         return CaseData(
             steps=max(steps, default=-1) + 1,
             curves=[self._curve(name, detail.points) for name in shown],
             more_curves=len(names) - len(shown),
-            maps=[_heat_map(target, findings, detail) for target, findings in self._findings.items()],
+            maps=maps,
             gradients=self._gradients_of_all(),
             graph=self._graph,
         )

@@ -255,6 +255,7 @@
       heatMaps(place, data);
       gradients(place, data);
     }
+    open.forEach((chart) => chart.resize()); // what came later may have left it less room
     opened.querySelector("h1").focus({ preventScroll: true });
     scrollTo(0, 0);
   }
