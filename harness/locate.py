@@ -134,7 +134,7 @@ def compare(target: Trace, reference: Trace, known: Sequence[Known] | None = ())
     by_side = [[] if known is None else _declared(side, known) for side in (target, reference)]
     declared = [expected for side in by_side for expected in side]
     findings, comparison.parted = all_findings(target, reference, declared)
-    judged = [finding for finding in findings if finding is not None]
+    judged = [finding for finding in findings.values() if finding is not None]
     verdicts = Counter(finding.judgement.verdict for finding in judged)
     comparison.observations = len(judged)
     comparison.not_compared = len(findings) - len(judged)
@@ -160,16 +160,16 @@ def compare(target: Trace, reference: Trace, known: Sequence[Known] | None = ())
 
 def all_findings(
     target: Trace, reference: Trace, declared: Sequence[Expected] = ()
-) -> tuple[list[Finding | None], int | None]:
-    """A finding for each observation of either side, in order; None for one that could not be compared.
+) -> tuple[dict[str, Finding | None], int | None]:
+    """A finding for each observation of either side by key, in order; None for one that could not be compared.
 
     Returns:
         The findings, and the step after which free runs had parted: see `Comparison`.
     """
-    findings = list(_findings(target, reference, declared))
-    parted = _parted(findings, reference)
+    findings = dict(_findings(target, reference, declared))
+    parted = _parted(list(findings.values()), reference)
     if parted is not None:
-        findings = [None if _is_beyond(finding, parted) else finding for finding in findings]
+        findings = {key: None if _is_beyond(finding, parted) else finding for key, finding in findings.items()}
     return findings, parted
 
 
@@ -286,8 +286,10 @@ def _covering(finding: Finding, declared: Sequence[Expected]) -> Expected | None
     )
 
 
-def _findings(target: Trace, reference: Trace, declared: Sequence[Expected] = ()) -> Iterator[Finding | None]:
-    """A finding for each observation of either side, in order; None for one that could not be compared."""
+def _findings(
+    target: Trace, reference: Trace, declared: Sequence[Expected] = ()
+) -> Iterator[tuple[str, Finding | None]]:
+    """Each observation of either side, in order, and its finding: None for one that could not be compared."""
     scales = _group_scales(reference)
     drawn = _drawn_at_random(target, reference)
     out_of_order = _first_out_of_order(target, reference)
@@ -295,10 +297,10 @@ def _findings(target: Trace, reference: Trace, declared: Sequence[Expected] = ()
         if key not in target or key not in reference:
             side, present = (target, reference[key]) if key not in target else (reference, target[key])
             if side.header.status != "ok":
-                yield None
+                yield key, None
                 continue
             where = "on this target" if side is target else "on the reference"
-            yield _finding(present, Judgement(Verdict.MISMATCH, "exact", f"it was not recorded {where}"), declared)
+            yield key, _finding(present, Judgement(Verdict.MISMATCH, "exact", f"it was not recorded {where}"), declared)
             continue
         theirs = reference[key]
         if key == out_of_order:
@@ -306,12 +308,12 @@ def _findings(target: Trace, reference: Trace, declared: Sequence[Expected] = ()
         elif key in drawn:
             runs = drawn[key]
             if runs is None:
-                yield None
+                yield key, None
                 continue
             judgement = judge_distribution(*runs, tests=len(drawn))
         else:
             judgement = _judged(target, reference, key, scales.get((theirs.phase, theirs.step), 0.0))
-        yield _finding(theirs, judgement, declared)
+        yield key, _finding(theirs, judgement, declared)
 
 
 def _judged(target: Trace, reference: Trace, key: str, group_scale: float = 0.0) -> Judgement:
