@@ -138,9 +138,7 @@ class _Telling:
 
     @property
     def detail(self) -> Detail:
-        from harness.report.console import Detail
-
-        return Detail.QUIET if self.quiet else Detail.VERBOSE if self.verbose else Detail.NORMAL
+        return _detail(self.quiet, self.verbose)
 
     def tell(self, run: RunFolder, console: Console, shown: str) -> None:
         """Write and print a result."""
@@ -148,6 +146,12 @@ class _Telling:
 
         _write_reports(run, {"--json": self.json_file, "--junit": self.junit, "--html": self.html})
         print_result(console, run, shown, self.detail)
+
+
+def _detail(quiet: bool, verbose: bool) -> Detail:
+    from harness.report.console import Detail
+
+    return Detail(verbose - quiet)
 
 
 def _gathered(name: str, kind: type, *options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -455,7 +459,7 @@ def export(run_path: str, csv: str | None, parquet: str | None) -> None:
 def show(path: str, other: str | None, key: str | None, quiet: bool, verbose: bool) -> None:
     """Show what is in a trace, in two side by side, or in a run."""
     from harness.report import show as showing
-    from harness.report.console import make_console
+    from harness.report.console import make_console, print_result
     from harness.report.run_folder import RunFolder
     from harness.result import FILE
     from harness.trace import INDEX, Trace
@@ -468,8 +472,7 @@ def show(path: str, other: str | None, key: str | None, quiet: bool, verbose: bo
     elif key is not None:
         showing.print_observations(make_console(), Trace(place), key)
     elif (place / FILE).exists():
-        run = RunFolder.open(place)
-        _Telling(None, None, None, quiet, verbose).tell(run, make_console(), str(place / FILE))
+        print_result(make_console(), RunFolder.open(place), str(place / FILE), _detail(quiet, verbose))
     elif (place / INDEX).exists():
         showing.print_trace(make_console(), Trace(place))
     else:

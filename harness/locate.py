@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -137,7 +138,7 @@ def compare(
     by_side = [[] if known is None else _declared(side, known) for side in (target, reference)]
     declared = [expected for side in by_side for expected in side]
     findings, comparison.parted = all_findings(target, reference, declared, shared_only=shared_only)
-    judged = [finding for finding in findings if finding is not None]
+    judged = [finding for finding in findings.values() if finding is not None]
     verdicts = Counter(finding.judgement.verdict for finding in judged)
     comparison.observations = len(judged)
     comparison.not_compared = len(findings) - len(judged)
@@ -163,16 +164,16 @@ def compare(
 
 def all_findings(
     target: Trace, reference: Trace, declared: Sequence[Expected] = (), *, shared_only: bool = False
-) -> tuple[list[Finding | None], int | None]:
-    """A finding for each observation of either side, in order; None for one that could not be compared.
+) -> tuple[dict[str, Finding | None], int | None]:
+    """A finding for each observation of either side by key, in order; None for one that could not be compared.
 
     Returns:
         The findings, and the step after which free runs had parted: see `Comparison`.
     """
-    findings = list(_findings(target, reference, declared, shared_only=shared_only))
-    parted = _parted(findings, reference)
+    findings = dict(_findings(target, reference, declared, shared_only=shared_only))
+    parted = _parted(list(findings.values()), reference)
     if parted is not None:
-        findings = [None if _is_beyond(finding, parted) else finding for finding in findings]
+        findings = {key: None if _is_beyond(finding, parted) else finding for key, finding in findings.items()}
     return findings, parted
 
 
@@ -291,8 +292,8 @@ def _covering(finding: Finding, declared: Sequence[Expected]) -> Expected | None
 
 def _findings(
     target: Trace, reference: Trace, declared: Sequence[Expected], *, shared_only: bool
-) -> Iterator[Finding | None]:
-    """A finding for each observation of either side, in order; None for one that could not be compared."""
+) -> Iterator[tuple[str, Finding | None]]:
+    """Each observation of either side, in order, and its finding: None for one that could not be compared."""
     scales = _group_scales(reference)
     drawn = _drawn_at_random(target, reference)
     out_of_order = None if shared_only else _first_out_of_order(target, reference)
@@ -300,10 +301,10 @@ def _findings(
         if key not in target or key not in reference:
             side, present = (target, reference[key]) if key not in target else (reference, target[key])
             if side.header.status != "ok" or shared_only:
-                yield None
+                yield key, None
                 continue
             where = "on this target" if side is target else "on the reference"
-            yield _finding(present, Judgement(Verdict.MISMATCH, "exact", f"it was not recorded {where}"), declared)
+            yield key, _finding(present, Judgement(Verdict.MISMATCH, "exact", f"it was not recorded {where}"), declared)
             continue
         theirs = reference[key]
         if key == out_of_order:
@@ -311,12 +312,12 @@ def _findings(
         elif key in drawn:
             runs = drawn[key]
             if runs is None:
-                yield None
+                yield key, None
                 continue
             judgement = judge_distribution(*runs, tests=len(drawn))
         else:
             judgement = _judged(target, reference, key, scales.get((theirs.phase, theirs.step), 0.0))
-        yield _finding(theirs, judgement, declared)
+        yield key, _finding(theirs, judgement, declared)
 
 
 def _judged(target: Trace, reference: Trace, key: str, group_scale: float = 0.0) -> Judgement:
@@ -358,6 +359,7 @@ def _drawn_at_random(target: Trace, reference: Trace) -> dict[str, tuple[list[Ob
     return drawn
 
 
+@functools.lru_cache(maxsize=1)  # one reference is held against several targets in turn
 def _group_scales(reference: Trace) -> dict[tuple[Phase, int], float]:
     """The largest root mean square among the floating arrays of each phase and step."""
     scales: dict[tuple[Phase, int], float] = {}

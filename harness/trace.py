@@ -312,6 +312,10 @@ class Trace:
         """The name of an observation, without its value being read."""
         return self._entries[key].name
 
+    def step_of(self, key: str) -> int:
+        """The step of an observation, without its value being read."""
+        return self._entries[key].step
+
     def content(self, key: str) -> str | None:
         """What stands for the elements of an array, without their being read: equal arrays of a trace share it."""
         entry = self._entries[key]

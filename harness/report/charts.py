@@ -87,7 +87,10 @@ class Gradients(TypedDict):
 
 
 class CaseData(TypedDict):
-    """All that is drawn of a case. `steps` is the number of training steps, `more_curves` of curves left out."""
+    """All that is drawn of a case.
+
+    `steps` is the number of training steps, `more_curves` of curves left out. Heat maps are in order, the worst first.
+    """
 
     steps: int
     curves: list[Curve]
@@ -95,6 +98,10 @@ class CaseData(TypedDict):
     maps: list[HeatMap]
     gradients: Gradients
     graph: Graph
+
+
+#: A character for each observation, by what it is of and by step, in order of execution.
+Levels = dict[str, dict[int, str]]
 
 
 class Charts:
@@ -110,13 +117,13 @@ class Charts:
         self._logs = {target: logs(trace) for target, trace in traces.items()}
         self._gradients = {target: _gradients(trace) for target, trace in traces.items()}
         theirs = traces.get(reference)
-        self._findings: dict[str, list[Finding | None]] = {}
+        self._levels: dict[str, Levels] = {}
         self._graph = Graph(layers=[], edges=[], left_out=0)
         if theirs is not None:
             for target, trace in traces.items():
                 if target != reference:
-                    self._findings[target] = all_findings(trace, theirs)[0]
-            self._graph = _graph(theirs, self._findings)
+                    self._levels[target] = _levels(trace, theirs)
+            self._graph = _graph(theirs, self._levels)
 
     def data(self, detail: Detail) -> CaseData:
         """What is drawn, in so much detail."""
@@ -124,11 +131,13 @@ class Charts:
         names.sort(key=lambda name: name != "loss")
         shown = names[:MOST_CURVES]
         steps = [step for logs in self._logs.values() for points in logs.values() for step in points]
+        maps = [_heat_map(target, levels, detail) for target, levels in self._levels.items()]
+        maps.sort(key=lambda item: -_ORDER.index(_worst(character for _, text in item["rows"] for character in text)))
         return CaseData(
             steps=max(steps, default=-1) + 1,
             curves=[self._curve(name, detail.points) for name in shown],
             more_curves=len(names) - len(shown),
-            maps=[_heat_map(target, findings, detail) for target, findings in self._findings.items()],
+            maps=maps,
             gradients=self._gradients_of_all(),
             graph=self._graph,
         )
@@ -182,17 +191,29 @@ def _worst(levels: Iterable[str]) -> str:
     return max(levels, key=_ORDER.index, default=EMPTY)
 
 
-def _heat_map(target: str, findings: Sequence[Finding | None], detail: Detail) -> HeatMap:
-    """Distances by name and step. Steps that share a column, and what a cell stands for, are as bad as their worst."""
-    present = [finding for finding in findings if finding is not None]
-    steps = sorted({finding.step for finding in present})
-    columns = [[steps[part[0]], steps[part[-1]]] for part in _parts(len(steps), detail.columns)]
-    column_of = {step: n for n, (first, last) in enumerate(columns) for step in steps if first <= step <= last}
+def _levels(target: Trace, reference: Trace) -> Levels:
+    """How far each observation of either side is from what rounding explains."""
+    found: Levels = {}
+    for key, finding in all_findings(target, reference)[0].items():
+        side = reference if key in reference else target
+        row = found.setdefault(f"{key.partition('/')[0]}/{side.name_of(key)}", {})
+        step = side.step_of(key)
+        row[step] = _worst((row.get(step, EMPTY), level(finding)))
+    return found
+
+
+def _heat_map(target: str, levels: Levels, detail: Detail) -> HeatMap:
+    """Distances by name and step. Steps that share a column are as bad as their worst."""
+    steps = sorted({step for row in levels.values() for step in row})
+    parts = _parts(len(steps), detail.columns)
+    column_of = {steps[position]: column for column, part in enumerate(parts) for position in part}
+    columns = [[steps[part[0]], steps[part[-1]]] for part in parts]
     cells: dict[str, list[str]] = {}
-    for finding in present:
-        row = cells.setdefault(f"{finding.phase}/{finding.name}", [EMPTY] * len(columns))
-        position = column_of[finding.step]
-        row[position] = _worst((row[position], level(finding)))
+    for name, row in levels.items():
+        cells[name] = [EMPTY] * len(columns)
+        for step, character in row.items():
+            column = column_of[step]
+            cells[name][column] = _worst((cells[name][column], character))
     names = list(cells)
     if len(names) > detail.rows:
         # Those that matter stay, in their order.
@@ -235,12 +256,12 @@ def _of_phase(trace: Trace, phase: str) -> Iterable[Observation]:
     return (trace[key] for key in trace.keys if key.startswith(f"{phase}/"))
 
 
-def _graph(trace: Trace, findings: Mapping[str, Sequence[Finding | None]]) -> Graph:
+def _graph(trace: Trace, levels: Mapping[str, Levels]) -> Graph:
     """The innermost layers in order of execution, and which gave what to which, as their values tell."""
     given, returned = _inputs_and_outputs(trace)
     paths = [path for path in returned if not any(other.startswith(f"{path}/") for other in returned)]
     shown = paths[:MOST_LAYERS]
-    by_target = {target: _worst_outputs(items, shown) for target, items in findings.items()}
+    by_target = {target: _worst_outputs(rows, shown) for target, rows in levels.items()}
     layers: list[tuple[str, int, dict[str, str]]] = []
     edges: list[tuple[int, int, bool]] = []
     source_of: dict[str, int] = {}
@@ -251,7 +272,7 @@ def _graph(trace: Trace, findings: Mapping[str, Sequence[Finding | None]]) -> Gr
             sources = [position - 1]
         edges += [(source, position, is_known) for source in sources]
         depth = 1 + max((layers[source][1] for source in sources), default=-1)
-        layers.append((path, depth, {target: levels.get(path, EMPTY) for target, levels in by_target.items()}))
+        layers.append((path, depth, {target: worst.get(path, EMPTY) for target, worst in by_target.items()}))
         source_of |= dict.fromkeys(returned[path], position)
     return Graph(layers=layers, edges=edges, left_out=len(paths) - len(shown))
 
@@ -278,14 +299,14 @@ def _split(name: str) -> tuple[str, str]:
     return path, last
 
 
-def _worst_outputs(findings: Sequence[Finding | None], paths: Sequence[str]) -> dict[str, str]:
+def _worst_outputs(levels: Levels, paths: Sequence[str]) -> dict[str, str]:
     wanted = set(paths)
     found: dict[str, str] = {}
-    for finding in findings:
-        if finding is not None and finding.phase == "forward":
-            path, what = _split(finding.name)
-            if path in wanted and what == "output":
-                found[path] = _worst((found.get(path, EMPTY), level(finding)))
+    for name, row in levels.items():
+        phase, _, rest = name.partition("/")
+        path, what = _split(rest)
+        if phase == "forward" and what == "output" and path in wanted:
+            found[path] = _worst((found.get(path, EMPTY), *row.values()))
     return found
 
 

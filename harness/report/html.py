@@ -93,12 +93,17 @@ def _case_page(
     return CasePage(
         case=case,
         cells=[(target, *words.cell(run.result, case, target)) for target in targets],
-        blocks=list(words.blocks(run, case, Verdict.LEAK)),
+        blocks=sorted(words.blocks(run, case, Verdict.LEAK), key=_by_verdict),
         scripts=[(path.name, path.read_text(encoding="utf-8", errors="replace")) for path in scripts if path],
         unread=unread,
         events=events,
         environment=sides.environment(case, run.result["targets"], common),
     )
+
+
+def _by_verdict(block: words.Block) -> int:
+    """For sorting: what is no verdict first, then the worst verdict."""
+    return -list(words.MEANINGS).index(block.kind) if block.kind in words.MEANINGS else -len(words.MEANINGS)
 
 
 def _fitting(charts: Sequence[Charts], budget: int) -> list[str]:

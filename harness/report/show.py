@@ -60,9 +60,9 @@ def print_pair(console: Console, target: Trace, reference: Trace, pattern: str =
     console.print(text(f"{target.header.case}: {names[0]} against {names[1]}", "bold"))
     table = _table("observation", *names, "verdict", "distance", "explained")
     findings, parted = all_findings(target, reference)
-    for finding in findings:
-        if finding is not None and finding.key in wanted:
-            wanted.remove(finding.key)
+    for key, finding in findings.items():
+        if finding is not None and key in wanted:
+            wanted.remove(key)
             table.add_row(*_judged(finding, target, reference))
     console.print(table)
     if parted is not None:

@@ -78,7 +78,7 @@ def rows(run: RunFolder, case: CaseJson) -> Iterator[dict[str, Any]]:
         reference = words.reference_of(run.result, target)
         if target in traces and reference in traces:
             findings, _ = all_findings(traces[target], traces[reference])
-            for order, finding in enumerate(findings):
+            for order, finding in enumerate(findings.values()):
                 if finding is not None:
                     ids = {"case": case["id"], "target": target, "reference": reference, "order": order}
                     yield {name: _plain(value) for name, value in {**ids, **_row(finding)}.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.report.run_folder import RunFolder
@@ -25,8 +26,16 @@ SAMPLES = [
     "::error::x\n::set-output name=a::b%0A%25,file=c",
     "[bold red]x[/] \\[x] C:\\x 'quoted' \"double\"",
 ]
-#: Any text, and what is known to do harm.
-texts = st.sampled_from(SAMPLES) | st.text(max_size=40) | st.text(alphabet="<>&\"'`|%:,\n\r\x1b[]/!-", max_size=20)
+#: Any text, more of it such as may do harm.
+texts = st.text(max_size=40) | st.text(alphabet="<>&\"'`|%:,\n\r\x1b[]/!-", max_size=20)
+
+
+def anything(test: Any) -> Any:
+    """Run a test with every sample as its `text`, and with text that hypothesis makes up."""
+    for sample in SAMPLES:
+        test = example(text=sample)(test)
+    limits = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    return limits(given(text=texts)(test))
 
 
 def poisoned(run: RunFolder, text: str) -> RunFolder:

@@ -15,7 +15,7 @@ from synthetic import Case, write_run
 from harness.report import html
 from harness.report.run_folder import RunFolder
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 
 
@@ -119,8 +119,8 @@ def test_a_case_that_differs_opens_with_every_chart_and_as_many_points_as_it_has
         "The model's graph",
         "Curves of loss",
         "Curves of mae",
-        "Divergence of tensorflow",
         "Divergence of jax",
+        "Divergence of tensorflow",
         "Gradients by layer",
     ]
     lines = visit.option("Curves of loss")["series"]
@@ -148,6 +148,13 @@ def test_charts_are_drawn_and_not_blank(visit: Visit) -> None:
     )
     assert len(colours) == 6
     assert min(colours) > 10
+
+
+def test_every_chart_stays_in_its_place(visit: Visit) -> None:
+    visit.open("cases/a.py::differs[1]")
+    script = "all => all.map(one => [one.clientWidth, one.querySelector('canvas').clientWidth])"
+    widths = visit.page.eval_on_selector_all("[data-chart]", script)
+    assert [width for width, canvas in widths if width != canvas] == []
 
 
 def test_a_chart_can_be_read_as_a_table(visit: Visit) -> None:

@@ -115,7 +115,7 @@ def beyond(text: str) -> list[int]:
 
 def test_a_heat_map_has_observations_in_order_by_step_and_the_difference_starts_where_it_does(run: RunFolder) -> None:
     by_target = {item["target"]: item for item in data_of(run, 1)["maps"]}
-    assert list(by_target) == ["tensorflow", "jax"]
+    assert list(by_target) == ["jax", "tensorflow"]  # the worst first
     traces, _ = run.traces(run.result["cases"][1])
     names = list(dict.fromkeys(f"{item.phase}/{item.name}" for item in traces["torch"]))
     for item in by_target.values():
@@ -132,11 +132,11 @@ def test_a_heat_map_has_observations_in_order_by_step_and_the_difference_starts_
 
 def test_steps_that_share_a_column_are_as_bad_as_their_worst_and_rows_left_out_differ_less(tmp_path: Path) -> None:
     run = run_of(tmp_path, Case("x.py::long", steps=40, wrong={"jax": "log/33/batch/loss"}))
-    (_, whole) = data_of(run, 0)["maps"]
-    (_, narrow) = data_of(run, 0, Detail(10, 4, 400))["maps"]
+    (whole, _) = data_of(run, 0)["maps"]
+    (narrow, _) = data_of(run, 0, Detail(10, 4, 400))["maps"]
     assert narrow["columns"] == [[0, 9], [10, 19], [20, 29], [30, 39]]
     assert beyond(dict(narrow["rows"])["log/batch/loss"]) == [3]
-    (_, coarse) = data_of(run, 0, Detail(10, 4, 3))["maps"]
+    (coarse, _) = data_of(run, 0, Detail(10, 4, 3))["maps"]
     assert len(coarse["rows"]) == 3
     assert coarse["left_out"] == len(whole["rows"]) - 3
     differing = [name for name, text in whole["rows"] if beyond(text)]
@@ -147,6 +147,12 @@ def test_a_sequence_of_events_that_differs_is_a_mismatch_in_its_row(run: RunFold
     by_target = {item["target"]: dict(item["rows"]) for item in data_of(run, 2)["maps"]}
     assert by_target["tensorflow"]["event/fit"].strip() == "!"
     assert by_target["jax"]["event/fit"].strip() == "="
+
+
+def test_what_a_run_that_stopped_did_not_reach_is_not_compared(run: RunFolder) -> None:
+    by_target = {item["target"]: item["rows"] for item in data_of(run, 3)["maps"]}
+    assert {text.strip() for _, text in by_target["jax"]} >= {"?"}
+    assert {character for _, text in by_target["jax"] for character in text.strip()} <= {"?", " "}
 
 
 # Gradients and the graph

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import hostile
 import pytest
-from hypothesis import HealthCheck, given, settings
 
 from harness.errors import HarnessError, printable
 from harness.report import github
@@ -62,8 +61,7 @@ def test_without_such_a_file_the_variable_is_named(run: RunFolder, environment: 
         github.append_summary(run, environment)
 
 
-@given(hostile.texts)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hostile.anything
 def test_hostile_text_stays_text(run: RunFolder, text: str) -> None:
     lines = github.failures(hostile.poisoned(run, text))
     assert len(lines) == 4

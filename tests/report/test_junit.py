@@ -7,7 +7,6 @@ from typing import Any
 
 import hostile
 import pytest
-from hypothesis import HealthCheck, given, settings
 from lxml import etree
 
 from harness.errors import printable
@@ -82,8 +81,7 @@ def test_a_known_difference_has_its_reason_and_an_error_its_message(run: RunFold
     assert "ValueError: no\n" in of_the_reference.text
 
 
-@given(hostile.texts)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hostile.anything
 def test_hostile_text_stays_text(run: RunFolder, text: str) -> None:
     poisoned = hostile.poisoned(run, text)
     found = suites(poisoned)

@@ -42,6 +42,7 @@
 
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const SYMBOLS = ["circle", "rect", "triangle", "diamond", "roundRect"];
   const DASHES = ["solid", "dashed", "dotted", [8, 3, 2, 3], [2, 6]];
   const COLOURS = { false: ["#0550ae", "#b35900", "#116329", "#7a1fa2", "#5c4a00"], true: ["#79b8ff", "#ffb366", "#56d364", "#d6a4ff", "#e6d37a"] };
   // Decades to either side of the rounding bound, where blue turns into red.
@@ -153,8 +154,8 @@
       const cells = map.rows.flatMap(([, levels], y) => [...levels].map((level, x) => [x, y, level])).filter(([, , level]) => level !== " ");
       const measured = cells.filter(([, , level]) => LEVELS.includes(level));
       const item = ([x, y, level]) => ({ value: [x, y, decades(level)], itemStyle: isBeyond(level) ? { borderColor: ink, borderWidth: 1 } : {} });
-      const flat = { "=": css("--line"), "!": css("--failed"), "?": css("--paper") };
-      let caption = "Observations in order of execution by step. Colour is the distance over what rounding explains, on a log scale: 1 is the rounding bound, and what is beyond it has an outline.";
+      const flat = { "=": css("--line"), "!": css("--failed"), "?": "transparent" };
+      let caption = "Observations in order of execution by step. Colour is the distance over what rounding explains, on a log scale: 1 is the rounding bound, and what is beyond it has an outline. Grey is equal bit for bit, purple a mismatch, and hollow was not compared.";
       if (map.columns.some(([first, last]) => first !== last)) caption += ` Steps are drawn together, ${map.columns.length} columns in all, each as bad as its worst.`;
       if (map.left_out) caption += ` ${map.left_out} observations that differ less are left out.`;
       figure(place, `Divergence of ${map.target}`, caption, 114 + 16 * names.length, {
@@ -174,7 +175,7 @@
         title: { text: `1e-${SCALE} and less        \u25b2 rounding bound        1e${SCALE} and more`, left: "center", top: 32, textStyle: { color: ink, fontSize: 12, fontWeight: "normal" } },
         series: [
           { type: "heatmap", name: "measured", data: measured.map(item), progressive: 0 },
-          { type: "heatmap", name: "other", data: cells.filter(([, , level]) => level in MARKS).map(([x, y, level]) => ({ value: [x, y, 0], itemStyle: { color: flat[level], borderColor: isBeyond(level) ? ink : flat[level], borderWidth: 1 } })), progressive: 0 },
+          { type: "heatmap", name: "other", data: cells.filter(([, , level]) => level in MARKS).map(([x, y, level]) => ({ value: [x, y, 0], itemStyle: { color: flat[level], borderColor: isBeyond(level) ? ink : css("--line"), borderWidth: 1 } })), progressive: 0 },
         ],
       }, asTable(["observation", "steps", "distance"], () => cells.filter(([, , level]) => isBeyond(level)).slice(0, 200).map(([x, y, level]) => [names[y], span(map.columns[x]), described(level)])));
     }
@@ -187,13 +188,18 @@
     heading(place, "Gradients of the first step");
     let caption = "Root mean square of the gradient of each weight, from the last layer back, on a log scale.";
     if (left_out) caption += ` ${left_out} more weights are not drawn.`;
-    figure(place, "Gradients by layer", caption, 80 + 14 * names.length * Object.keys(values).length, {
+    figure(place, "Gradients by layer", caption, 80 + 26 * names.length, {
       ...common,
-      tooltip: { ...common.tooltip, trigger: "axis", axisPointer: { type: "shadow" } },
+      tooltip: { ...common.tooltip, formatter: ({ seriesName, value }) => `${names[value[1]]}\n${seriesName}: ${value[0]}` },
       grid: { left: 10, right: 30, top: 35, bottom: 10, containLabel: true },
       xAxis: { ...axis, type: "log" },
-      yAxis: { ...axis, type: "category", inverse: true, data: names, axisLabel: { ...axis.axisLabel, width: 260, overflow: "truncate" } },
-      series: Object.entries(values).map(([name, row]) => ({ type: "bar", name, data: row.map((value) => (value > 0 ? value : null)) })),
+      yAxis: { ...axis, type: "category", inverse: true, data: names, splitLine: { ...axis.splitLine, show: true }, axisLabel: { ...axis.axisLabel, width: 260, overflow: "truncate" } },
+      // Hollow and of several sizes, so that those which agree are all seen.
+      series: Object.entries(values).map(([name, row], n) => ({
+        type: "scatter", name, symbol: SYMBOLS[n % SYMBOLS.length], symbolSize: Math.max(6, 16 - 4 * n),
+        itemStyle: { color: "transparent", borderColor: COLOURS[dark.matches][n % 5], borderWidth: 2 },
+        data: row.map((value, i) => [value > 0 ? value : null, i]),
+      })),
     }, asTable(["weight", ...Object.keys(values)], () => names.map((name, i) => [name, ...Object.values(values).map((row) => row[i])])));
   }
 
@@ -255,6 +261,7 @@
       heatMaps(place, data);
       gradients(place, data);
     }
+    open.forEach((chart) => chart.resize()); // what came later may have left it less room
     opened.querySelector("h1").focus({ preventScroll: true });
     scrollTo(0, 0);
   }
