@@ -305,7 +305,16 @@ def priced_model():
     return model
 
 
-@case
+@case(
+    expect={
+        "torch": Expected(
+            "mismatch",
+            reason="evaluate returns Python's floats on torch, and float32 on tensorflow and jax",
+            where="metric/*/evaluate/*",
+            keras="<3.14",
+        )
+    }
+)
 def overridden_compute_loss_and_metrics(rng):
     x = rng.normal(size=(80, 4)).astype("float32")
     return Fit(priced_model(), x, x[:, :1] * 2, epochs=2, batch_size=16, validation_split=0.2)
