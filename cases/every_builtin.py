@@ -53,6 +53,7 @@ def optimizer_variants():
             "(schedule_free_adamw.py, update_step): on jax it is the old array, as it should be; on torch and "
             "tensorflow it is the variable's own storage, which holds the new value by then",
             where="recorded/ScheduleFreeAdamW*: weights/*",
+            keras=">=3.14",  # which has the first ScheduleFreeAdamW
         )
     },
     tags=["slow"],

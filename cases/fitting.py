@@ -151,7 +151,16 @@ def predict_and_evaluate_in_batches(rng, record):
     assert by_name["loss"] == pytest.approx(np.mean((predictions - y) ** 2), rel=1e-4)
 
 
-@case
+@case(
+    expect={
+        "torch": Expected(
+            "mismatch",
+            reason="train_on_batch and test_on_batch return float64 on torch, and float32 on tensorflow and jax",
+            where="recorded/t*",
+            keras="<3.14",
+        )
+    }
+)
 def batch_by_batch(rng, record):
     """`train_on_batch`, `test_on_batch` and `predict_on_batch`; the losses are those of the batch, metrics add up."""
     x, y = regression(rng)
@@ -230,7 +239,13 @@ def class_weights_are_sample_weights(rng, record):
             "y_pred, which comes out of jax.value_and_grad as another array; the loss, evaluate, and the metrics on "
             "tensorflow and torch are masked",
             where="log/*/each_mae",
-        )
+        ),
+        "torch": Expected(
+            "divergent",
+            reason="what a recurrent layer returns for a masked timestep is zero on torch, and the last output before "
+            "it on tensorflow and jax",
+            keras="<3.15",
+        ),
     },
     tags=["slow"],
 )

@@ -6,7 +6,7 @@ import numpy as np
 from keras import layers, ops
 from simple_dense import digits
 
-from harness import Fit, case
+from harness import Expected, Fit, case
 
 loss_fn = keras.losses.SparseCategoricalCrossentropy()
 
@@ -305,13 +305,31 @@ def priced_model():
     return model
 
 
-@case
+@case(
+    expect={
+        "torch": Expected(
+            "mismatch",
+            reason="evaluate returns Python's floats on torch, and float32 on tensorflow and jax",
+            where="metric/*/evaluate/*",
+            keras="<3.14",
+        )
+    }
+)
 def overridden_compute_loss_and_metrics(rng):
     x = rng.normal(size=(80, 4)).astype("float32")
     return Fit(priced_model(), x, x[:, :1] * 2, epochs=2, batch_size=16, validation_split=0.2)
 
 
-@case
+@case(
+    expect={
+        "torch": Expected(
+            "mismatch",
+            reason="train_on_batch returns Python's floats on torch, and float32 on tensorflow and jax",
+            where="recorded/logs/*",
+            keras="<3.14",
+        )
+    }
+)
 def overridden_compute_loss_and_metrics_by_hand(rng, record):
     model, x = priced_model(), rng.normal(size=(90, 4)).astype("float32")
     y = x[:, :1] * 2

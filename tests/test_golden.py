@@ -148,15 +148,15 @@ def test_a_case_that_no_longer_runs_is_an_error(old: Path, new: Path) -> None:
     assert (result.exit_status, result.cases[0].comparisons[0].not_compared) == (3, 1)
 
 
-def test_paths_of_traces_resolve_from_the_folder_they_are_relative_to(old: Path, new: Path, tmp_path: Path) -> None:
-    record(old, "jax")
-    record(new, "jax")
-    (tmp_path / "real" / "deep").mkdir(parents=True)
+def test_paths_of_traces_resolve_from_the_folder_they_are_relative_to(tmp_path: Path) -> None:
+    for folder in ("old", "new"):
+        record(tmp_path / "real" / folder, "jax")
+    (tmp_path / "real" / "deep").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real" / "deep")
-    out = (tmp_path / "link").resolve()
-    traces = [run.trace for run in compared(old, new, root=out).cases[0].runs]
-    assert [(out / str(trace) / "trace.json").resolve() for trace in traces] == [
-        folder / "traces" / "jax" / "it" / "trace.json" for folder in (new, old)
+    above = tmp_path / "link" / ".."  # which is `real`
+    result = compared(above / "old", above / "new", root=tmp_path / "out")
+    assert [(tmp_path / "out" / str(run.trace)).resolve() for run in result.cases[0].runs] == [
+        tmp_path / "real" / folder / "traces" / "jax" / "it" for folder in ("new", "old")
     ]
 
 
@@ -314,6 +314,17 @@ def test_targets_that_gained_an_observation_moved_alike(old: Path, new: Path) ->
     result = compared(old, new)
     assert set(verdicts(result).values()) == {"mismatch"}
     assert "agree with one another now" in blamed(result)["jax"][1]
+
+
+def test_targets_that_lost_an_observation_moved_alike_and_one_that_gained_it_did_not(
+    old: Path, new: Path, tmp_path: Path
+) -> None:
+    for target in ("torch", "jax"):
+        record(old, target, X, X)
+        record(new, target, X)
+        record(tmp_path / "apart", target, *((X,) if target == "jax" else (X * 2, X)))
+    assert "agree with one another now" in blamed(compared(old, new))["jax"][1]
+    assert "torch moved, each in another way" in blamed(compared(old, tmp_path / "apart"))["jax"][1]
 
 
 def test_where_the_first_difference_is_stands_in_the_blame(old: Path, new: Path) -> None:
