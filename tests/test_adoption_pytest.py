@@ -94,21 +94,10 @@ def test_the_fixture_compares_what_it_names(library: pytest.Pytester) -> None:
     assert failed == {"test_pinball[0.1-tensorflow]", "test_pinball[0.5-tensorflow]"}
 
 
-def test_what_init_wrote_are_items(library: pytest.Pytester) -> None:
-    init(library.path)
-    result = call(library, "cases", "-v")
-    assert result.ret == 0
-    result.stdout.fnmatch_lines_random(
-        [
-            f"*first_case.py::{name}[[]{target}[]] PASSED*"
-            for name in ("layer_alone", "small_training")
-            for target in ("tensorflow", "jax")
-        ]
-    )
-
-
-def test_all_of_it_in_two_processes(library: pytest.Pytester) -> None:
+def test_what_init_wrote_and_all_the_rest_in_two_processes(library: pytest.Pytester) -> None:
     init(library.path)
     (library.path / "tests" / "test_compared.py").write_text(COMPARED)
-    result = call(library, "cases", "tests", "-n", "2")
+    result = call(library, "cases", "tests", "-n", "2", "-v")
+    names = [f"{name}[{target}]" for name in ("layer_alone", "small_training") for target in ("tensorflow", "jax")]
+    assert all(f"PASSED cases/first_case.py::{name}" in str(result.stdout) for name in names)
     result.assert_outcomes(passed=4 + 7 + 11, xfailed=1)  # and warnings, of its own tests in pytest's own process

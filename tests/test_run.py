@@ -327,7 +327,7 @@ class TestEveryWayToEnd:
     @pytest.mark.parametrize("name", ENDS)
     def test_the_report_tells_it_in_the_terminal(self, zoo: Zoo, name: str) -> None:
         block = zoo.process.stdout.partition(f"zoo.py::{name} on jax: {ENDS[name][0]}\n")[2].partition("\n\n")[0]
-        assert block.splitlines()[0] == "  " + zoo.run(name)["error"].splitlines()[0]
+        assert block.splitlines()[0] == "  what    " + zoo.run(name)["error"].splitlines()[0]
 
     @pytest.mark.parametrize("name", ["healthy_before", "healthy_after"])
     def test_healthy_cases_around_keep_their_results(self, zoo: Zoo, name: str) -> None:

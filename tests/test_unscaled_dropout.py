@@ -44,8 +44,8 @@ def unscaled(make_project: Callable[[], Any]) -> Any:
     """Healthy dropout, and one that is not scaled on each backend in turn."""
     project = make_project()
     project.write("cases/dropout.py", CASES)
-    project.healthy = project.harness("run", "-k", "nobody", "--out", "healthy")
-    project.bug = project.harness("run", "-k", "not nobody", "--out", "bug")
+    project.healthy = project.harness("run", "-k", "nobody", "--out", "healthy", "--no-blame")
+    project.bug = project.harness("run", "-k", "not nobody", "--out", "bug", "--no-blame")
     return project
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", backends.installed())
 def test_the_workers_side(backend, tmp_path):
-    command = [sys.executable, "-m", "pytest", "tests/worker_side", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "tests/worker_side", "-q", "-n0", "-p", "no:cacheprovider"]
     command += ["-o", "python_files=check_*.py", "-o", "filterwarnings=default"]
     environment = {**os.environ, **backends.get(backend).environment_for("cpu", tmp_path), "KERAS_BACKEND": backend}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
