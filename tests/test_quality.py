@@ -15,9 +15,7 @@ BUGS = (
     "padding_is_averaged",
     "tanh_is_clipped_at_four",
     "what_dropout_keeps_is_not_scaled",
-    "correction_of_adam_stops_counting_at_three",
     "penalty_is_halved",
-    "callbacks_are_called_in_reverse",
 )
 
 
