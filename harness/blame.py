@@ -167,9 +167,7 @@ class Blamer:
         **more: Any,
     ) -> dict[Target, Trace]:
         """Run a replay and return its traces, of those targets on which it ran. What was replayed before is kept."""
-        what = json.dumps(
-            [case.id, [str(target) for target in targets], [variant.precision for variant in variants], more]
-        )
+        what = json.dumps([case.id, [str(target) for target in targets], [variant.place for variant in variants], more])
         if what in self._replayed:
             return self._replayed[what]
         place = place / f"{len(self._replayed)}"

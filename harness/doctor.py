@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from harness import backends
 from harness.pool import STARTUP_TIMEOUT
+from harness.target import Target
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def examine() -> list[Finding]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **backends.get(name).environment_for(None), "KERAS_BACKEND": name},
+            env={**os.environ, **backends.get(name).environment_for(Target(name)), "KERAS_BACKEND": name},
         )
         for name in backends.installed()
     }

@@ -90,8 +90,9 @@ class Comparison:
         verdict: the worst of all observations; None where nothing could be compared.
         unexpected: the worst of the observations that no declaration covers.
         observations: how many were compared.
-        not_compared: how many were not, because a run stopped before it reached them, because they vary at random
-            and have no distribution to compare, or because free runs had parted before and no longer agree.
+        not_compared: how many were not, because a run stopped before it reached them, because a target lacks them by
+            what it is, because they vary at random and have no distribution to compare, or because free runs had
+            parted before and no longer agree.
         counts: observations by verdict, worst last.
         bases: observations by what their verdict rests on.
         first: the first real difference in order of execution that is not declared or, failing that, the first that
@@ -297,7 +298,11 @@ def _findings(
     scales = _group_scales(reference)
     drawn = _drawn_at_random(target, reference)
     out_of_order = None if shared_only else _first_out_of_order(target, reference)
+    lacks = [lack.where for side in (target, reference) for lack in side.header.lacks]
     for key in _merged(target, reference):
+        if any(matches(where, key) for where in lacks):
+            yield key, None
+            continue
         if key not in target or key not in reference:
             side, present = (target, reference[key]) if key not in target else (reference, target[key])
             if side.header.status != "ok" or shared_only:

@@ -158,7 +158,7 @@ class Pool:
         environment = {
             **os.environ,
             **_SINGLE_THREADED,
-            **backends.get(target.backend).environment_for(target.device, cache),
+            **backends.get(target.backend).environment_for(target, cache),
             "KERAS_BACKEND": target.backend,
         }
         if self._shared is None:

@@ -284,7 +284,7 @@ def target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
     if trace is None:
         return TargetRun(target, "unavailable", 0.0, None, "there is no trace of this case", {}, [])
     header = trace.header
-    notes = list(header.notes)
+    notes = [*header.notes, *(Note(lack.where, lack.reason) for lack in header.lacks)]
     if trace.twin is not None:
         notes += [Note(f"float64: {note.part}", note.reason) for note in trace.twin.header.notes if note not in notes]
         if trace.twin.header.status != "ok":

@@ -44,7 +44,7 @@ class Options:
     """How a run is carried out.
 
     Attributes:
-        twins: whether every case runs once more in float64.
+        twins: whether every case runs once more in float64 (on a target in float64, in float32).
         jobs: how many cases run at once.
         timeout: seconds that one case may take on one target, in one precision.
         seed: mixed into the seed of every case; another one makes other data, weights and masks.
@@ -245,9 +245,8 @@ def record(
             place = trace_folder(folder, target, item.case.id)
             shutil.rmtree(place, ignore_errors=True)  # of an earlier run
             if target in item.missing:
-                header = trace.Header(
-                    item.case.id, str(target), "float32", "error", item.missing[target], tags=list(item.case.tags)
-                )
+                why, tags = item.missing[target], list(item.case.tags)
+                header = trace.Header(item.case.id, str(target), target.precision, "error", why, tags=tags)
                 trace.write(place, header, [])
                 continue
             for variant in _variants(options, seed_of(item.case.id, options.seed)):
@@ -287,18 +286,18 @@ class Variant:
     """One of the runs of a case on a target.
 
     Attributes:
-        precision: float32 or float64.
+        twin: whether it is that in the other precision.
         place: the folder of its trace, in that of the case on the target.
         more: what else the worker is told, see `harness.worker.child`.
     """
 
-    precision: str = "float32"
+    twin: bool = False
     place: str = "."
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
 FIRST = Variant()
-TWIN = Variant("float64", trace.TWIN)
+TWIN = Variant(twin=True, place=trace.TWIN)
 
 
 def _variants(options: Options, seed: int) -> list[Variant]:
@@ -343,7 +342,8 @@ def request(
         "case": case.to_json(),
         "root": str(root),
         "target": str(target),
-        "precision": variant.precision,
+        "twin": variant.twin,
+        "precision": target.precision_of(twin=variant.twin),
         "native": options.native,
         "seed": seed,
         "generator_seed": seed,

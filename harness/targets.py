@@ -29,6 +29,7 @@ def choose(text: str | None, at_most: int | None = None) -> list[Target]:
         reason = backends.why_not(target.backend)
         if reason is not None:
             raise TargetError(f"Target {str(target)!r} cannot run here: {reason}.")
+        backends.get(target.backend).check(target)
     return targets
 
 

@@ -111,6 +111,7 @@ class Observation:
         layer: the layer it belongs to, or None.
         dtype: of an array, `float` of a Python float, None of a plain value.
         value: a NumPy array (of shape () for a number), or a plain value.
+        device: where a tensor or variable lived, such as `cpu:0`; None of what was no tensor.
     """
 
     key: str
@@ -120,6 +121,7 @@ class Observation:
     layer: str | None
     dtype: str | None
     value: Array | Plain
+    device: str | None = None
 
     @property
     def is_array(self) -> bool:
@@ -142,6 +144,18 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Lack:
+    """Observations that a target does not have as others do, because of what it is, and why.
+
+    Attributes:
+        where: a pattern of keys, in which `*` stands for anything.
+    """
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class PlotEntry:
     """A recorded `harness.Plot`: its name, its axes, and the keys of its observations by label."""
 
@@ -159,13 +173,15 @@ class Header:
     Attributes:
         case: the case's id.
         target: the target, as text.
-        precision: `float32` or, of a twin, `float64`.
+        precision: that of the target, which is `float32` unless it says otherwise; of a twin, `float64`, or `float32`
+            where the target itself computes in float64.
         status: how it ended.
         error: one paragraph where status is not ok.
         seconds: wall-clock time of the case, without the worker's start.
         seed: of `rng` and every other generator.
         environment: proof of what ran: backend, versions, device, dtypes, jit flags, threads.
         notes: parts that were not recorded.
+        lacks: what the target cannot have recorded as others do. It is not compared.
         expect: the known differences that the case declares, by backend or target.
         plots: what of it can be drawn.
         pictures: names of the pictures that the case left, in the folder `pictures` of the trace.
@@ -182,6 +198,7 @@ class Header:
     seed: int = 0
     environment: dict[str, Any] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
+    lacks: list[Lack] = field(default_factory=list)
     expect: Mapping[str, Expected] = field(default_factory=dict)
     plots: list[PlotEntry] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
@@ -217,6 +234,7 @@ def write(folder: Path, header: Header, observations: list[Observation]) -> None
                 native = array.dtype.name in _NATIVE
                 tensors[digests[digest]] = array if native else np.frombuffer(array.tobytes(), np.uint8)
             entry |= {"dtype": item.dtype, "shape": list(array.shape), "tensor": digests[digest]}
+            entry |= {} if item.device is None else {"device": item.device}
         else:
             entry["value"] = item.value
         entries.append(entry)
@@ -244,6 +262,7 @@ class _Entry:
     shape: tuple[int, ...] = ()
     tensor: str = ""
     plain: Plain = None
+    device: str | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> _Entry:
@@ -258,7 +277,8 @@ class _Entry:
         shape = tuple(_kind(length, int) for length in _kind(data["shape"], list))
         if any(length < 0 for length in shape):
             raise ValueError(f"there is no shape {shape}")
-        return cls(phase, step, name, layer, data["dtype"], shape, _kind(data["tensor"], str))
+        device = _kind(data["device"], str) if "device" in data else None
+        return cls(phase, step, name, layer, data["dtype"], shape, _kind(data["tensor"], str), device=device)
 
 
 class Trace:
@@ -324,7 +344,7 @@ class Trace:
     def __getitem__(self, key: str) -> Observation:
         entry = self._entries[key]
         value = entry.plain if entry.dtype is None else self._array(key, entry, numpy_dtype(entry.dtype))
-        return Observation(key, entry.phase, entry.step, entry.name, entry.layer, entry.dtype, value)
+        return Observation(key, entry.phase, entry.step, entry.name, entry.layer, entry.dtype, value, entry.device)
 
     @cached_property
     def twin(self) -> Trace | None:
@@ -411,12 +431,17 @@ def _header(index: Mapping[str, Any]) -> Header:
         seed=_kind(index["seed"], int),
         environment=_kind(index["environment"], dict),
         notes=[Note(_kind(note["part"], str), _kind(note["reason"], str)) for note in _kind(index["notes"], list)],
+        lacks=[_lack(lack) for lack in _kind(index.get("lacks", []), list)],  # older traces have none
         expect={target: Expected.from_json(data) for target, data in _kind(index["expect"], dict).items()},
         plots=[_plot_entry(entry) for entry in _kind(index["plots"], list)],
         pictures=[_file_name(name) for name in _kind(index["pictures"], list)],
         source=None if index.get("source") is None else _kind(index["source"], str),  # which older traces lack
         tags=[_kind(tag, str) for tag in _kind(index.get("tags", []), list)],  # older traces have none
     )
+
+
+def _lack(lack: Mapping[str, Any]) -> Lack:
+    return Lack(_kind(lack["where"], str), _kind(lack["reason"], str))
 
 
 def _plot_entry(entry: Mapping[str, Any]) -> PlotEntry:

@@ -16,6 +16,7 @@ import pytest
 
 from harness import backends
 from harness.run import slug_of
+from harness.target import Target
 from harness.trace import Trace
 
 #: Says at the end of a session what its own process has imported.
@@ -532,7 +533,11 @@ def test_totals_are_those_of_plain_pytest(suite: Any, backend: str) -> None:
         [sys.executable, "-m", "pytest", "tests", "-q", "-p", "no:cacheprovider", "-k", "not Crash"]
         + ["--continue-on-collection-errors"],
         cwd=suite.folder,
-        env={**suite.environment, "KERAS_BACKEND": backend, **backends.get(backend).environment_for("cpu")},
+        env={
+            **suite.environment,
+            "KERAS_BACKEND": backend,
+            **backends.get(backend).environment_for(Target(backend, "cpu")),
+        },
         capture_output=True,
         text=True,
         check=False,

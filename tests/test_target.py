@@ -1,8 +1,10 @@
-"""Targets: the grammar, and a refusal by name of all that this version does not have."""
+"""Targets: the grammar, and a refusal by name of what there is not."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import example, given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.backends import NAMES
 from harness.errors import HarnessError, TargetError
-from harness.target import Target
+from harness.target import COUNTED, MODES, PRECISIONS, Target
 
 BACKENDS = st.sampled_from(NAMES)
 
@@ -22,17 +24,62 @@ BACKENDS = st.sampled_from(NAMES)
         ("jax:cpu", Target("jax", "cpu")),
         (" tensorflow ", Target("tensorflow")),
         ("tensorflow:cpu\n", Target("tensorflow", "cpu")),
+        ("torch:cuda:1", Target("torch", "cuda:1")),
+        ("jax:gpu", Target("jax", "gpu")),
+        ("tensorflow+eager", Target("tensorflow", None, ("eager",))),
+        ("torch:cpu+jit+mixed_bfloat16", Target("torch", "cpu", ("mixed_bfloat16", "jit"))),
+        ("jax+data_parallel=4+float64", Target("jax", None, ("float64", "data_parallel=4"))),
+        ("jax@envs/old/bin/python", Target("jax", python="envs/old/bin/python")),
+        (
+            "torch@../old.env/bin/python3.11:cuda+eager",
+            Target("torch", "cuda", ("eager",), "../old.env/bin/python3.11"),
+        ),
     ],
 )
-def test_a_backend_and_perhaps_a_device_are_read(text: str, target: Target) -> None:
+def test_every_part_of_a_target_is_read(text: str, target: Target) -> None:
     assert Target.parse(text, NAMES) == target
 
 
-@pytest.mark.parametrize("device", [None, "cpu"])
-@pytest.mark.parametrize("backend", NAMES)
-def test_a_target_is_written_as_it_is_read(backend: str, device: str | None) -> None:
-    target = Target(backend, device)
+TARGETS = st.builds(
+    Target,
+    BACKENDS,
+    st.sampled_from([None, "cpu", "cpu:1", "cuda", "gpu:3", "mps", "tpu"]),
+    st.tuples(
+        st.sampled_from(["", *PRECISIONS]),
+        st.sampled_from(["", *MODES]),
+        *(st.sampled_from(["", f"{name}=2", f"{name}=16"]) for name in COUNTED),
+    ).map(lambda options: tuple(option for option in options if option)),
+    st.sampled_from([None, "python3.11", "envs/old/bin/python", "/opt/a b/python"]),
+)
+
+
+@given(TARGETS)
+def test_a_target_is_written_as_it_is_read(target: Target) -> None:
     assert Target.parse(str(target), NAMES) == target
+
+
+@given(TARGETS, st.randoms())
+def test_the_order_of_options_means_nothing(target: Target, random: Random) -> None:
+    options = list(target.options)
+    random.shuffle(options)
+    text = str(replace(target, options=())) + "".join(f"+{option}" for option in options)
+    assert Target.parse(text, NAMES) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "index", "precision", "twin", "mode", "replicas"),
+    [
+        ("torch", None, 0, "float32", "float64", None, 1),
+        ("jax:gpu:3+mixed_bfloat16", "cuda", 3, "mixed_bfloat16", "float64", None, 1),
+        ("jax:cpu+float64+jit+data_parallel=4", "cpu", 0, "float64", "float32", "jit", 4),
+    ],
+)
+def test_what_a_target_asks_for(
+    text: str, kind: str, index: int, precision: str, twin: str, mode: str, replicas: int
+) -> None:
+    target = Target.parse(text, NAMES)
+    assert (target.kind, target.index, target.mode, target.count("data_parallel")) == (kind, index, mode, replicas)
+    assert (target.precision_of(twin=False), target.precision_of(twin=True)) == (precision, twin)
 
 
 def test_every_target_has_a_folder_name_of_its_own() -> None:
@@ -69,16 +116,18 @@ def test_an_unknown_backend_is_refused_with_those_that_are_known(text: str) -> N
 @pytest.mark.parametrize(
     ("text", "part", "remedy"),
     [
-        ("jax@envs/old/bin/python", "envs/old/bin/python", "Leave out '@envs/old/bin/python'"),
-        ("tensorflow+eager", "+eager", "Leave it out"),
-        ("torch+mixed_bfloat16+compile", "+mixed_bfloat16+compile", "Leave it out"),
-        ("torch:cpu+eager", "+eager", "Leave it out"),
-        ("jax:cuda", "cuda", "cpu"),
-        ("torch:cuda:1", "cuda:1", "cpu"),
-        ("torch::cpu", ":cpu", "cpu"),
+        ("torch+mixed_bfloat16+compile", "compile", "Options: float64, mixed_bfloat16"),
+        ("tensorflow+float32", "float32", "Options: float64"),
+        ("jax+eager=2", "eager=2", "eager, graph, jit"),
+        ("jax+data_parallel", "data_parallel", "data_parallel=2"),
+        ("jax+data_parallel=1", "data_parallel=1", "data_parallel=2"),
+        ("jax+steps_per_execution=all", "steps_per_execution=all", "steps_per_execution=2"),
+        ("torch:cuda:x", "cuda:x", "cuda:1"),
+        ("torch::cpu", ":cpu", "cuda:1"),
+        ("torch:CPU", "CPU", "cpu, cuda, or cuda:1"),
     ],
 )
-def test_what_this_version_does_not_have_is_refused_by_name(text: str, part: str, remedy: str) -> None:
+def test_what_there_is_not_is_refused_by_name(text: str, part: str, remedy: str) -> None:
     with pytest.raises(TargetError) as caught:
         Target.parse(text, NAMES)
     assert repr(text) in str(caught.value)
@@ -86,26 +135,19 @@ def test_what_this_version_does_not_have_is_refused_by_name(text: str, part: str
     assert remedy in str(caught.value)
 
 
-WORD = st.text("abcxyz019_./-", min_size=1, max_size=8)
-PARTS = st.tuples(BACKENDS, st.none() | WORD, st.none() | st.just("cpu") | WORD, st.lists(WORD, max_size=2))
-
-
-@given(PARTS)
-def test_every_part_of_the_grammar_is_seen(parts: tuple[str, str | None, str | None, list[str]]) -> None:
-    backend, python, device, options = parts
-    text = (
-        backend
-        + (f"@{python}" if python else "")
-        + (f":{device}" if device else "")
-        + "".join(f"+{option}" for option in options)
-    )
-    if python is None and device in (None, "cpu") and not options:
-        assert Target.parse(text, NAMES) == Target(backend, device)
-        return
-    with pytest.raises(TargetError) as caught:
+@pytest.mark.parametrize(
+    ("text", "both"),
+    [
+        ("torch+eager+jit", ("eager", "jit")),
+        ("jax+float64+mixed_float16", ("float64", "mixed_float16")),
+        ("jax+jit+jit", ("jit", "jit")),
+        ("jax+data_parallel=2+data_parallel=4", ("data_parallel=2", "data_parallel=4")),
+    ],
+)
+def test_options_that_exclude_each_other_are_named(text: str, both: tuple[str, str]) -> None:
+    with pytest.raises(TargetError, match=r" exclude each other\. Keep one") as caught:
         Target.parse(text, NAMES)
-    unheard = [part for part in (python, "+".join(["", *options]), device) if part and part != "cpu"]
-    assert repr(unheard[0]) in str(caught.value)
+    assert " and ".join(map(repr, both)) in str(caught.value)
 
 
 def reading(text: str) -> Target | HarnessError:
@@ -120,7 +162,7 @@ def reading(text: str) -> Target | HarnessError:
 def test_any_text_is_a_target_or_is_refused_in_one_paragraph(text: str) -> None:
     outcome = reading(text)
     if isinstance(outcome, Target):
-        assert str(outcome) == text.strip()
+        assert Target.parse(str(outcome), NAMES) == outcome
     else:
         assert repr(text) in str(outcome)
         assert "\n" not in str(outcome)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import backends
+from harness.target import Target
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 def test_the_workers_side(backend, tmp_path):
     command = [sys.executable, "-m", "pytest", "tests/worker_side", "-q", "-n0", "-p", "no:cacheprovider"]
     command += ["-o", "python_files=check_*.py", "-o", "filterwarnings=default"]
-    environment = {**os.environ, **backends.get(backend).environment_for("cpu", tmp_path), "KERAS_BACKEND": backend}
+    ours = backends.get(backend).environment_for(Target(backend, "cpu"), tmp_path)
+    environment = {**os.environ, **ours, "KERAS_BACKEND": backend}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)

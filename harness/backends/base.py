@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness import keras_internals
+from harness.errors import TargetError
+from harness.target import COUNTED, Target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,15 +31,44 @@ class Backend(abc.ABC):
     name: ClassVar[str]
     #: Further distributions whose version belongs to the proof of what ran.
     companions: ClassVar[tuple[str, ...]] = ()
+    #: Kinds of devices that it can be told to compute on.
+    kinds: ClassVar[tuple[str, ...]] = ("cpu",)
+    #: Whether the processor can be made to stand for several devices.
+    has_several_cpus: ClassVar[bool] = False
+    #: Options of a target that it has.
+    options: ClassVar[tuple[str, ...]] = ()
 
     # Before the worker starts, in the controller.
 
+    def check(self, target: Target) -> None:
+        """Whether the backend has what a target asks for, as far as that is known before anything starts.
+
+        Raises:
+            TargetError: it has not.
+        """
+        if target.kind is not None and target.kind not in self.kinds:
+            raise TargetError(
+                f"Target {str(target)!r} asks for the device {target.device!r}, which {self.name} does not have. "
+                f"It has: {', '.join(self.kinds)}."
+            )
+        if target.kind == "cpu" and target.index and not self.has_several_cpus:
+            raise TargetError(
+                f"Target {str(target)!r} asks for the device {target.device!r}, and {self.name} has one cpu. "
+                f"Write {self.name}:cpu."
+            )
+        for option in target.options:
+            if option.partition("=")[0] not in self.options:
+                has = [f"{name}=N" if name in COUNTED else name for name in self.options]
+                raise TargetError(
+                    f"Target {str(target)!r} asks for {option!r}, which {self.name} does not have. "
+                    f"It has: {', '.join(has) or 'no option'}."
+                )
+
     @abc.abstractmethod
-    def environment_for(self, device: str | None, cache: Path | None = None) -> dict[str, str]:
-        """Environment variables for a process that is about to start.
+    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
+        """Environment variables for a process of a target that is about to start.
 
         Args:
-            device: where to compute; None for the backend's own choice.
             cache: a folder in which processes of one run may share what they compile; None for none.
         """
 
@@ -65,6 +96,10 @@ class Backend(abc.ABC):
         keras.config.set_floatx("float64")
         keras.config.set_dtype_policy("float64")
 
+    def placed(self, target: Target) -> contextlib.AbstractContextManager[None]:
+        """Compute on the device of a target while the context is open, where its environment alone does not do so."""
+        return contextlib.nullcontext()
+
     @abc.abstractmethod
     def shuffle_with(self, permutation: Permutation) -> contextlib.AbstractContextManager[None]:
         """Let Keras take the order of array data from `permutation` while the context is open."""
@@ -78,6 +113,10 @@ class Backend(abc.ABC):
         return []
 
     # On tensors.
+
+    @abc.abstractmethod
+    def device_of(self, tensor: Any) -> str:
+        """Where a tensor lives, as `cpu:0`; `cpu:0 cpu:1` of one that lives on several devices."""
 
     @abc.abstractmethod
     def is_concrete(self, tensor: Any) -> bool:

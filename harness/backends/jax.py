@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,27 @@ import numpy as np
 
 from harness import keras_internals
 from harness.backends.base import Backend, Call, Permutation, replaced
+from harness.target import PRECISIONS, Target
 
 
 class Jax(Backend):
     name = "jax"
     companions = ("jaxlib",)
+    kinds = ("cpu", "cuda", "tpu")
+    has_several_cpus = True
+    options = (*PRECISIONS, "eager", "jit", "steps_per_execution", "data_parallel")
 
-    def environment_for(self, device: str | None, cache: Path | None = None) -> dict[str, str]:
-        variables = {} if device is None else {"JAX_PLATFORMS": device}
+    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
+        variables = {}
+        if target.kind is not None:
+            # The first platform is where jax computes. Keras puts some things on the processor wherever that is.
+            variables["JAX_PLATFORMS"] = target.kind if target.kind == "cpu" else f"{target.kind},cpu"
+        processors = 1 if target.kind not in (None, "cpu") else max(target.index + 1, target.count("data_parallel"))
+        if processors > 1:
+            several = f"--xla_force_host_platform_device_count={processors}"
+            variables["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {several}".strip()
+        if target.kind != "cpu":
+            variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # several processes share a device
         if cache is not None:
             # Every child compiles anew, and many compile the same.
             variables |= {
@@ -32,7 +46,7 @@ class Jax(Backend):
     def devices(self) -> list[str]:
         import jax
 
-        return [str(device) for device in jax.devices()]
+        return [_name(device) for device in jax.devices()]
 
     def seed(self, seed: int) -> None:
         """Nothing: jax has no generator of its own beside the keys it is given."""
@@ -45,6 +59,17 @@ class Jax(Backend):
 
         jax.config.update("jax_enable_x64", True)
         super().widen()
+
+    @contextlib.contextmanager
+    def placed(self, target: Target) -> Iterator[None]:
+        if target.device is None:
+            yield
+            return
+        import jax
+
+        # For the whole process: Keras runs callbacks, and user code may run anything, in threads.
+        jax.config.update("jax_default_device", jax.devices(target.kind)[target.index])
+        yield
 
     @contextlib.contextmanager
     def shuffle_with(self, permutation: Permutation) -> Iterator[None]:
@@ -69,11 +94,14 @@ class Jax(Backend):
         import jax
 
         return {
-            "device": str(jax.devices()[0]),
+            "device": _name(jax.devices()[0]),
             "x64": jax.config.jax_enable_x64,
             "default_matmul_precision": jax.config.jax_default_matmul_precision,
             "disable_jit": jax.config.jax_disable_jit,
         }
+
+    def device_of(self, tensor: Any) -> str:
+        return " ".join(sorted(_name(device) for device in tensor.devices()))
 
     def is_concrete(self, tensor: Any) -> bool:
         import jax
@@ -127,6 +155,11 @@ class Jax(Backend):
             variable.assign(state)
         gradients = [g if hit else None for g, hit in zip(gradients, reached, strict=True)]
         return value, rest, gradients[: len(tensors)], gradients[len(tensors) :]
+
+
+def _name(device: Any) -> str:
+    """`cpu:0`, and `cuda:0` of what jax calls a gpu."""
+    return f"{'cuda' if device.platform == 'gpu' else device.platform}:{device.id}"
 
 
 def _needed(jaxpr: Any) -> list[bool]:

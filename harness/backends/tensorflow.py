@@ -9,20 +9,26 @@ from typing import Any
 
 from harness import keras_internals
 from harness.backends.base import Backend, Call, Permutation, replaced
+from harness.target import PRECISIONS, Target
 
 
 class TensorFlow(Backend):
     name = "tensorflow"
+    kinds = ("cpu", "cuda", "tpu")
+    has_several_cpus = True
+    options = (*PRECISIONS, "eager", "graph", "jit", "steps_per_execution", "data_parallel")
 
-    def environment_for(self, device: str | None, cache: Path | None = None) -> dict[str, str]:
+    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
         # Only errors: notices of every import would otherwise stand between a case and its own last words.
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "2"}
-        return quiet | ({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {})
+        variables = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+        if target.kind == "cpu":
+            return variables | {"CUDA_VISIBLE_DEVICES": "-1"}
+        return variables | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # several processes share a device
 
     def devices(self) -> list[str]:
         import tensorflow as tf
 
-        return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
+        return [_name(device.name) for device in tf.config.list_physical_devices()]
 
     def seed(self, seed: int) -> None:
         import tensorflow as tf
@@ -44,6 +50,22 @@ class TensorFlow(Backend):
 
         names = ("assertAllClose", "assertAllCloseAccordingToType", "assertAllEqual", "assertNotAllClose")
         return [(tf.test.TestCase, name) for name in names]
+
+    @contextlib.contextmanager
+    def placed(self, target: Target) -> Iterator[None]:
+        import tensorflow as tf
+
+        processors = 1 if target.kind not in (None, "cpu") else max(target.index + 1, target.count("data_parallel"))
+        if processors > 1:
+            (processor,) = tf.config.list_physical_devices("CPU")
+            parts = [tf.config.LogicalDeviceConfiguration() for _ in range(processors)]
+            tf.config.set_logical_device_configuration(processor, parts)
+        if target.device is None:
+            yield
+            return
+        kind = {"cuda": "GPU"}.get(str(target.kind), str(target.kind).upper())
+        with tf.device(f"{kind}:{target.index}"):
+            yield
 
     @contextlib.contextmanager
     def shuffle_with(self, permutation: Permutation) -> Iterator[None]:
@@ -75,7 +97,7 @@ class TensorFlow(Backend):
         import tensorflow as tf
 
         return {
-            "device": tf.config.list_logical_devices()[-1].name,
+            "device": _name(tf.config.list_logical_devices()[-1].name),
             "threads": {
                 "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
                 "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
@@ -84,6 +106,9 @@ class TensorFlow(Backend):
             "jit": tf.config.optimizer.get_jit() or "off",
             "run_functions_eagerly": tf.config.functions_run_eagerly(),
         }
+
+    def device_of(self, tensor: Any) -> str:
+        return _name(tensor.device)
 
     def is_concrete(self, tensor: Any) -> bool:
         import tensorflow as tf
@@ -110,6 +135,12 @@ class TensorFlow(Backend):
             for gradient in tape.gradient(value, leaves + values)
         ]
         return value, rest, gradients[: len(leaves)], gradients[len(leaves) :]
+
+
+def _name(device: str) -> str:
+    """`cpu:0` of `/job:localhost/replica:0/task:0/device:CPU:0`, and `cuda:0` of what TensorFlow calls a GPU."""
+    kind, index = device.split(":")[-2:]
+    return f"{'cuda' if kind == 'GPU' else kind.lower()}:{index}"
 
 
 def _exact_cast(native: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import keras_internals
 from harness.backends.base import Backend, Call, Permutation
+from harness.errors import TargetError
+from harness.target import PRECISIONS, Target
 
 
 class Torch(Backend):
     name = "torch"
+    kinds = ("cpu", "cuda", "mps")
+    options = (*PRECISIONS, "eager", "jit")
 
     def __init__(self) -> None:
         self._depth = 0
 
-    def environment_for(self, device: str | None, cache: Path | None = None) -> dict[str, str]:
-        return {} if device is None else {"KERAS_TORCH_DEVICE": device}
+    def check(self, target: Target) -> None:
+        super().check(target)
+        compilers = os.environ.get("CXX", "g++"), "clang++"
+        if target.mode == "jit" and not any(shutil.which(compiler) for compiler in compilers):
+            raise TargetError(
+                f"Target {str(target)!r} needs a C++ compiler, for torch.compile writes C++. There is none of "
+                f"{', '.join(compilers)} here: install g++, or name another in CXX."
+            )
+
+    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
+        # Without this, to ask whether there is a GPU would start CUDA before the fork.
+        variables = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+        if target.kind is not None:
+            variables["KERAS_TORCH_DEVICE"] = f"{target.kind}:{target.index}" if target.index else target.kind
+        if target.mode == "jit":
+            # Inductor would otherwise start processes to compile in, for each child that is forked.
+            variables["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+            if cache is not None:
+                variables["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "inductor")
+        return variables
 
     def devices(self) -> list[str]:
         import torch
 
-        return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        mps = ["mps:0"] if torch.backends.mps.is_available() else []
+        return ["cpu:0", *(f"cuda:{i}" for i in range(torch.cuda.device_count())), *mps]
 
     def seed(self, seed: int) -> None:
         import torch
@@ -81,8 +106,12 @@ class Torch(Backend):
             "threads": {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()},
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
             "mkldnn": torch.backends.mkldnn.is_available(),
         }
+
+    def device_of(self, tensor: Any) -> str:
+        return f"{tensor.device.type}:{tensor.device.index or 0}"
 
     def is_concrete(self, tensor: Any) -> bool:
         return not tensor.is_meta

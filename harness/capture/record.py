@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from harness import backends
 from harness.case import Plot
 from harness.errors import CaseError
-from harness.trace import EXTENDED, NUMBER, Note, Observation, Phase, Plain, PlotEntry, numpy_dtype
+from harness.trace import EXTENDED, NUMBER, Lack, Note, Observation, Phase, Plain, PlotEntry, numpy_dtype
 
 
 class Recorder:
@@ -26,6 +27,7 @@ class Recorder:
         self.native = native
         self.observations: list[Observation] = []
         self.notes: list[Note] = []
+        self.lacks: list[Lack] = []
         self.plots: list[PlotEntry] = []
         self.environment: dict[str, Any] = {}
         self._keys: set[str] = set()
@@ -68,7 +70,7 @@ class Recorder:
         layer: str | None = None,
     ) -> None:
         """Add an observation of a phase, `step` being the index of the training step it belongs to."""
-        for path, leaf in _leaves(name, value):
+        for path, leaf, device in _leaves(name, value):
             key = "/".join([phase, *([] if step is None else [str(step)]), path])
             if key in self._keys:
                 raise CaseError(
@@ -78,11 +80,15 @@ class Recorder:
             self._keys.add(key)
             dtype = None if isinstance(leaf, _Plain) else NUMBER if isinstance(leaf, float) else leaf.dtype.name
             stored = leaf.value if isinstance(leaf, _Plain) else np.array(leaf)  # a copy: its source may change
-            self.observations.append(Observation(key, phase, step or 0, path, layer, dtype, stored))
+            self.observations.append(Observation(key, phase, step or 0, path, layer, dtype, stored, device))
 
     def note(self, part: str, reason: str) -> None:
         """Say that a part was not recorded."""
         self.notes.append(Note(part, reason))
+
+    def lack(self, where: str, reason: str) -> None:
+        """Say what this target does not have as others do, by a pattern of keys: it is not compared."""
+        self.lacks.append(Lack(where, reason))
 
     def part(self, name: str, *, optional: bool = False) -> Part:
         """A part of a case. If it fails and is optional, or this is the twin, that is noted and the case goes on."""
@@ -113,10 +119,11 @@ class _Plain:
         self.value = value
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any, str | None]]:
+    """Path, value and device of each leaf of what is recorded."""
     plain = _as_plain(value)
     if plain is not None:
-        yield path, plain
+        yield path, plain, None
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _leaves(f"{path}/{key}", item)
@@ -124,9 +131,9 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         for position, item in enumerate(value):
             yield from _leaves(f"{path}/{position}", item)
     elif isinstance(value, float) and not isinstance(value, np.generic):
-        yield path, value
+        yield path, value, None
     else:
-        yield path, _array(path, value)
+        yield path, *_array(path, value)
 
 
 def _as_plain(value: Any) -> _Plain | None:
@@ -144,11 +151,14 @@ def _as_plain(value: Any) -> _Plain | None:
     return None
 
 
-def _array(path: str, value: Any) -> np.ndarray[Any, Any]:
+def _array(path: str, value: Any) -> tuple[np.ndarray[Any, Any], str | None]:
+    """An array, and where it lived if it was a tensor."""
     import keras
 
-    array = None
-    if isinstance(value, keras.Variable) or (keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor)):
+    array = device = None
+    value = value.value if isinstance(value, keras.Variable) else value
+    if keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor):
+        device = backends.current().device_of(value)
         dtype = numpy_dtype(keras.backend.standardize_dtype(value.dtype))
         # By way of float32, which holds them exactly: tensorflow has no NumPy form of a bfloat16 of shape ().
         value = keras.ops.cast(value, "float32") if dtype.name in EXTENDED else value
@@ -157,7 +167,7 @@ def _array(path: str, value: Any) -> np.ndarray[Any, Any]:
         array = np.asarray(value)
     try:
         if array is not None and numpy_dtype(array.dtype.name) == array.dtype.newbyteorder("="):
-            return array
+            return array, device
     except ValueError:
         pass
     raise CaseError(

@@ -47,8 +47,8 @@ def record_variables(
         layer = owners.get(id(variable), layer)
         if recorder.native and name.split("#")[0].endswith("seed_generator_state"):
             continue  # torch does not advance the seed of a dropout layer that was given none
-        value = keras.ops.convert_to_numpy(variable.value)
-        recorder.add(phase, prefix + name, value if is_float(variable) else value.tolist(), step=step, layer=layer)
+        value = variable if is_float(variable) else keras.ops.convert_to_numpy(variable.value).tolist()
+        recorder.add(phase, prefix + name, value, step=step, layer=layer)
 
 
 def assign(variables: Iterable[Any], trace: Trace, phase: Phase, step: int, prefix: str = "") -> None:

@@ -44,7 +44,7 @@ def collect(session: ParitySession) -> Mapping[str, Any]:
         arguments = [*(["--pyargs"] if config.option.pyargs else []), *config.args]
         files: dict[str, dict[str, Any]] = {}
         requests = [
-            _request(session, target, "float32", arguments, None, session.folder / "logs" / f"collect-{target.slug}")
+            _request(session, target, False, arguments, None, session.folder / "logs" / f"collect-{target.slug}")
             for target in session.settings.targets
         ]
         for reply in _carried_out(session, requests):
@@ -85,10 +85,10 @@ def run_file(
 
 @dataclass
 class _Progress:
-    """The tests of a file on one target in one precision: those to come, and what became of the others."""
+    """The tests of a file on one target, in its precision or as twins: those to come, and what became of the others."""
 
     target: Target
-    precision: str
+    twin: bool
     tests: list[str]
     waiting: list[str]
     reports: dict[str, list[Any]] = field(default_factory=dict)
@@ -129,10 +129,8 @@ class _File:
         self._assertions = assertions
 
     def run(self, ids: Sequence[str]) -> dict[str, Any]:
-        precisions = ["float32", "float64"] if self._session.settings.twins and len(self._held) > 1 else ["float32"]
-        progress = [
-            _Progress(target, precision, held, held) for target, held in self._held.items() for precision in precisions
-        ]
+        variants = [False, True] if self._session.settings.twins and len(self._held) > 1 else [False]
+        progress = [_Progress(target, twin, held, held) for target, held in self._held.items() for twin in variants]
         for attempt in itertools.count():
             going = [item for item in progress if item.waiting]
             if not going:
@@ -143,38 +141,39 @@ class _File:
         for item in progress:
             for test, (status, why) in item.ended.items():
                 self._write_missing(item, test, status, why)
-        first = [item for item in progress if item.precision == "float32"]
+        first = [item for item in progress if not item.twin]
         return {test: {"targets": _by_target(first, test), "case": self._judged(test)} for test in ids}
 
     def _request(self, item: _Progress, attempt: int) -> Request:
         from harness.run import slug_of
 
-        stem = f"{slug_of(str(self._path))}-{item.target.slug}-{item.precision}-{attempt}"
-        tests = {test: self._place(item.target, item.precision, test) for test in item.waiting}
+        stem = f"{slug_of(str(self._path))}-{item.target.slug}-{item.target.precision_of(twin=item.twin)}-{attempt}"
+        tests = {test: self._place(item.target, item.twin, test) for test in item.waiting}
         place = self._session.folder / "logs" / stem
         return _request(
-            self._session, item.target, item.precision, [str(self._path)], tests, place, assertions=self._assertions
+            self._session, item.target, item.twin, [str(self._path)], tests, place, assertions=self._assertions
         )
 
-    def _place(self, target: Target, precision: str, test: str) -> Path:
+    def _place(self, target: Target, twin: bool, test: str) -> Path:
         from harness.run import trace_folder
         from harness.trace import TWIN
 
         place = trace_folder(self._session.folder, target, test)
-        return place / TWIN if precision == "float64" else place
+        return place / TWIN if twin else place
 
     def _write_missing(self, item: _Progress, test: str, status: Status, why: str) -> None:
         from harness import trace
 
-        place = self._place(item.target, item.precision, test)
+        place = self._place(item.target, item.twin, test)
         if not (place / trace.INDEX).exists():
-            trace.write(place, trace.Header(test, str(item.target), item.precision, status, why), [])
+            precision = item.target.precision_of(twin=item.twin)
+            trace.write(place, trace.Header(test, str(item.target), precision, status, why), [])
 
     def _judged(self, test: str) -> CaseJson | None:
         from harness.run import judge
 
         session, settings = self._session, self._session.settings
-        places = {target: self._place(target, "float32", test) for target, held in self._held.items() if test in held}
+        places = {target: self._place(target, False, test) for target, held in self._held.items() if test in held}
         if settings.reference not in places or len(places) < 2:
             return None
         return judge(
@@ -199,7 +198,7 @@ def _by_target(progress: Sequence[_Progress], test: str) -> dict[str, Any]:
 def _request(
     session: ParitySession,
     target: Target,
-    precision: str,
+    twin: bool,
     arguments: Sequence[str],
     tests: Mapping[str, Path] | None,
     stem: Path,
@@ -216,7 +215,8 @@ def _request(
     body = {
         "kind": "suite",
         "target": str(target),
-        "precision": precision,
+        "twin": twin,
+        "precision": target.precision_of(twin=twin),
         "threads": 1,
         "tests": None if tests is None else {test: _told(test, place) for test, place in tests.items()},
         "args": [

@@ -27,9 +27,9 @@ from harness.capture.replay import Replay, replay_case
 from harness.capture.steps import Steps, follow_fit
 from harness.capture.training import record_fit
 from harness.case import CaseRef, Fit, Forward
-from harness.errors import CaseError
+from harness.errors import CaseError, HarnessError
 from harness.target import Target
-from harness.worker import collect, proof, suite
+from harness.worker import collect, proof, settings, suite
 
 #: Characters of an error's message that are kept. The whole of it is in the case's output.
 _LONGEST = 1000
@@ -42,8 +42,9 @@ def main(request: dict[str, Any], folder: str) -> NoReturn:
 
     Requests:
         collect: `file`, `root`, `result` (a path): writes the cases of a file, or why there are none, as JSON.
-        run: `case`, `root`, `target`, `precision`, `native` (whether the backend keeps its own randomness), `seed` (of
-            the data), `generator_seed` (of everything else), `threads`, `trace` (a path): runs a case, writes a trace.
+        run: `case`, `root`, `target`, `precision`, `twin` (whether that is the target's other one), `native` (whether
+            the backend keeps its own randomness), `seed` (of the data), `generator_seed` (of everything else),
+            `threads`, `trace` (a path): runs a case, writes a trace.
             With `noise` (a number) inputs and weights are disturbed, with `unobserved` the instruments are off.
             With `replay` or `steps` the trace is of its parts or of some steps of its training: see
             `harness.capture.replay` and `harness.capture.steps`.
@@ -99,17 +100,12 @@ def _suite(request: dict[str, Any], folder: Path) -> None:
 def _run(request: dict[str, Any], folder: Path) -> None:
     root = Path(request["root"])
     case = CaseRef.from_json(request["case"])
-    backend = backends.current()
-    backend.set_threads(request["threads"])
-    twin = request["precision"] == "float64"
-    if twin:
-        backend.widen()
+    target = Target.parse(request["target"], backends.NAMES)
     seed, generator_seed = request["seed"], request["generator_seed"]
     random.seed(generator_seed)
     np.random.seed(generator_seed)
-    backend.seed(generator_seed)
 
-    recorder = Recorder(twin=twin, native=request["native"])
+    recorder = Recorder(twin=request["twin"], native=request["native"])
     header = trace.Header(
         case.id, request["target"], request["precision"], seed=seed, expect=case.expect, tags=list(case.tags)
     )
@@ -117,34 +113,44 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     try:
         header.source = proof.fingerprint(Path(case.file))
         with contextlib.ExitStack() as stack:
+            stack.enter_context(settings.in_force(target, request["precision"], request["threads"]))
+            backends.current().seed(generator_seed)
             order = None if request["native"] else stack.enter_context(randomness.shared_order(seed))
-            _call(case, root, request, recorder, folder, order)
+            _call(case, root, request, target, recorder, folder, order)
         if not recorder.observations and not request.get("noise"):
             raise CaseError(f"{case.id} recorded nothing. Return a Fit or a Forward, or call record(name, value).")
+        proof.check_placement(target, proof.placement(recorder.observations))
     except BaseException as error:
         traceback.print_exc()
         header.status, header.error = "error", _describe(error, root)
     header.seconds = time.perf_counter() - started
     header.environment = {
         **proof.environment(native=request["native"]),
+        "placement": proof.placement(recorder.observations),
         "generator_seed": generator_seed,
         **recorder.environment,
     }
-    header.notes = recorder.notes
+    header.notes, header.lacks = recorder.notes, recorder.lacks
     header.plots = recorder.plots
-    header.pictures = [] if twin else _kept_pictures(folder / "tmp", Path(request["trace"]) / trace.PICTURES)
+    header.pictures = [] if request["twin"] else _kept_pictures(folder / "tmp", Path(request["trace"]) / trace.PICTURES)
     trace.write(Path(request["trace"]), header, recorder.observations)
 
 
 def _call(
-    case: CaseRef, root: Path, request: dict[str, Any], recorder: Recorder, folder: Path, order: randomness.Order | None
+    case: CaseRef,
+    root: Path,
+    request: dict[str, Any],
+    target: Target,
+    recorder: Recorder,
+    folder: Path,
+    order: randomness.Order | None,
 ) -> None:
     function, values = collect.find(case, root)
     (folder / "tmp").mkdir()
     injected = {
         "rng": np.random.default_rng(request["seed"]),
         "record": recorder.record,
-        "target": Target.parse(request["target"], backends.NAMES),
+        "target": target,
         "tmp_path": folder / "tmp",
         **values,
     }
@@ -183,7 +189,7 @@ def _kept_pictures(source: Path, place: Path) -> list[str]:
 
 def _describe(error: BaseException, root: Path) -> str:
     """What was raised, and the innermost line of the user's own code that raised it."""
-    if isinstance(error, CaseError):
+    if isinstance(error, HarnessError):
         return str(error)
     if isinstance(error, SyntaxError):
         return "".join(traceback.format_exception_only(error)).strip()

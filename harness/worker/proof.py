@@ -6,10 +6,15 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness import backends
+from harness.errors import TargetError
+from harness.target import Target
+from harness.trace import Observation
 
 
 def versions() -> dict[str, Any]:
@@ -37,6 +42,25 @@ def environment(*, native: bool) -> dict[str, Any]:
         **backends.current().settings(),
         "randomness": "native" if native else "shared",
     }
+
+
+def placement(observations: Iterable[Observation]) -> dict[str, int]:
+    """On how many tensors each device held, of those that were recorded."""
+    return dict(Counter(item.device for item in observations if item.device is not None).most_common())
+
+
+def check_placement(target: Target, placement: Mapping[str, int]) -> None:
+    """Whether a case ran where its target says.
+
+    Raises:
+        TargetError: tensors were recorded, and none of them lived there.
+    """
+    asked = f"{target.kind}:{target.index}"
+    if target.device is not None and placement and not any(asked in devices.split() for devices in placement):
+        raise TargetError(
+            f"Target {str(target)!r} asks for {asked}, and every tensor that was recorded lived on "
+            f"{', '.join(placement)}. See `harness doctor` for what is here."
+        )
 
 
 def fingerprint(file: Path) -> str:

@@ -36,7 +36,7 @@ from harness.errors import CaseError
 from harness.pytest_plugin import INSIDE
 from harness.pytest_plugin.ids import id_of, names_of
 from harness.target import Target
-from harness.worker import proof
+from harness.worker import proof, settings
 
 #: Options of the session outside that must not act once more inside. They can come from `addopts`.
 _NOT_INSIDE = {
@@ -106,7 +106,7 @@ class Suite:
         random.seed(seed)
         np.random.seed(seed)
         backends.current().seed(seed)
-        recorder = Recorder(twin=self._request["precision"] == "float64")
+        recorder = Recorder(twin=self._request["twin"])
         self.parity = Parity(recorder, Target.parse(self._request["target"], backends.NAMES), seed, self._folder)
         self._failed = None
         if self._request["assertions"]:
@@ -126,8 +126,9 @@ class Suite:
                 error=self._failed,
                 seconds=time.perf_counter() - started,
                 seed=seed,
-                environment=proof.environment(native=False),
+                environment={**proof.environment(native=False), "placement": proof.placement(recorder.observations)},
                 notes=recorder.notes,
+                lacks=recorder.lacks,
                 expect=expected(item),
                 source=proof.fingerprint(item.path),
             )
@@ -161,10 +162,6 @@ class Suite:
 
 def run(request: dict[str, Any], folder: Path) -> None:
     """Carry out a request, see `harness.worker.child`. `folder` is for what pytest keeps."""
-    backend = backends.current()
-    backend.set_threads(request["threads"])
-    if request["precision"] == "float64":
-        backend.widen()
     for name in [name for name in os.environ if name.startswith(("PYTEST_XDIST_", "PYTEST_CURRENT_TEST"))]:
         del os.environ[name]  # of the process that started the worker
     os.chdir(request["cwd"])
@@ -173,7 +170,11 @@ def run(request: dict[str, Any], folder: Path) -> None:
     arguments = [*request["args"], f"--basetemp={folder / 'basetemp'}", "-o", f"cache_dir={folder / 'cache'}"]
     if request["tests"] is None:
         arguments.append("--collect-only")
-    with open(request["results"], "a", encoding="utf-8") as lines:
+    target = Target.parse(request["target"], backends.NAMES)
+    with (
+        open(request["results"], "a", encoding="utf-8") as lines,
+        settings.in_force(target, request["precision"], request["threads"]),
+    ):
         status = pytest.main(arguments, plugins=[Suite(request, folder, lines)])
         lines.write(json.dumps({"exit": int(status)}) + "\n")
 
