@@ -274,10 +274,11 @@ def _run(
     from harness.trace import Trace
     from harness.verdict import Verdict
 
-    wanted = choose(targets)
-    standard = choose_reference(reference, wanted)
     selections = running.select(paths)
-    entries = known.read(running.root_of([selection.path for selection in selections]))
+    project = running.root_of([selection.path for selection in selections])
+    wanted = choose(targets, project)
+    standard = choose_reference(reference, wanted)
+    entries = known.read(project)
     folder = _writable(Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
     console = make_console()
     if targets is None:
@@ -349,13 +350,13 @@ def record(
     """
     from harness.report.console import Live, make_console, text
     from harness.result import AGREE, FAILED
-    from harness.run import select, trace_folder
+    from harness.run import root_of, select, trace_folder
     from harness.trace import Trace
 
-    (target,) = choose(target_text, at_most=1)
+    selections = select(paths)
+    (target,) = choose(target_text, root_of([selection.path for selection in selections]), at_most=1)
     is_wanted = _filter(keyword, tag, quick)
     options = _options(precision, quick, seed, randomness, noise_runs, observer_check, jobs, timeout)
-    selections = select(paths)
     folder = _writable(Path(out))
     console = make_console()
     with Live(console) as live:

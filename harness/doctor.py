@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness import backends
+from harness.errors import TargetError
 from harness.pool import STARTUP_TIMEOUT
 from harness.target import Target
 
@@ -34,22 +36,46 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Start every installed backend once, each in a process of its own, all at once."""
-    started = {
-        name: subprocess.Popen(
-            [sys.executable, "-P", "-m", "harness.worker.probe"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **backends.get(name).environment_for(Target(name)), "KERAS_BACKEND": name},
-        )
-        for name in backends.installed()
+    started = {name: _start(Target(name)) for name in backends.installed()}
+    return [
+        _finding(name, started[name])
+        if name in started
+        else Finding(name, installed=False, problem=backends.why_not(name))
+        for name in backends.NAMES
+    ]
+
+
+def devices_of(targets: Sequence[Target]) -> dict[Target, list[str]]:
+    """The devices that the backends of targets see, as `cpu:0`, each in a process of its own, all at once.
+
+    Raises:
+        TargetError: one of them does not start.
+    """
+    findings = {
+        target: _finding(target.backend, process)
+        for target, process in [(target, _start(target)) for target in targets]
     }
-    return [_finding(name, started.get(name)) for name in backends.NAMES]
+    for target, finding in findings.items():
+        if finding.problem is not None:
+            raise TargetError(f"Target {str(target)!r} cannot run here: {finding.problem}.")
+    return {target: finding.devices for target, finding in findings.items()}
 
 
-def _finding(name: str, process: subprocess.Popen[str] | None) -> Finding:
-    if process is None:
-        return Finding(name, installed=False, problem=backends.why_not(name))
+def _start(target: Target) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "harness.worker.probe"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            **backends.get(target.backend).environment_for(target),
+            "KERAS_BACKEND": target.backend,
+        },
+    )
+
+
+def _finding(name: str, process: subprocess.Popen[str]) -> Finding:
     try:
         output, errors = process.communicate(timeout=STARTUP_TIMEOUT)
         seen = json.loads(output.splitlines()[-1])

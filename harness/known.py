@@ -17,7 +17,6 @@ makes it fail.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +24,9 @@ from typing import Any
 
 from harness.case import Expected, matches
 from harness.errors import CaseError, HarnessError
+from harness.project import FILE, table
 from harness.target import backend_of
 
-FILE = "pyproject.toml"
 _KEYS = ("case", "target", "where", "verdict", "reason", "link", "keras")
 
 
@@ -51,17 +50,7 @@ def read(folder: Path) -> list[Known]:
         HarnessError: the file is not TOML, or an entry is not one.
     """
     path = folder / FILE
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"{str(path)!r} cannot be read: {error}.") from None
-    table = data.get("tool", {}).get("harness", {})
-    unknown = sorted(set(table) - {"known"})
-    if unknown:
-        raise HarnessError(f"[tool.harness] in {str(path)!r} has {unknown[0]!r}, which means nothing. It has: known.")
-    entries = table.get("known", [])
+    entries = table(folder).get("known", [])
     if not isinstance(entries, list):
         raise HarnessError(f"[[tool.harness.known]] in {str(path)!r} is not a list of tables.")
     return [_entry(entry, number, path) for number, entry in enumerate(entries, 1)]

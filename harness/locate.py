@@ -16,6 +16,8 @@ from harness.verdict import U32, Evidence, Judgement, Verdict, evidence, judge, 
 
 #: Relative distance between a float32 run and its twin past which free runs are no longer compared step by step.
 PARTED = 1e-3
+#: The scale of a loss, which a target in mixed_float16 has beside what others have.
+_SCALE = "optimizer/*loss_scale_optimizer/*"
 #: Phases whose observations depend on the steps before them.
 _FOLLOWING_TRAINING = ("update", "optimizer", "metric", "log", "event", "prediction")
 
@@ -153,7 +155,9 @@ def compare(
     )
     if comparison.first is not None and comparison.first.key in target and comparison.first.key in reference:
         key, judgement = comparison.first.key, comparison.first.judgement
-        shown = evidence(judgement, target[key], reference[key], _twin(target, key), _twin(reference, key))
+        twins = _twin(target, key), _twin(reference, key)
+        precisions = target.header.precision, reference.header.precision
+        shown = evidence(judgement, target[key], reference[key], *twins, precisions=precisions)
         comparison.first = replace(comparison.first, evidence=shown)
     comparison.known = list(dict.fromkeys(finding.known for finding in judged if finding.known is not None))
     # Where both sides declare a difference from the others they may well agree with one another.
@@ -299,6 +303,8 @@ def _findings(
     drawn = _drawn_at_random(target, reference)
     out_of_order = None if shared_only else _first_out_of_order(target, reference)
     lacks = [lack.where for side in (target, reference) for lack in side.header.lacks]
+    if target.header.precision != reference.header.precision:
+        lacks.append(_SCALE)
     for key in _merged(target, reference):
         if any(matches(where, key) for where in lacks):
             yield key, None
@@ -329,7 +335,8 @@ def _judged(target: Trace, reference: Trace, key: str, group_scale: float = 0.0)
     twins = _twin(target, key), _twin(reference, key)
     disturbed = reference.noise or target.noise
     noise = [trace[key] for trace in disturbed if key in trace] if None in twins else []
-    return judge(target[key], reference[key], *twins, group_scale=group_scale, noise=noise)
+    precisions = target.header.precision, reference.header.precision
+    return judge(target[key], reference[key], *twins, group_scale=group_scale, noise=noise, precisions=precisions)
 
 
 def _finding(observation: Observation, judgement: Judgement, declared: Sequence[Expected]) -> Finding:

@@ -36,7 +36,7 @@ from safetensors.numpy import save_file
 
 from harness.case import Expected
 from harness.errors import CaseError, TraceError
-from harness.target import backend_of
+from harness.target import PRECISIONS, backend_of
 from harness.version import __version__
 
 SCHEMA = 1
@@ -424,7 +424,7 @@ def _header(index: Mapping[str, Any]) -> Header:
     return Header(
         case=_kind(index["case"], str),
         target=_kind(index["target"], str),
-        precision=_kind(index["precision"], str),
+        precision=_one_of(index["precision"], ("float32", *PRECISIONS)),
         status=_one_of(index["status"], STATUSES),
         error=None if index["error"] is None else _kind(index["error"], str),
         seconds=float(seconds) if type(seconds) is int else _kind(seconds, float),

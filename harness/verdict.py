@@ -18,6 +18,10 @@ orders of magnitude smaller. u32 = 2**-24 and u64 = 2**-53 are the unit roundoff
 | divergent | d64 is larger: the two compute different functions |
 | mismatch  | another shape, dtype or plain value, or NaN or infinity on one side only |
 
+A target may compute in less than float32. Then A32 stands for what it computed in that, and its error is counted in
+the roundoff u of that precision: a = max(e_A / u_A, e_B / u_B, 1), so that bfloat16 may be 2**16 times coarser than
+float32, and no more. A target that computes in float64 has its float64 run as A64, and as A32 its twin in float32.
+
 An observation that has no twin on both sides is judged by what is there, and `Judgement.basis` says which.
 """
 
@@ -36,6 +40,15 @@ from harness.trace import NUMBER, Array, Observation
 
 U32 = 2.0**-24
 U64 = 2.0**-53
+#: Unit roundoff of the lower of the two precisions that a target runs in, by the target's own.
+ROUNDOFF = {
+    "float32": U32,
+    "float64": U32,
+    "float16": 2.0**-11,
+    "mixed_float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+    "mixed_bfloat16": 2.0**-8,
+}
 
 #: d64 up to RESIDUE * a * u64 is rounding. Healthy runs stay near 1 and bugs start near 1e8: see docs/verdicts.md.
 RESIDUE = 256.0
@@ -46,6 +59,8 @@ SLACK_FEW = 32.0
 FEW = 16
 #: One target's float32 error this many times the other's is a sign of lower precision (TF32 is 2**13 times coarser).
 COARSER = 512.0
+#: The same where a precision below float32 is in it: there no error is larger than about 1, and rounding has less room.
+COARSER_LOW = 32.0
 #: Without any twin: relative tolerance in units of the dtype's roundoff, for each training step behind it.
 BLIND = 256.0
 #: and no more than this, however coarse the dtype and long the training.
@@ -53,6 +68,9 @@ BLINDEST = 0.1
 #: Where noise was measured: a difference up to NOISE times it is within it, and there is never less than QUIET u.
 NOISE = 10.0
 QUIET = 4.0
+
+#: Kinds of floating dtypes: the extended ones, such as bfloat16, are of kind V.
+_REAL = "fV"
 
 Basis = Literal["exact", "twins", "one twin", "noise", "tolerance", "distribution"]
 
@@ -128,7 +146,7 @@ class Evidence:
 
     ours: float
     theirs: float
-    precision: Literal["float32", "float64"]
+    precision: str
     atol: float | None
     rtol: float | None
     spread: str
@@ -140,20 +158,26 @@ def evidence(
     reference: Observation,
     target_twin: Observation | None = None,
     reference_twin: Observation | None = None,
+    *,
+    precisions: tuple[str, str] = ("float32", "float32"),
 ) -> Evidence | None:
     """What speaks for a judgement of two arrays of real numbers; None of anything else.
 
-    From the float64 runs where the verdict rests on them and float32 does not show it, else from the float32 runs.
+    From the float64 runs where the verdict rests on them and the targets' own precisions do not show it, else from the
+    runs in these.
+
+    Args:
+        precisions: of the target and of the reference.
     """
     if judgement.index is None or not (target.is_array and reference.is_array):
         return None
     a, b = target.array, reference.array
-    if a.dtype.kind not in "fV" or a.shape != b.shape:
+    if a.dtype.kind not in _REAL or b.dtype.kind not in _REAL or a.shape != b.shape:
         return None
     wide = _twin_of(target_twin, a.shape), _twin_of(reference_twin, b.shape)
     bound = judgement.bound or 0.0
     hidden = judgement.d32 is None or judgement.d32 <= bound or judgement.verdict is Verdict.LEAK
-    precision: Literal["float32", "float64"] = "float32"
+    precision = " and ".join(dict.fromkeys(precisions))
     if hidden and wide[0] is not None and wide[1] is not None:
         (a, b), precision = (wide[0], wide[1]), "float64"
     a, b = _widen(a), _widen(b)
@@ -196,34 +220,41 @@ def judge(
     *,
     group_scale: float = 0.0,
     noise: Sequence[Observation] = (),
+    precisions: tuple[str, str] = ("float32", "float32"),
 ) -> Judgement:
     """Judge one observation on a target against the same on the reference.
 
     Args:
-        target, reference: the observation in float32 on either side.
-        target_twin, reference_twin: the same in float64, or None where there is none.
+        target, reference: the observation in the precision of either side.
+        target_twin, reference_twin: the same in float64 (of a target in float64, in float32), or None where there is
+            none.
         group_scale: largest root mean square among the reference's observations of the same phase and step. A value
             that is zero but for rounding (a bias before batch normalisation has no gradient) carries rounding of that
             size, not of its own.
         noise: the same observation of runs of one of the two that were disturbed in the last bit. It decides where
             there is no twin.
+        precisions: of the target and of the reference, see `harness.target.PRECISIONS`. Where they are two, floating
+            dtypes may be.
     """
     if not (target.is_array and reference.is_array):
         return _judge_plain(target, reference)
-    a32, b32 = target.array, reference.array
-    if target.dtype != reference.dtype:
+    ours, theirs = target.array, reference.array
+    if target.dtype != reference.dtype and not (
+        precisions[0] != precisions[1] and ours.dtype.kind in _REAL and theirs.dtype.kind in _REAL
+    ):
         return _mismatch(f"dtype is {target.dtype}, and {reference.dtype} on the reference")
-    if a32.shape != b32.shape:
-        return _mismatch(f"shape is {a32.shape}, and {b32.shape} on the reference")
-    same_bits = a32.tobytes() == b32.tobytes()
-    if not _is_inexact(a32):
+    if ours.shape != theirs.shape:
+        return _mismatch(f"shape is {ours.shape}, and {theirs.shape} on the reference")
+    same_bits = target.dtype == reference.dtype and ours.tobytes() == theirs.tobytes()
+    if not _is_inexact(ours):
         if same_bits:
             return Judgement(Verdict.IDENTICAL, "exact", "equal")
-        return _judge_discrete(a32, b32)
-    one_sided = _one_sided(a32, b32, "")
+        return _judge_discrete(ours, theirs)
+    one_sided = _one_sided(ours, theirs, "")
     if one_sided:
         return one_sided
-    a64, b64 = _twin_of(target_twin, a32.shape), _twin_of(reference_twin, b32.shape)
+    a32, a64 = _low_and_wide(target, target_twin, precisions[0])
+    b32, b64 = _low_and_wide(reference, reference_twin, precisions[1])
     if a64 is not None and b64 is not None:
         one_sided = _one_sided(a64, b64, " in float64")
         if one_sided:
@@ -234,7 +265,7 @@ def judge(
         lost = ~np.isfinite(_widen(a32)) | ~np.isfinite(_widen(b32))
         a64, b64 = (np.where(lost, np.nan, array) for array in (a64, b64))
     disturbed = [item.array for item in noise if item.is_array and item.array.shape == b32.shape]
-    return _judge_inexact(a32, b32, a64, b64, reference, same_bits, group_scale, disturbed)
+    return _judge_inexact(a32, b32, a64, b64, reference, same_bits, group_scale, disturbed, precisions)
 
 
 def rms(array: Array) -> float:
@@ -299,24 +330,32 @@ def _judge_inexact(
     same_bits: bool,
     group_scale: float,
     disturbed: Sequence[Array],
+    precisions: tuple[str, str],
 ) -> Judgement:
     scale = max(rms(array) for array in (a32, b32, a64, b64) if array is not None)
     slack = SLACK_FEW if a32.size < FEW else SLACK
     d32, index32 = _distance(a32, b32, scale)
     if a64 is not None and b64 is not None:
         d64, index64 = _distance(a64, b64, scale)
+        u_a, u_b = (ROUNDOFF[precision] for precision in precisions)
         e_a, e_b = _distance(a32, a64, scale)[0], _distance(b32, b64, scale)[0]
-        a = max(e_a, e_b, U32) / U32
+        a_a, a_b = max(e_a / u_a, 1.0), max(e_b / u_b, 1.0)
+        a = max(a_a, a_b)
         residue = max(RESIDUE * a * U64, RESIDUE * U64 * group_scale / scale if scale else 0.0)
         within = max(slack * a * U32, residue)
-        coarse, fine = max(e_a, e_b), max(min(e_a, e_b), U32)
+        coarser = COARSER if u_a == u_b == U32 else COARSER_LOW
+        # Of two precisions, only what runs in the lower one is held against the other: no rounding there is too small.
+        ours = u_a > u_b or (u_a == u_b and a_a > a_b)
+        coarse, fine = (a_a, a_b) if ours else (a_b, a_a)
         if d64 > within:
             verdict, bound = Verdict.DIVERGENT, within
             reason = f"the float64 runs differ by {d64:.1e}, and rounding of float32 explains {within:.1e}"
-        elif coarse > COARSER * fine and a32.size >= FEW:
-            verdict, bound = Verdict.IMPRECISE, COARSER * fine
-            side = "this target" if e_a > e_b else "the reference"
-            reason = f"{side} has a float32 error of {coarse:.1e}, and the other one of {min(e_a, e_b):.1e}"
+        elif coarse > coarser * fine and a32.size >= FEW:
+            verdict, bound = Verdict.IMPRECISE, coarser * fine * (u_a if ours else u_b)
+            sides = ("this target", _low(precisions[0]), e_a), ("the reference", _low(precisions[1]), e_b)
+            (side, precision, error), (_, other, least) = sides if ours else sides[::-1]
+            in_other = "" if other == precision else f" in {other}"
+            reason = f"{side} has a {precision} error of {error:.1e}, and the other one of {least:.1e}{in_other}"
         elif d64 > residue:
             verdict, bound = Verdict.LEAK, residue
             reason = f"the float64 runs differ by {d64:.1e}: one of them drops to single precision"
@@ -327,7 +366,7 @@ def _judge_inexact(
         return Judgement(verdict, "twins", reason, d32, d64, a, bound, index, within)
     if same_bits:
         return Judgement(Verdict.IDENTICAL, "exact", "equal bit for bit, in float32", d32=d32)
-    return _judge_without_twins(a32, b32, a64, b64, reference, scale, group_scale, disturbed)
+    return _judge_without_twins(a32, b32, a64, b64, reference, scale, group_scale, disturbed, precisions)
 
 
 def _judge_without_twins(
@@ -339,9 +378,11 @@ def _judge_without_twins(
     scale: float,
     group_scale: float,
     disturbed: Sequence[Array],
+    precisions: tuple[str, str],
 ) -> Judgement:
     """By the float32 error of the one side that has a twin or, where neither has, by measured noise or a tolerance."""
-    u = _roundoff(a32, reference.dtype)
+    low = max(ROUNDOFF[precision] for precision in precisions)
+    u = max(_roundoff(b32, reference.dtype), low if low > U32 else 0.0)
     d32, index = _distance(a32, b32, scale)
     amplification = None
     basis: Basis = "tolerance"
@@ -376,6 +417,22 @@ def _twin_of(twin: Observation | None, shape: tuple[int, ...]) -> Array | None:
     if twin is None or twin.dtype not in ("float64", "complex128", NUMBER) or twin.array.shape != shape:
         return None
     return twin.array
+
+
+def _low_and_wide(observation: Observation, twin: Observation | None, precision: str) -> tuple[Array, Array | None]:
+    """What a side computed in the lower of its two precisions and, where that is there, in float64."""
+    own = observation.array
+    if precision != "float64":
+        return own, _twin_of(twin, own.shape)
+    wide = _twin_of(observation, own.shape)
+    if wide is None or twin is None or not twin.is_array or twin.array.shape != own.shape:
+        return own, None
+    return (twin.array, wide) if _is_inexact(twin.array) else (own, None)
+
+
+def _low(precision: str) -> str:
+    """The lower of the two precisions of a target."""
+    return "float32" if precision == "float64" else precision
 
 
 def _if_finite_with(single: Array, twin: Array | None) -> Array | None:
@@ -413,7 +470,7 @@ def _first_index(mask: NDArray[np.bool_]) -> tuple[int, ...]:
 
 
 def _is_inexact(array: Array) -> bool:
-    return array.dtype.kind in "fcV"  # the extended dtypes, such as bfloat16, are of kind V
+    return array.dtype.kind in (*_REAL, "c")
 
 
 def _widen(array: Array) -> Array:

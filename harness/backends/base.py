@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -71,6 +71,14 @@ class Backend(abc.ABC):
         Args:
             cache: a folder in which processes of one run may share what they compile; None for none.
         """
+
+    def coarser(self, environment: Mapping[str, Any]) -> list[str]:
+        """What let float32 be computed in fewer bits (TF32, bfloat16), each as the call that switches it off.
+
+        Args:
+            environment: of a trace, perhaps a stranger's.
+        """
+        return []
 
     # Once in a worker, before it forks.
 
@@ -149,6 +157,24 @@ class Backend(abc.ABC):
             The value, the auxiliary result, and the gradients with respect to the tensors and to the variables,
             None for each that the value does not depend on. Updates that `call` makes to variables take effect.
         """
+
+    def compiled(
+        self, function: Callable[[Sequence[Any]], Any], tensors: Sequence[Any], variables: Sequence[Any], *, jit: bool
+    ) -> Any:
+        """What a function returns when it is compiled, on a backend that has the modes `graph` or `jit`.
+
+        Args:
+            function: given tensors, returns any structure of them.
+            variables: that the function uses. Updates that it makes to them take effect.
+            jit: whether it is compiled to code, and is not only a graph.
+        """
+        raise NotImplementedError(f"{self.name} compiles nothing")
+
+
+def on_accelerator(environment: Mapping[str, Any]) -> bool:
+    """Whether a trace's tensors lived on anything but the processor."""
+    placement = environment.get("placement")
+    return isinstance(placement, dict) and any(not str(device).startswith("cpu") for device in placement)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness import keras_internals
-from harness.backends.base import Backend, Call, Permutation, replaced
+from harness.backends.base import Backend, Call, Permutation, on_accelerator, replaced
 from harness.target import PRECISIONS, Target
 
 
@@ -42,6 +42,12 @@ class Jax(Backend):
                 "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
             }
         return variables
+
+    def coarser(self, environment: Mapping[str, Any]) -> list[str]:
+        exact = ("highest", "float32", "F32_F32_F32")
+        if on_accelerator(environment) and environment.get("default_matmul_precision") not in exact:
+            return ['jax.config.update("jax_default_matmul_precision", "highest")']
+        return []
 
     def devices(self) -> list[str]:
         import jax
@@ -129,12 +135,8 @@ class Jax(Backend):
         reached: list[bool] = []
 
         def pure(leaves: list[Any]) -> tuple[Any, Any]:
-            values = list(zip(variables, leaves[len(tensors) :], strict=True))
-            scope = keras_internals.tracking_scope(values)
-            with scope:
-                value, rest = call(leaves[: len(tensors)])
-            updated[:] = scope.updated
-            return value, (rest, [scope.get_current_value(variable) for variable in updated])
+            (value, rest), states = _stateless(call, leaves, len(tensors), variables, updated)
+            return value, (rest, states)
 
         def value_and_gradients(leaves: list[Any]) -> tuple[Any, Any, list[Any]]:
             value, tangent_map, aux = jax.linearize(pure, leaves, has_aux=True)
@@ -155,6 +157,37 @@ class Jax(Backend):
             variable.assign(state)
         gradients = [g if hit else None for g, hit in zip(gradients, reached, strict=True)]
         return value, rest, gradients[: len(tensors)], gradients[len(tensors) :]
+
+    def compiled(
+        self, function: Callable[[Sequence[Any]], Any], tensors: Sequence[Any], variables: Sequence[Any], *, jit: bool
+    ) -> Any:
+        import jax
+
+        updated: list[Any] = []
+
+        def pure(leaves: list[Any]) -> tuple[Any, list[Any]]:
+            return _stateless(function, leaves, len(tensors), variables, updated)
+
+        outputs, states = jax.jit(pure)([*tensors, *(variable.value for variable in variables)])
+        for variable, state in zip(updated, states, strict=True):
+            variable.assign(state)
+        return outputs
+
+
+def _stateless(
+    function: Callable[[Sequence[Any]], Any],
+    leaves: list[Any],
+    inputs: int,
+    variables: Sequence[Any],
+    updated: list[Any],
+) -> tuple[Any, list[Any]]:
+    """What a function returns of the first leaves, the others being the values of its variables, and the new values
+    of those that it updates, which are left in `updated`."""
+    scope = keras_internals.tracking_scope(list(zip(variables, leaves[inputs:], strict=True)))
+    with scope:
+        result = function(leaves[:inputs])
+    updated[:] = scope.updated
+    return result, [scope.get_current_value(variable) for variable in updated]
 
 
 def _name(device: Any) -> str:

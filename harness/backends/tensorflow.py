@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import keras_internals
-from harness.backends.base import Backend, Call, Permutation, replaced
+from harness.backends.base import Backend, Call, Permutation, on_accelerator, replaced
 from harness.target import PRECISIONS, Target
 
 
@@ -24,6 +24,11 @@ class TensorFlow(Backend):
         if target.kind == "cpu":
             return variables | {"CUDA_VISIBLE_DEVICES": "-1"}
         return variables | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # several processes share a device
+
+    def coarser(self, environment: Mapping[str, Any]) -> list[str]:
+        if on_accelerator(environment) and environment.get("tensor_float_32") is True:
+            return ["tf.config.experimental.enable_tensor_float_32_execution(False)"]
+        return []
 
     def devices(self) -> list[str]:
         import tensorflow as tf
@@ -135,6 +140,13 @@ class TensorFlow(Backend):
             for gradient in tape.gradient(value, leaves + values)
         ]
         return value, rest, gradients[: len(leaves)], gradients[len(leaves) :]
+
+    def compiled(
+        self, function: Callable[[Sequence[Any]], Any], tensors: Sequence[Any], variables: Sequence[Any], *, jit: bool
+    ) -> Any:
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=jit, autograph=False)(list(tensors))
 
 
 def _name(device: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import keras_internals
-from harness.backends.base import Backend, Call, Permutation
+from harness.backends.base import Backend, Call, Permutation, on_accelerator
 from harness.errors import TargetError
 from harness.target import PRECISIONS, Target
 
@@ -43,6 +43,14 @@ class Torch(Backend):
             if cache is not None:
                 variables["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "inductor")
         return variables
+
+    def coarser(self, environment: Mapping[str, Any]) -> list[str]:
+        found = []
+        if environment.get("float32_matmul_precision") in ("high", "medium"):
+            found.append('torch.set_float32_matmul_precision("highest")')
+        if on_accelerator(environment) and environment.get("cudnn_allow_tf32") is True:
+            found.append("torch.backends.cudnn.allow_tf32 = False")
+        return found
 
     def devices(self) -> list[str]:
         import torch
@@ -150,6 +158,14 @@ class Torch(Backend):
         if not nested:
             value, rest = _detach(value), _detach(rest)
         return value, rest, gradients[: len(leaves)], gradients[len(leaves) :]
+
+    def compiled(
+        self, function: Callable[[Sequence[Any]], Any], tensors: Sequence[Any], variables: Sequence[Any], *, jit: bool
+    ) -> Any:
+        import torch
+
+        with torch.no_grad():
+            return torch.compile(function)(list(tensors))
 
 
 def _detach(structure: Any) -> Any:

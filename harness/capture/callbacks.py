@@ -39,14 +39,17 @@ def observer(recorder: Recorder, record_state: Callable[[int], None]) -> Any:
             self.events: list[list[Any]] = []
             self.step = -1
             self._state_at: int | None = None
+            self._before = 0
 
         def take_events(self) -> list[list[Any]]:
             """The events so far, which are forgotten."""
             events, self.events = self.events, []
             return events
 
-        def _on_train_batch_end(self, logs: dict[str, Any]) -> None:
-            self.step += 1
+        def _on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+            # With several steps in one execution it is called after the last of them. There may be fewer in the last.
+            most = (self.params or {}).get("steps")
+            self.step = self._before + (batch if most is None else min(batch, most - 1))
             recorder.add("log", "batch", dict(logs), step=self.step)
             if self.step == 0:
                 self._record_state()
@@ -68,8 +71,10 @@ def observer(recorder: Recorder, record_state: Callable[[int], None]) -> Any:
             index = int(args[0]) if indexed else None
             logs = logs if logs is not None else (args[indexed] if len(args) > indexed else None) or {}
             self.events.append([name, index, list(logs)])
-            if name == "on_train_batch_end":
-                self._on_train_batch_end(logs)
+            if name == "on_epoch_begin":
+                self._before = self.step + 1
+            elif name == "on_train_batch_end":
+                self._on_train_batch_end(index, logs)
             elif name == "on_epoch_end":
                 self._on_epoch_end(index, logs)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from harness import backends
 from harness.capture import state
 from harness.capture.gradients import or_none, projected_gradients
 from harness.capture.layers import observed_layers, record_tensors, takes_training
@@ -14,12 +16,16 @@ from harness.case import Forward
 from harness.errors import CaseError
 
 
-def record_forward(forward: Forward, recorder: Recorder, noise: Noise = QUIET, *, observed: bool = True) -> None:
+def record_forward(
+    forward: Forward, recorder: Recorder, noise: Noise = QUIET, *, observed: bool = True, mode: str | None = None
+) -> None:
     """Call a layer or function once, and record outputs, gradients, and what the call left behind.
 
     Args:
         noise: what disturbs inputs and weights.
         observed: whether the instruments are on. If not, only the outputs are recorded.
+        mode: of the target. Layers are observed eagerly; with `graph` and `jit` the outputs are those of a compiled
+            call.
     """
     import keras
 
@@ -37,19 +43,46 @@ def record_forward(forward: Forward, recorder: Recorder, noise: Noise = QUIET, *
             state.build(layer, inputs, **options)
         noise.disturb(layer.variables)
         state.record_variables(recorder, "initial", layer.variables, 0, owner=layer)
+    name, owner = ("output", None) if layer is None else (f"{layer.name}/output", layer.name)
     if not observed:
-        name = "output" if layer is None else f"{layer.name}/output"
-        record_tensors(recorder, name, function(*inputs, **options), 0, None)
+        record_tensors(recorder, name, function(*inputs, **options), 0, owner)
         return
     variables = state.model_state(layer) if layer is not None else []
     with state.preserved(variables), observed_layers(recorder):
         outputs = function(*inputs, **options)
     if layer is None:
-        recorder.add("forward", "output", outputs, step=0)
+        recorder.add("forward", name, outputs, step=0)
+    if mode in ("graph", "jit"):
+        compiled = Recorder()
+        with state.preserved(variables):
+            outputs = _compiled(function, inputs, options, variables, jit=mode == "jit")
+        if layer is None:
+            compiled.add("forward", name, outputs, step=0)
+        else:
+            record_tensors(compiled, name, outputs, 0, owner)
+        recorder.take(compiled)
     _record_gradients(forward, layer, inputs, options, recorder)
     if layer is not None:
         # The gradients were taken of the one call whose effects are kept.
         state.record_variables(recorder, "update", layer.non_trainable_variables, 0, owner=layer)
+
+
+def _compiled(
+    function: Any, inputs: tuple[Any, ...], options: dict[str, Any], variables: list[Any], *, jit: bool
+) -> Any:
+    import keras
+
+    leaves = keras.tree.flatten(inputs)
+    positions = [position for position, leaf in enumerate(leaves) if keras.ops.is_tensor(leaf)]
+
+    def call(tensors: Sequence[Any]) -> Any:
+        given = list(leaves)
+        for position, tensor in zip(positions, tensors, strict=True):
+            given[position] = tensor
+        return function(*keras.tree.pack_sequence_as(inputs, given), **options)
+
+    tensors = [leaves[position] for position in positions]
+    return backends.current().compiled(call, tensors, variables, jit=jit)
 
 
 def _record_gradients(

@@ -82,6 +82,11 @@ class Recorder:
             stored = leaf.value if isinstance(leaf, _Plain) else np.array(leaf)  # a copy: its source may change
             self.observations.append(Observation(key, phase, step or 0, path, layer, dtype, stored, device))
 
+    def take(self, other: Recorder) -> None:
+        """Have the observations of another in the place of those with the same keys."""
+        theirs = {item.key: item for item in other.observations}
+        self.observations = [theirs.get(item.key, item) for item in self.observations]
+
     def note(self, part: str, reason: str) -> None:
         """Say that a part was not recorded."""
         self.notes.append(Note(part, reason))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,12 +15,15 @@ from harness import keras_internals
 from harness.capture.record import Recorder
 from harness.trace import Phase, Trace
 
+#: What tensorflow alone puts before the paths of an optimizer's slots, where its gradients are scaled.
+_SCALED = re.compile(r"loss_scale_optimizer(_\d+)?/(?=[^/]+/)")
+
 
 def named(variables: Iterable[Any]) -> Iterator[tuple[str, str | None, Any]]:
     """Name, layer and value of each variable, in order. Two of one path are told apart by their position."""
     seen: Counter[str] = Counter()
     for variable in variables:
-        path = variable.path
+        path = _SCALED.sub("", variable.path)
         seen[path] += 1
         name = path if seen[path] == 1 else f"{path}#{seen[path]}"
         parts = path.split("/")

@@ -110,7 +110,7 @@ def read(config: pytest.Config) -> Settings:
 
     values = given(config)
     try:
-        targets = choose(values.get("parity_targets"))
+        targets = choose(values.get("parity_targets"), config.rootpath)
         return Settings(
             targets=targets,
             reference=choose_reference(values.get("parity_reference"), targets),

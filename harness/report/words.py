@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from harness import backends
 from harness.distribution import LEVEL, REPEATS, STATISTICS
 from harness.errors import printable
 from harness.report.run_folder import RunFolder
@@ -23,12 +24,13 @@ from harness.schema import (
     ResultJson,
     RunJson,
 )
+from harness.target import backend_of
 from harness.verdict import Verdict
 
 #: What a verdict means, in words for somebody who sees it for the first time.
 MEANINGS = {
     "identical": "equal bit for bit",
-    "rounding": "the same function; the difference is float32 rounding, as measured",
+    "rounding": "the same function; the difference is rounding, as measured",
     "leak": "the same function; one side drops to single precision somewhere in its float64 run",
     "imprecise": "the same function, computed far less precisely on one side",
     "divergent": "different functions",
@@ -110,6 +112,7 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
         facts.append(("what", first["reason"]))
     else:
         facts += [("what", _values(first["evidence"])), ("how big", how_big(first))]
+    facts += [("switch", switch) for switch in _switches(case, comparison, first)]
     whose = _whose(case, comparison["blame"])
     facts += [("whose", whose)] if whose else []
     facts.append(("among", counts(comparison)))
@@ -124,6 +127,16 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
         commands.append(f"harness show {' '.join(traces)} --key {_quoted(first['key'])}")
     title = f"{_pair(case, comparison)}: {first['verdict']}"
     return Block(case["id"], comparison["target"], first["verdict"], title, tuple(facts), tuple(commands))
+
+
+def _switches(case: CaseJson, comparison: ComparisonJson, first: FindingJson) -> Iterator[str]:
+    """What let a side be less precise, where it is."""
+    for target in (comparison["target"], comparison["reference"]) if first["verdict"] == "imprecise" else ():
+        side = run_on(case, target)
+        backend = backend_of(target)
+        if side is not None and backend in backends.NAMES:
+            for call in backends.get(backend).coarser(side["environment"]):
+                yield f"{target} may compute float32 in fewer bits; off with {call}"
 
 
 def where(first: FindingJson) -> str:
@@ -327,7 +340,7 @@ def _parted(case: CaseJson, comparison: ComparisonJson) -> Block:
     facts = [
         (
             "what",
-            f"float32 rounding alone moves the weights by a thousandth from step {first} on, so steps {first} to "
+            f"rounding alone moves the weights by a thousandth from step {first} on, so steps {first} to "
             f"{last} were run again, each from the reference's state: {continuation['verdict']}",
         )
     ]

@@ -112,6 +112,10 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     started = time.perf_counter()
     try:
         header.source = proof.fingerprint(Path(case.file))
+        if target.count("steps_per_execution") > 1:
+            why = f"callbacks are called once for {target.count('steps_per_execution')} steps"
+            for where in ("log/*/batch/*", "update/0/*", "optimizer/0/*", "event/*"):
+                recorder.lack(where, why)
         with contextlib.ExitStack() as stack:
             stack.enter_context(settings.in_force(target, request["precision"], request["threads"]))
             backends.current().seed(generator_seed)
@@ -165,9 +169,11 @@ def _call(
     elif isinstance(result, Fit):
         record_fit(result, recorder, folder, noise, observed=observed)
     elif isinstance(result, Forward):
-        record_forward(result, recorder, noise, observed=observed)
+        record_forward(result, recorder, noise, observed=observed, mode=target.mode)
     elif result is None and request.get("noise"):
         recorder.observations.clear()  # the harness did not see its inputs, so nothing was disturbed
+    elif result is None and target.mode is not None:
+        recorder.note(f"+{target.mode}", "it acts on what `compile` compiles; what a case calls itself runs as written")
     elif result is not None:
         raise CaseError(
             f"{case.id} returned {type(result).__name__}. A case returns a Fit, a Forward, or nothing; "
