@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import importlib.util
+from collections.abc import Mapping
 from functools import cache
 
+from packaging.version import Version
+
+from harness import installed as packages
 from harness.backends.base import Backend
 
 #: Every backend the harness knows, PyTorch first: it is the reference unless told otherwise.
 NAMES = ("torch", "tensorflow", "jax")
+#: The oldest Keras that the harness supports.
+OLDEST_KERAS = "3.10"
 
 
 @cache
@@ -30,9 +34,20 @@ def current() -> Backend:
 
 def why_not(name: str) -> str | None:
     """Why a backend cannot be used here, with the remedy; None where it can. Imports nothing."""
+    return lacking(name, packages.versions(("keras", name)), f"pip install 'keras-harness[{name}]'")
+
+
+def lacking(name: str, versions: Mapping[str, str | None], remedy: str) -> str | None:
+    """What a backend lacks where these versions are installed, with the remedy; None where it lacks nothing.
+
+    A Keras that does not tell its version is taken to be new enough.
+    """
     for module in ("keras", name):
-        if importlib.util.find_spec(module) is None:
-            return f"{module} is not installed: pip install 'keras-harness[{name}]'"
+        if module not in versions:
+            return f"{module} is not installed: {remedy}"
+    keras = versions["keras"]
+    if keras is not None and Version(keras).release < Version(OLDEST_KERAS).release:
+        return f"keras {keras} is installed, and the harness needs {OLDEST_KERAS} or newer: {remedy}"
     return None
 
 
