@@ -17,7 +17,7 @@ from harness.verdict import U32, Evidence, Judgement, Verdict, evidence, judge, 
 #: Relative distance between a float32 run and its twin past which free runs are no longer compared step by step.
 PARTED = 1e-3
 #: The scale of a loss, which a target in mixed_float16 has beside what others have.
-_SCALE = "optimizer/*loss_scale_optimizer/*"
+_SCALE = "*loss_scale_optimizer/*"
 #: Phases whose observations depend on the steps before them.
 _FOLLOWING_TRAINING = ("update", "optimizer", "metric", "log", "event", "prediction")
 

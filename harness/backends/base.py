@@ -104,8 +104,17 @@ class Backend(abc.ABC):
         keras.config.set_floatx("float64")
         keras.config.set_dtype_policy("float64")
 
-    def placed(self, target: Target) -> contextlib.AbstractContextManager[None]:
-        """Compute on the device of a target while the context is open, where its environment alone does not do so."""
+    def processes(self, target: Target) -> int:
+        """How many processes run a case of a target together."""
+        return 1
+
+    def placed(self, target: Target, rank: int, meeting: Path) -> contextlib.AbstractContextManager[None]:
+        """Compute on the devices of a target while the context is open, where its environment alone does not do so.
+
+        Args:
+            rank: which of the processes that run the case together this is.
+            meeting: a path at which they find each other.
+        """
         return contextlib.nullcontext()
 
     @abc.abstractmethod
@@ -120,7 +129,18 @@ class Backend(abc.ABC):
         """Assertions of the backend that take two values to compare: the module or class, and the name in it."""
         return []
 
+    def lacks(self, target: Target) -> list[tuple[str, str]]:
+        """What a target does not observe as others do, because of its options: a pattern of keys, and why."""
+        steps = target.count("steps_per_execution")
+        why = f"callbacks are called once for {steps} steps"
+        where = ("log/*/batch/*", "update/0/*", "optimizer/0/*", "event/*") if steps > 1 else ()
+        return [(pattern, why) for pattern in where]
+
     # On tensors.
+
+    def value_of(self, variable: Any) -> Any:
+        """The value of a Keras variable, as a tensor."""
+        return variable.value
 
     @abc.abstractmethod
     def device_of(self, tensor: Any) -> str:

@@ -161,9 +161,11 @@ def _array(path: str, value: Any) -> tuple[np.ndarray[Any, Any], str | None]:
     import keras
 
     array = device = None
-    value = value.value if isinstance(value, keras.Variable) else value
-    if keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor):
-        device = backends.current().device_of(value)
+    is_variable = isinstance(value, keras.Variable)
+    if is_variable or (keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor)):
+        backend = backends.current()
+        device = backend.device_of(value.value if is_variable else value)
+        value = backend.value_of(value) if is_variable else value
         dtype = numpy_dtype(keras.backend.standardize_dtype(value.dtype))
         # By way of float32, which holds them exactly: tensorflow has no NumPy form of a bfloat16 of shape ().
         value = keras.ops.cast(value, "float32") if dtype.name in EXTENDED else value

@@ -22,7 +22,7 @@ from harness.capture import state, training
 from harness.capture.gradients import or_none, projected_gradients, value_and_grad_once
 from harness.capture.layers import Visit, record_tensors, takes_training, visited_layers
 from harness.capture.record import Recorder
-from harness.capture.tensors import as_input, has_value, numbered
+from harness.capture.tensors import as_input, has_value, numbered, numpy_of
 from harness.case import Fit, Forward
 from harness.parts import CASE, LOSS, METRICS, OPTIMIZER, operation
 from harness.trace import Phase, Trace
@@ -89,9 +89,8 @@ class Parts:
 
     def starting_from(self, variables: Sequence[Any]) -> None:
         """Take gradients with these variables as they are now."""
-        import keras
 
-        self._start = [(variable, np.array(keras.ops.convert_to_numpy(variable.value))) for variable in variables]
+        self._start = [(variable, numpy_of(variable)) for variable in variables]
 
     def restore(self) -> None:
         """Put the variables back to where the parts start from."""

@@ -34,6 +34,13 @@ def as_input(leaf: Any) -> Any:
     return leaf if keep else as_tensor(leaf)
 
 
+def numpy_of(variable: Any) -> np.ndarray[Any, Any]:
+    """The value of a Keras variable, as an array of its own."""
+    import keras
+
+    return np.array(keras.ops.convert_to_numpy(backends.current().value_of(variable)))
+
+
 def is_float(leaf: Any) -> bool:
     """Whether a value is a floating tensor."""
     import keras

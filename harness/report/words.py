@@ -27,6 +27,8 @@ from harness.schema import (
 from harness.target import backend_of
 from harness.verdict import Verdict
 
+#: Cases that are listed one by one where something is so in all of them, at most.
+_LISTED = 4
 #: What a verdict means, in words for somebody who sees it for the first time.
 MEANINGS = {
     "identical": "equal bit for bit",
@@ -313,7 +315,15 @@ def notes(result: ResultJson) -> list[str]:
 
 
 def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:
-    return [f"{case} on {', '.join(targets)}: {reason}" for (case, reason), targets in lines.items()]
+    """Lines of cases and reasons, with the targets of each. What is so in many cases is said once."""
+    cases: dict[tuple[str, str], list[str]] = {}
+    for (case, reason), targets in lines.items():
+        cases.setdefault((", ".join(targets), reason), []).append(case)
+    listed = []
+    for (targets_of, reason), names in cases.items():
+        which = [f"{len(names)} cases, {names[0]} the first,"] if len(names) > _LISTED else names
+        listed += [f"{name} on {targets_of}: {reason}" for name in which]
+    return listed
 
 
 def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:

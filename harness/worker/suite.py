@@ -32,7 +32,7 @@ from harness.capture.assertions import Assertions
 from harness.capture.parity import Parity
 from harness.capture.record import Recorder
 from harness.case import Expected, checked
-from harness.errors import CaseError
+from harness.errors import CaseError, TargetError
 from harness.pytest_plugin import INSIDE
 from harness.pytest_plugin.ids import id_of, names_of
 from harness.target import Target
@@ -171,9 +171,11 @@ def run(request: dict[str, Any], folder: Path) -> None:
     if request["tests"] is None:
         arguments.append("--collect-only")
     target = Target.parse(request["target"], backends.NAMES)
+    if backends.current().processes(target) > 1:
+        raise TargetError(f"Target {str(target)!r} runs a case in several processes, and a test suite runs in one.")
     with (
         open(request["results"], "a", encoding="utf-8") as lines,
-        settings.in_force(target, request["precision"], request["threads"]),
+        settings.in_force(target, request["precision"], request["threads"], 0, folder / "meeting"),
     ):
         status = pytest.main(arguments, plugins=[Suite(request, folder, lines)])
         lines.write(json.dumps({"exit": int(status)}) + "\n")
