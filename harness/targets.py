@@ -28,7 +28,8 @@ def choose(text: str | None, project: Path, at_most: int | None = None) -> list[
             reasons = "; ".join(str(backends.why_not(name)) for name in backends.NAMES)
             raise TargetError(f"No backend is installed here. {reasons}.")
     else:
-        names = list(_expanded([name.strip() for name in text.split(",") if name.strip()], target_sets(project)))
+        sets = target_sets(project, reserved=(ALL, *backends.NAMES))
+        names = list(_expanded([name.strip() for name in text.split(",") if name.strip()], sets))
     targets = list(dict.fromkeys(Target.parse(name, backends.NAMES) for name in names))
     if not targets or (at_most is not None and len(targets) > at_most):
         raise TargetError(f"{text!r} names {len(targets)} targets. Name one, such as torch.")

@@ -56,6 +56,11 @@ class Backend(abc.ABC):
                 f"Target {str(target)!r} asks for the device {target.device!r}, and {self.name} has one cpu. "
                 f"Write {self.name}:cpu."
             )
+        if target.index and target.count("data_parallel") > 1:
+            raise TargetError(
+                f"Target {str(target)!r} asks for the device {target.device!r}, and data_parallel takes the first "
+                f"{target.count('data_parallel')} of their kind. Write {self.name}:{target.kind}."
+            )
         for option in target.options:
             if option.partition("=")[0] not in self.options:
                 has = [f"{name}=N" if name in COUNTED else name for name in self.options]
