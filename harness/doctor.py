@@ -42,7 +42,8 @@ def examine() -> list[Finding]:
             text=True,
             env={**os.environ, **backends.get(name).environment_for(Target(name)), "KERAS_BACKEND": name},
         )
-        for name in backends.installed()
+        for name in backends.NAMES
+        if backends.why_not(name) is None
     }
     return [_finding(name, started.get(name)) for name in backends.NAMES]
 

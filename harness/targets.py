@@ -10,7 +10,7 @@ from harness.target import Target
 
 
 def choose(text: str | None, at_most: int | None = None) -> list[Target]:
-    """The targets that a comma-separated list names; without one, every backend that is installed.
+    """The targets that a comma-separated list names; without one, every backend that trains and is installed.
 
     Raises:
         TargetError: there is none or more than `at_most`, one is malformed, or its backend is not installed.
@@ -18,7 +18,7 @@ def choose(text: str | None, at_most: int | None = None) -> list[Target]:
     if text is None:
         names: Sequence[str] = backends.installed()
         if not names:
-            reasons = "; ".join(str(backends.why_not(name)) for name in backends.NAMES)
+            reasons = "; ".join(str(backends.why_not(name)) for name in backends.training())
             raise TargetError(f"No backend is installed here. {reasons}.")
     else:
         names = [name for name in text.split(",") if name.strip()]
@@ -34,7 +34,7 @@ def choose(text: str | None, at_most: int | None = None) -> list[Target]:
 
 
 def choose_reference(text: str | None, targets: Sequence[Target]) -> Target:
-    """The target of that name; without one, the first that is on PyTorch or, failing that, the first.
+    """The target of that name; without one, the first on PyTorch or, failing that, the first that trains, or the first.
 
     Raises:
         TargetError: it is malformed, or not among the targets.
@@ -46,10 +46,12 @@ def choose_reference(text: str | None, targets: Sequence[Target]) -> Target:
                 f"The reference {text!r} is not among the targets {', '.join(map(str, targets))}. Add it to --targets."
             )
         return reference
-    return next((target for target in targets if target.backend == backends.NAMES[0]), targets[0])
+    preferred = [target for target in targets if target.backend == backends.NAMES[0]]
+    preferred += [target for target in targets if backends.get(target.backend).trains]
+    return next(iter(preferred), targets[0])
 
 
 def left_out() -> list[tuple[str, str]]:
-    """The backends that are not here, and why."""
-    reasons = [(name, backends.why_not(name)) for name in backends.NAMES]
+    """The backends that train and are not here, and why."""
+    reasons = [(name, backends.why_not(name)) for name in backends.training()]
     return [(name, reason) for name, reason in reasons if reason is not None]
