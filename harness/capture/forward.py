@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from harness import backends
 from harness.capture import state
 from harness.capture.gradients import or_none, projected_gradients
 from harness.capture.layers import observed_layers, record_tensors, takes_training
@@ -42,13 +44,17 @@ def record_forward(forward: Forward, recorder: Recorder, noise: Noise = QUIET, *
         record_tensors(recorder, name, function(*inputs, **options), 0, None)
         return
     variables = state.model_state(layer) if layer is not None else []
-    with state.preserved(variables), observed_layers(recorder):
+    trains = backends.current().trains
+    with state.preserved(variables) if trains else contextlib.nullcontext(), observed_layers(recorder):
         outputs = function(*inputs, **options)
     if layer is None:
         recorder.add("forward", "output", outputs, step=0)
-    _record_gradients(forward, layer, inputs, options, recorder)
+    if trains:
+        _record_gradients(forward, layer, inputs, options, recorder)
+    else:
+        recorder.lack("gradient/*", f"Keras has no gradients on {backends.current().name}")
     if layer is not None:
-        # The gradients were taken of the one call whose effects are kept.
+        # The gradients, where there are any, were taken of the one call whose effects are kept.
         state.record_variables(recorder, "update", layer.non_trainable_variables, 0, owner=layer)
 
 
