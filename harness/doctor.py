@@ -36,7 +36,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Start every installed backend once, each in a process of its own, all at once."""
-    started = {name: _start(Target(name)) for name in backends.installed()}
+    started = {name: _start(Target(name)) for name in backends.NAMES if backends.why_not(name) is None}
     return [
         _finding(name, started[name])
         if name in started

@@ -9,8 +9,8 @@ from functools import cache
 
 from harness.backends.base import Backend
 
-#: Every backend the harness knows, PyTorch first: it is the reference unless told otherwise.
-NAMES = ("torch", "tensorflow", "jax")
+#: Every backend the harness knows: PyTorch first, as the reference unless told otherwise, and last what only infers.
+NAMES = ("torch", "tensorflow", "jax", "numpy", "openvino")
 
 
 @cache
@@ -30,12 +30,17 @@ def current() -> Backend:
 
 def why_not(name: str) -> str | None:
     """Why a backend cannot be used here, with the remedy; None where it can. Imports nothing."""
-    for module in ("keras", name):
+    for module in ("keras", name, *get(name).needs):
         if importlib.util.find_spec(module) is None:
             return f"{module} is not installed: pip install 'keras-harness[{name}]'"
     return None
 
 
+def training() -> tuple[str, ...]:
+    """Names of the backends that train: what a session runs on unless it is told otherwise."""
+    return tuple(name for name in NAMES if get(name).trains)
+
+
 def installed() -> tuple[str, ...]:
-    """Names of the backends that are installed here."""
-    return tuple(name for name in NAMES if why_not(name) is None)
+    """Names of those that train and are installed here."""
+    return tuple(name for name in training() if why_not(name) is None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness import keras_internals
-from harness.errors import TargetError
+from harness.errors import InferenceOnly, TargetError
 from harness.target import COUNTED, Target
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ class Backend(abc.ABC):
 
     #: The value of `KERAS_BACKEND`, which is also the name of the framework's distribution and module.
     name: ClassVar[str]
+    #: Whether it has gradients. One that has none compares inference alone, and only where it is named as a target.
+    trains: ClassVar[bool] = True
+    #: Modules that Keras needs for it, beside that of its name.
+    needs: ClassVar[tuple[str, ...]] = ()
     #: Further distributions whose version belongs to the proof of what ran.
     companions: ClassVar[tuple[str, ...]] = ()
     #: Kinds of devices that it can be told to compute on.
@@ -84,6 +88,20 @@ class Backend(abc.ABC):
             environment: of a trace, perhaps a stranger's.
         """
         return []
+
+    def need_gradients(self, what: str) -> None:
+        """Whether the backend has gradients, for something that cannot do without.
+
+        Args:
+            what: what it is, such as `model.fit`.
+
+        Raises:
+            InferenceOnly: it has none.
+        """
+        if not self.trains:
+            raise InferenceOnly(
+                f"Keras has no gradients on {self.name}, so it cannot train: {what} is left out, and what follows it."
+            )
 
     # Once in a worker, before it forks.
 

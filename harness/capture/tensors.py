@@ -30,7 +30,8 @@ def as_input(leaf: Any) -> Any:
     """An input of a call: arrays and floats as tensors, other values as they are."""
     import keras
 
-    keep = keras.ops.is_tensor(leaf) or leaf is None or isinstance(leaf, (str, bool, int))
+    is_array = isinstance(leaf, (np.ndarray, np.generic))  # which are tensors on the numpy backend
+    keep = leaf is None or isinstance(leaf, (str, bool, int)) or (keras.ops.is_tensor(leaf) and not is_array)
     return leaf if keep else as_tensor(leaf)
 
 

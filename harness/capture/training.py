@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import keras_internals
+from harness import backends, keras_internals
 from harness.capture import state
 from harness.capture.callbacks import observer
 from harness.capture.gradients import or_none, value_and_grad_once
@@ -176,6 +176,10 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> Non
 
     if not has_loss(model):
         recorder.note("gradients", "compile was given no loss")
+        return
+    if not backends.current().trains:
+        with recorder.part("loss", optional=True), state.preserved(before):
+            recorder.add("loss", "loss", loss(None), step=0)
         return
     with recorder.part("gradients", optional=True), state.preserved(before):
         weights = model.trainable_variables

@@ -27,7 +27,7 @@ from harness.capture.replay import Replay, replay_case
 from harness.capture.steps import Steps, follow_fit
 from harness.capture.training import record_fit
 from harness.case import CaseRef, Fit, Forward
-from harness.errors import CaseError, HarnessError
+from harness.errors import CaseError, HarnessError, InferenceOnly
 from harness.target import Target
 from harness.worker import collect, proof, settings, suite
 
@@ -132,7 +132,8 @@ def _run(request: dict[str, Any], folder: Path) -> None:
         proof.check_placement(target, proof.placement(recorder.observations))
     except BaseException as error:
         traceback.print_exc()
-        header.status, header.error = "error", _describe(error, root)
+        header.inference_only = isinstance(error, InferenceOnly)
+        header.status, header.error = "unavailable" if header.inference_only else "error", _describe(error, root)
     header.seconds = time.perf_counter() - started
     header.environment |= {
         "placement": proof.placement(recorder.observations),
