@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import trace
+from harness import interpreter, trace
 from harness.case import CaseRef
 from harness.known import Known
 from harness.locate import PARTED, Blame, Comparison, Continuation, Finding, compare, differences, standing_alone
@@ -232,6 +232,8 @@ class _Search:
         self._place = place
         self._deadline = time.monotonic() + BUDGET
         self._who = _alone(traces, finding)
+        versions = [traces[side].header.environment.get("versions", {}) for side in (target, blamer.reference)]
+        self._of_two_keras = versions[0].get("keras") != versions[1].get("keras")
 
     def blame(self) -> Blame:
         finding = self._finding
@@ -352,14 +354,18 @@ class _Search:
             return None
         for finding in self._differences(traces):
             part = part_of(finding.name)
-            given = part is None or (part.what == "input" and finding.phase == "forward")
-            if part is None or given or (operations and not part.operation):
+            if part is None or self._is_given(part, finding) or (operations and not part.operation):
                 continue
             # Who stands alone with the finding does not stand alone with what only looks like its origin.
             alone = _alone(traces, finding)
             if None in (alone, self._who) or alone == self._who:
                 return Suspect(finding, part, traces)
         return None
+
+    def _is_given(self, part: Part, finding: Finding) -> bool:
+        """Whether a part has not made what differs: its inputs, or its config where Keras itself has other options."""
+        is_input = part.what == "input" and finding.phase == "forward"
+        return is_input or (part.what == "config" and self._of_two_keras)
 
     def _unconfirmed(self, text: str) -> Blame:
         finding = self._finding
@@ -392,9 +398,13 @@ class _Search:
 
     def _reproducer(self, suspect: Suspect) -> str | None:
         """The path of a script that was run and shows the difference, or None."""
-        backends = self._blamer.reference.backend, self._target.backend
-        script = script_of(suspect.finding, suspect.part, suspect.traces[self._blamer.reference], backends)
-        if script is None or backends[0] == backends[1]:
+        sides = self._blamer.reference, self._target
+        if sides[0].backend == sides[1].backend and sides[0].python == sides[1].python:
+            return None
+        backends = sides[0].backend, sides[1].backend
+        pythons = _another(sides[0]), _another(sides[1])
+        script = script_of(suspect.finding, suspect.part, suspect.traces[sides[0]], backends, pythons)
+        if script is None:
             return None
         folder = self._place / self._target.slug
         folder.mkdir(parents=True, exist_ok=True)
@@ -461,6 +471,11 @@ def _alone(traces: Mapping[Target, Trace], finding: Finding) -> str | None:
 def _receive(reply: Reply) -> None:
     if not (Path(reply.request.body["trace"]) / trace.INDEX).exists():
         write_failure(reply)
+
+
+def _another(target: Target) -> str | None:
+    """The interpreter of a target's own; None where that is ours."""
+    return None if target.python is None else interpreter.path_of(target)
 
 
 def _run(script: Path, seconds: float) -> subprocess.CompletedProcess[str] | None:

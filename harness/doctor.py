@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from harness import backends
+from harness import backends, interpreter
 from harness.errors import TargetError
 from harness.pool import STARTUP_TIMEOUT
 from harness.target import Target
@@ -36,13 +36,9 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Start every installed backend once, each in a process of its own, all at once."""
-    started = {name: _start(Target(name)) for name in backends.NAMES if backends.why_not(name) is None}
-    return [
-        _finding(name, started[name])
-        if name in started
-        else Finding(name, installed=False, problem=backends.why_not(name))
-        for name in backends.NAMES
-    ]
+    findings = _started([Target(name) for name in backends.NAMES if backends.why_not(name) is None])
+    here = {target.backend: finding for target, finding in findings.items()}
+    return [here.get(name) or Finding(name, installed=False, problem=backends.why_not(name)) for name in backends.NAMES]
 
 
 def devices_of(targets: Sequence[Target]) -> dict[Target, list[str]]:
@@ -51,24 +47,27 @@ def devices_of(targets: Sequence[Target]) -> dict[Target, list[str]]:
     Raises:
         TargetError: one of them does not start.
     """
-    findings = {
-        target: _finding(target.backend, process)
-        for target, process in [(target, _start(target)) for target in targets]
-    }
+    findings = _started(targets)
     for target, finding in findings.items():
         if finding.problem is not None:
             raise TargetError(f"Target {str(target)!r} cannot run here: {finding.problem}.")
     return {target: finding.devices for target, finding in findings.items()}
 
 
-def _start(target: Target) -> subprocess.Popen[str]:
+def _started(targets: Sequence[Target]) -> dict[Target, Finding]:
+    with tempfile.TemporaryDirectory(prefix="harness-") as folder:
+        processes = {target: _start(target, Path(folder)) for target in targets}
+        return {target: _finding(target.backend, process) for target, process in processes.items()}
+
+
+def _start(target: Target, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "harness.worker.probe"],
+        [interpreter.path_of(target), "-P", "-m", "harness.worker.probe"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={
-            **os.environ,
+            **interpreter.environment(target, folder),
             **backends.get(target.backend).environment_for(target),
             "KERAS_BACKEND": target.backend,
         },

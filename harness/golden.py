@@ -17,8 +17,8 @@ from harness.verdict import Verdict
 #: Traces by case and target.
 Recording = Mapping[str, Mapping[str, Trace]]
 
-#: What the environment of a trace holds that is the case's own, and cannot change with an upgrade.
-_OF_THE_CASE = ("backend", "generator_seed")
+#: What the environment of a trace holds that is the case's own, or a place, and says nothing of an upgrade.
+_NOT_TOLD = ("backend", "generator_seed", "interpreter")
 
 
 def compare_golden(
@@ -142,7 +142,7 @@ def _made_with(trace: Trace) -> Iterator[tuple[str, str]]:
     """Versions and settings, by name."""
     yield "harness", trace.harness
     for name, value in trace.header.environment.items():
-        if name not in _OF_THE_CASE:
+        if name not in _NOT_TOLD:
             yield from _flat(name, value)
 
 

@@ -139,6 +139,11 @@ def compare(
     """
     comparison = Comparison(target.header.target, reference.header.target)
     by_side = [[] if known is None else _declared(side, known) for side in (target, reference)]
+    if backend_of(target.header.target) == backend_of(reference.header.target):
+        # What both have sets their backend apart from others, and not one of them from the other.
+        by_side = [
+            [item for item in side if item not in other] for side, other in zip(by_side, by_side[::-1], strict=True)
+        ]
     declared = [expected for side in by_side for expected in side]
     findings, comparison.parted = all_findings(target, reference, declared, shared_only=shared_only)
     judged = [finding for finding in findings.values() if finding is not None]

@@ -10,7 +10,6 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import backends, sharing
+from harness import backends, interpreter, sharing
 from harness.target import Target
 
 #: Seconds a worker has to import its backend.
@@ -109,7 +108,7 @@ class Pool:
         shared: Path | None = None,
     ) -> None:
         self._jobs = jobs
-        self._command = [sys.executable, "-P", "-m", "harness.worker", *(["--native"] if native else [])]
+        self._options = ["--native"] if native else []
         self._shared = shared
         self._ids = 0
         self._selector = selectors.DefaultSelector()
@@ -156,26 +155,29 @@ class Pool:
     def _start(self, target: Target, log: Path) -> _Worker:
         cache = Path(self._cache.name) if self._shared is None else self._shared
         environment = {
-            **os.environ,
+            **interpreter.environment(target, cache),
             **_SINGLE_THREADED,
             **backends.get(target.backend).environment_for(target, cache),
             "KERAS_BACKEND": target.backend,
         }
+        command = [interpreter.path_of(target), "-P", "-m", "harness.worker", *self._options]
         if self._shared is None:
-            channel, process = self._own(log, environment)
+            channel, process = self._own(command, log, environment)
         else:
-            channel, process = self._join(self._shared, target, log, environment), None
+            channel, process = self._join(self._shared, target, command, log, environment), None
         channel.setblocking(False)
         worker = _Worker(target, channel, process, log, time.monotonic())
         self._selector.register(channel, selectors.EVENT_READ, worker)
         return worker
 
-    def _own(self, log: Path, environment: dict[str, str]) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
+    def _own(
+        self, command: list[str], log: Path, environment: dict[str, str]
+    ) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
         """Start a worker that serves this pool alone."""
         channel, theirs = socket.socketpair()
         with log.open("wb") as output, theirs:
             process = subprocess.Popen(
-                self._command,
+                command,
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=output,
@@ -184,13 +186,15 @@ class Pool:
             )
         return channel, process
 
-    def _join(self, folder: Path, target: Target, log: Path, environment: dict[str, str]) -> socket.socket:
+    def _join(
+        self, folder: Path, target: Target, command: list[str], log: Path, environment: dict[str, str]
+    ) -> socket.socket:
         """Connect to a shared worker, and start it where there is none."""
 
         def start(life: socket.socket, listener: socket.socket) -> None:
             with log.open("wb") as output:
                 subprocess.run(
-                    [*self._command, "--listen", str(listener.fileno())],
+                    [*command, "--listen", str(listener.fileno())],
                     stdin=life.fileno(),
                     stdout=output,
                     stderr=output,
@@ -334,5 +338,5 @@ def _last_lines(path: Path, count: int = 12) -> str:
 
 _NOT_OF_THE_CASE = re.compile(
     rf'Extension modules:|  File "(<frozen runpy>|{re.escape(str(Path(__file__).resolve().parent))}|'
-    r".*[/\\]site-packages[/\\](_pytest|pluggy|pytest)[/\\])"
+    r".*[/\\]site-packages[/\\](harness|_pytest|pluggy|pytest)[/\\])"
 )

@@ -55,9 +55,9 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["value"]:
         sys.exit(print(json.dumps(value().tolist())))
     values = []
-    for backend in ({backends}):
+    for backend, python in ({sides}):
         os.environ["KERAS_BACKEND"] = backend
-        output = subprocess.check_output([sys.executable, __file__, "value"], text=True)
+        output = subprocess.check_output([python, __file__, "value"], text=True)
         values.append(np.array(json.loads(output.splitlines()[-1])))
         print(f"{{backend:>10}}", np.array2string(values[-1], threshold=12))
     worst, scale = np.argmax(np.abs(values[0] - values[1])), max(np.sqrt(np.mean(v**2)) for v in values) or 1.0
@@ -80,6 +80,7 @@ class Script:
         gradient: whether the gradient is what differs.
         backends: the two that are held against each other.
         bound: the largest difference, relative to the root mean square, that rounding explains.
+        pythons: their interpreters; None for the one that runs the script.
     """
 
     title: str
@@ -89,6 +90,7 @@ class Script:
     gradient: bool
     backends: tuple[str, str]
     bound: float
+    pythons: tuple[str | None, str | None] = (None, None)
 
     def text(self) -> str:
         """The script."""
@@ -96,7 +98,8 @@ class Script:
         modules = ["json", "os", "subprocess", "sys"]
         modules = ["base64", *modules] if "base64." in arrays + self.setup else modules
         computed = f"gradients(lambda inputs: {self.call}, inputs)" if self.gradient else self.call
-        backends = ", ".join(f'"{backend}"' for backend in self.backends)
+        pythons = ["sys.executable" if python is None else repr(python) for python in self.pythons]
+        sides = ", ".join(f'("{side[0]}", {side[1]})' for side in zip(self.backends, pythons, strict=True))
         return "".join(
             [
                 f'"""{self.title} This script runs itself on both, and compares."""\n\n',
@@ -106,7 +109,7 @@ class Script:
                 f"\n{_GRADIENT}" if self.gradient else "",
                 "\n\ndef compute():\n    inputs = [keras.ops.convert_to_tensor(x) for x in INPUTS]\n",
                 f"    return {computed}\n",
-                _MAIN.format(backends=backends, bound=self.bound),
+                _MAIN.format(sides=sides, bound=self.bound),
             ]
         )
 
@@ -140,7 +143,13 @@ class Script:
         return sum(array.size for array in self.inputs)
 
 
-def script_of(finding: Finding, part: Part, trace: Trace, backends: tuple[str, str]) -> Script | None:
+def script_of(
+    finding: Finding,
+    part: Part,
+    trace: Trace,
+    backends: tuple[str, str],
+    pythons: tuple[str | None, str | None] = (None, None),
+) -> Script | None:
     """The script for an operation or a layer that differs on equal values, or None where none can be written.
 
     Args:
@@ -148,6 +157,7 @@ def script_of(finding: Finding, part: Part, trace: Trace, backends: tuple[str, s
         part: what it belongs to.
         trace: the reference's trace of that replay.
         backends: the reference's, and the other's.
+        pythons: their interpreters, see `Script`.
     """
     name = finding.name.rsplit(f"/{part.what}", 1)[0]
     key = f"initial/0/{name}/arguments"
@@ -168,11 +178,14 @@ def script_of(finding: Finding, part: Part, trace: Trace, backends: tuple[str, s
     if judgement.d32 is not None and judgement.d32 <= bound:
         return None  # float32 does not show it
     gradient = finding.phase == "gradient"
-    title = f"{'The gradient of ' if gradient else ''}{{}} differs between {backends[0]} and {backends[1]}."
+    of = ["" if python is None else " of another environment" for python in pythons]
+    between = f"{backends[0]}{of[0]} and {backends[1]}{of[1]}"
+    title = f"{'The gradient of ' if gradient else ''}{{}} differs between {between}."
     if part.operation is not None:
         call = f"{part.operation}({listed})"
-        return Script(title.format(part.operation), call, inputs, "", gradient, backends, bound)
-    return _layer_script(trace, name, listed, inputs, title, gradient, backends, bound)
+        return Script(title.format(part.operation), call, inputs, "", gradient, backends, bound, pythons)
+    script = _layer_script(trace, name, listed, inputs, title, gradient, backends, bound)
+    return script and replace(script, pythons=pythons)
 
 
 def issue_text(script: str, output: str, title: str, environments: Mapping[str, Mapping[str, Any]]) -> str:
@@ -184,7 +197,7 @@ def issue_text(script: str, output: str, title: str, environments: Mapping[str, 
     return "\n".join(
         [
             f"# {title}\n",
-            "The script below computes the same on two backends of Keras, from the same values. It prints:\n",
+            "The script below computes the same on both, from the same values. It prints:\n",
             f"```\n{output.strip()}\n```\n\n## Versions\n",
             *lines,
             f"\n## Script\n\n```python\n{script}```\n",

@@ -3,15 +3,16 @@
 All of it happens in one folder, with Unix sockets:
 
 ```
-host               the socket of the process that the workers must not outlive; nobody is ever answered there
-torch, jax, ...    the socket on which a worker listens
-torch.lock, ...    held while a worker is looked for or started
+host                 the socket of the process that the workers must not outlive; nobody is ever answered there
+5d41402a, ...        the socket on which a worker listens, by a digest of its name: a socket's path is short
+5d41402a.lock, ...   held while a worker is looked for or started
 ```
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 import socket
 import tempfile
@@ -52,7 +53,7 @@ def join(folder: Path, name: str, start: Callable[[socket.socket, socket.socket]
         start: called with what becomes the worker's standard input, which closes when the host is gone, and with the
             socket on which it is to listen. It returns when the worker has left for a life of its own.
     """
-    path = folder / name
+    path = folder / hashlib.sha256(name.encode()).hexdigest()[:8]
     with FileLock(f"{path}.lock"):
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
             return _connect(path)

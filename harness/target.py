@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.errors import TargetError
 
 _GRAMMAR = re.compile(
-    r"(?P<backend>[A-Za-z_]\w*)(?:@(?P<python>[^:+]+))?(?::(?P<device>[^+@]+))?(?P<options>(?:\+[^+:@]+)*)"
+    r"(?P<backend>[A-Za-z_]\w*)(?:@(?P<python>[^:]+?))?(?::(?P<device>[^+@]+))?(?P<options>(?:\+[^+:@/]+)*)"
 )
 #: `cpu`, or `cuda:1`: a kind of device, and which of them.
 _DEVICE = re.compile(r"(?P<kind>[a-z]+)(?::(?P<index>\d{1,3}))?")
@@ -21,6 +22,8 @@ MODES = ("eager", "graph", "jit")
 #: each batch.
 COUNTED = ("steps_per_execution", "data_parallel")
 _MOST = 64
+#: Characters of an interpreter's path that its target's folder is named by.
+_READABLE = 24
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Target:
         backend: the value of `KERAS_BACKEND`.
         device: such as `cpu` or `cuda:1`, or None for the backend's own choice.
         options: in one order, whatever order they were written in.
-        python: the path of another environment's interpreter; None for the one that the harness is installed in.
+        python: another environment's interpreter, a path or a command; None for that which the harness is installed in.
     """
 
     backend: str
@@ -46,8 +49,9 @@ class Target:
 
     @property
     def slug(self) -> str:
-        """The target's name as a folder: `torch:cpu` becomes `torch-cpu`."""
-        return re.sub(r"\W+", "-", str(self)).strip("-")
+        """The target's name as a folder: `torch:cpu` becomes `torch-cpu`. No two interpreters share one."""
+        python = self.python and f"{self.python[-_READABLE:]} {hashlib.sha256(self.python.encode()).hexdigest()[:8]}"
+        return re.sub(r"\W+", "-", str(replace(self, python=python))).strip("-")
 
     @property
     def kind(self) -> str | None:

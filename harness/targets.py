@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness import backends
+from harness import backends, interpreter
 from harness.errors import TargetError
 from harness.project import ALL, target_sets
 from harness.target import Target
@@ -34,7 +34,7 @@ def choose(text: str | None, project: Path, at_most: int | None = None) -> list[
     if not targets or (at_most is not None and len(targets) > at_most):
         raise TargetError(f"{text!r} names {len(targets)} targets. Name one, such as torch.")
     for target in targets:
-        reason = backends.why_not(target.backend)
+        reason = interpreter.why_not(target)
         if reason is not None:
             raise TargetError(f"Target {str(target)!r} cannot run here: {reason}.")
         backends.get(target.backend).check(target)

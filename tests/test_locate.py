@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def recorded(
         key: value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype == np.float64 else value
         for key, value in exact.items()
     }
-    place = folder / target.replace(":", "-")
+    place = folder / re.sub(r"\W", "-", target)
     write(place, Header("cases/x.py::y", target, "float32", **header), [observation(*item) for item in single.items()])
     if twin is not False:
         kept = [observation(*item) for item in exact.items() if twin is True or item[0] in twin]
@@ -490,6 +491,22 @@ def test_a_declared_missing_observation_is_known(tmp_path: Path) -> None:
     missing = Expected("mismatch", "a reason", "loss/1/*")
     comparison = compared(tmp_path, without(healthy(), "loss/1/loss"), healthy(), **declared(("jax", missing)))
     assert (comparison.verdict, comparison.unexpected, comparison.known) == (MISMATCH, IDENTICAL, [missing])
+
+
+def test_what_a_backend_is_known_for_is_not_declared_between_two_targets_of_it(tmp_path: Path) -> None:
+    """As in an upgrade check: what sets jax apart from others is no reason for it to differ from itself."""
+    old = "jax@old/bin/python"
+    wrong = changed(healthy(), forward__dense__output=LEAKED * 2)
+
+    def between(mine: dict[str, Any], expect: dict[str, Expected]) -> Comparison:
+        return compare(*(recorded(tmp_path, *side, expect=expect) for side in ((old, mine), ("jax", healthy()))))
+
+    moved = between(wrong, {"jax": JAX_LEAKS})
+    assert (moved.unexpected, moved.known, moved.fixed) == (LEAK, [], [])
+    same = between(healthy(), {"jax": JAX_LEAKS})
+    assert (same.unexpected, same.known, same.fixed) == (IDENTICAL, [], [])
+    declared_of_one = between(wrong, {old: JAX_LEAKS})
+    assert (declared_of_one.unexpected, declared_of_one.known) == (IDENTICAL, [JAX_LEAKS])
 
 
 def test_a_declared_difference_that_is_gone_is_fixed(tmp_path: Path) -> None:

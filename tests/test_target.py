@@ -34,6 +34,9 @@ BACKENDS = st.sampled_from(NAMES)
             "torch@../old.env/bin/python3.11:cuda+eager",
             Target("torch", "cuda", ("eager",), "../old.env/bin/python3.11"),
         ),
+        ("torch@old/bin/python+eager", Target("torch", None, ("eager",), "old/bin/python")),
+        ("torch@c++/a+b/bin/python+eager", Target("torch", None, ("eager",), "c++/a+b/bin/python")),
+        ("jax@python3.12+eager", Target("jax", None, ("eager",), "python3.12")),
     ],
 )
 def test_every_part_of_a_target_is_read(text: str, target: Target) -> None:
@@ -49,7 +52,7 @@ TARGETS = st.builds(
         st.sampled_from(["", *MODES]),
         *(st.sampled_from(["", f"{name}=2", f"{name}=16"]) for name in COUNTED),
     ).map(lambda options: tuple(option for option in options if option)),
-    st.sampled_from([None, "python3.11", "envs/old/bin/python", "/opt/a b/python"]),
+    st.sampled_from([None, "python3.11", "envs/old/bin/python", "/opt/a b/python", "c++/a+b/bin/python"]),
 )
 
 
@@ -88,7 +91,17 @@ def test_every_target_has_a_folder_name_of_its_own() -> None:
     assert all(re.fullmatch(r"[\w-]+", slug) for slug in slugs)
 
 
+@given(st.lists(st.text(st.characters(exclude_characters=":"), min_size=1), min_size=2, unique=True))
+@example(["a/b/python", "a-b/python", "a+b/python"])
+@example(["/a/very/long/path/to/an/environment/bin/python", "/another/long/path/to/an/environment/bin/python"])
+def test_no_two_interpreters_share_a_folder_name_and_none_is_long(pythons: list[str]) -> None:
+    slugs = [Target("torch", "cpu", python=python).slug for python in pythons]
+    assert len(set(slugs)) == len(pythons)
+    assert all(re.fullmatch(r"torch-[\w-]+-cpu", slug) and len(slug) < 50 for slug in slugs)
+
+
 def test_the_folder_name_tells_the_target() -> None:
+    assert Target("torch", python="envs/old/bin/python").slug.startswith("torch-envs-old-bin-python-")
     assert (Target("torch").slug, Target("torch", "cpu").slug) == ("torch", "torch-cpu")
 
 

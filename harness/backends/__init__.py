@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import importlib.util
+from collections.abc import Mapping
 from functools import cache
 
+from packaging.version import Version
+
+from harness import installed as packages
 from harness.backends.base import Backend
 
 #: Every backend the harness knows: PyTorch first, as the reference unless told otherwise, and last what only infers.
 NAMES = ("torch", "tensorflow", "jax", "numpy", "openvino")
+#: The oldest Keras that the harness supports.
+OLDEST_KERAS = "3.10"
 
 
 @cache
@@ -30,9 +34,25 @@ def current() -> Backend:
 
 def why_not(name: str) -> str | None:
     """Why a backend cannot be used here, with the remedy; None where it can. Imports nothing."""
-    for module in ("keras", name, *get(name).needs):
-        if importlib.util.find_spec(module) is None:
-            return f"{module} is not installed: pip install 'keras-harness[{name}]'"
+    return lacking(name, packages.versions(modules_of(name)), f"pip install 'keras-harness[{name}]'")
+
+
+def modules_of(name: str) -> tuple[str, ...]:
+    """What has to be installed for a backend."""
+    return ("keras", name, *get(name).needs)
+
+
+def lacking(name: str, versions: Mapping[str, str | None], remedy: str) -> str | None:
+    """What a backend lacks where these versions are installed, with the remedy; None where it lacks nothing.
+
+    A Keras that does not tell its version is taken to be new enough.
+    """
+    for module in modules_of(name):
+        if module not in versions:
+            return f"{module} is not installed: {remedy}"
+    keras = versions["keras"]
+    if keras is not None and Version(keras).release < Version(OLDEST_KERAS).release:
+        return f"keras {keras} is installed, and the harness needs {OLDEST_KERAS} or newer: {remedy}"
     return None
 
 

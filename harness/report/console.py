@@ -160,6 +160,7 @@ def print_result(console: Console, run: RunFolder, shown: str, detail: Detail = 
             console.print(text(line, "yellow"))
         _print_list(console, "not recorded or not compared", words.notes(result))
         _print_list(console, "between old and new", words.golden(result))
+        _print_list(console, "between targets", words.versions(result))
         _print_meanings(console, result)
     worst = words.worst(result)
     console.print(text(words.total(result), "bold green" if worst == "agree" else STYLES.get(worst, _FAILED)))

@@ -33,7 +33,8 @@ def summary(run: RunFolder, limit: int = LIMIT) -> str:
     """
     result = run.result
     head = f"## harness\n\n<p>{_SIGNS[words.worst(result)]} {_code(words.total(result))}</p>\n\n"
-    between = _taken((f"<li>{_code(line)}</li>\n" for line in words.golden(result)), limit // 4)
+    changes = [*words.golden(result), *words.versions(result)]
+    between = _taken((f"<li>{_code(line)}</li>\n" for line in changes), limit // 4)
     head += f"<ul>\n{''.join(between)}</ul>\n\n" if between else ""
     room = limit - len(head) - _RESERVE
     rows = _taken(_rows(run), room // 3)
@@ -41,7 +42,7 @@ def summary(run: RunFolder, limit: int = LIMIT) -> str:
     table = f"<table>\n{_header(run)}\n{shown}</table>\n\n" if rows else ""
     parts = _taken(_blocks(run), room - len(table))
     hidden = {
-        "changes": len(words.golden(result)) - len(between),
+        "changes": len(changes) - len(between),
         "cases": len(result["cases"]) - len(rows),
         "details": sum(1 for _ in _blocks(run)) - len(parts),
     }

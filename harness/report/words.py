@@ -115,6 +115,8 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
         facts.append(("what", first["reason"]))
     else:
         facts += [("what", _values(first["evidence"])), ("how big", how_big(first))]
+    apart = [] if run.result.get("golden") else _apart(case, comparison)  # of old and new it is told once for all
+    facts += [("between", ", ".join(apart))] if apart else []
     facts += [("switch", switch) for switch in _switches(case, comparison, first)]
     whose = _whose(case, comparison["blame"])
     facts += [("whose", whose)] if whose else []
@@ -309,6 +311,33 @@ def golden(result: ResultJson) -> list[str]:
     if len(lines) == 1:
         lines.append("nothing that the traces name changed: versions, platform, settings and case files are the same")
     return [*lines, "nothing was replayed: who moved is told from the traces alone"]
+
+
+def versions(result: ResultJson) -> list[str]:
+    """In which versions of what they share targets differ from the reference; nothing of old and new, or if in none."""
+    if result.get("golden"):
+        return []
+    lines = [
+        f"{comparison['target']} against {comparison['reference']}: {', '.join(apart)}"
+        for case in result["cases"]
+        for comparison in case["comparisons"]
+        if (apart := _apart(case, comparison))
+    ]
+    return list(dict.fromkeys(lines))
+
+
+def _apart(case: CaseJson, comparison: ComparisonJson) -> list[str]:
+    """Versions of what both sides of a comparison are made of, where they differ."""
+    ours, theirs = (_made_of(run_on(case, comparison[side])) for side in ("target", "reference"))
+    shared = [name for name in ours if name in theirs]
+    return [f"{name} {ours[name]} against {theirs[name]}" for name in shared if ours[name] != theirs[name]]
+
+
+def _made_of(run: RunJson | None) -> dict[str, str]:
+    environment = {} if run is None else run["environment"]
+    found = environment.get("versions")
+    told = {**(found if isinstance(found, dict) else {}), "Python": environment.get("python")}
+    return {name: str(version) for name, version in told.items() if version is not None}
 
 
 def notes(result: ResultJson) -> list[str]:

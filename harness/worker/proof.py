@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
+import importlib
 import os
 import platform
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,13 +19,14 @@ from harness.trace import Observation
 
 
 def versions() -> dict[str, Any]:
-    """What is installed here. It is known before anything runs."""
+    """What is imported here, as it says itself. It is known before anything runs."""
     backend = backends.current()
     names = ("keras", backend.name, *backend.companions, "numpy")
     return {
         "backend": backend.name,
-        "versions": {name: importlib.metadata.version(name) for name in names},
+        "versions": {name: str(importlib.import_module(name).__version__) for name in names},
         "python": platform.python_version(),
+        "interpreter": sys.executable,
         "platform": platform.platform(),
     }
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from packaging.version import Version
 
 import harness
 from harness import backends, keras_internals
@@ -81,7 +82,8 @@ def test_every_function_of_keras_internals_has_a_guard_here():
 
 def test_keep_float64():
     table = held_by_keras("keras.src.backend.common.dtypes", "BIT64_TO_BIT32_DTYPE")
-    for dtype in ("float64", "complex128"):
+    # Before 3.12 Keras narrows no complex numbers.
+    for dtype in ("float64", "complex128") if Version(keras.__version__) >= Version("3.12") else ("float64",):
         assert dtype in table, f"Keras no longer narrows {dtype} in BIT64_TO_BIT32_DTYPE, but elsewhere or not at all."
 
 
