@@ -176,7 +176,8 @@ class JaxGan(Gan):
         return logs, (generator + discriminator, non_trainable, slots, metrics_variables)
 
 
-NativeGan = {"tensorflow": TensorFlowGan, "torch": TorchGan, "jax": JaxGan}[keras.backend.backend()]
+# Where there are no gradients nothing trains, and the model has no step of its own.
+NativeGan = {"tensorflow": TensorFlowGan, "torch": TorchGan, "jax": JaxGan}.get(keras.backend.backend(), Gan)
 
 
 def compiled_gan():

@@ -278,15 +278,28 @@ def record_metrics(names, rng, record):
             record(f"{label}: weighted", metric.result())
 
 
-@case
+@case(
+    expect={
+        "openvino": Expected(
+            "mismatch",
+            reason="Keras makes no tensor of a range on openvino: get_ov_output (core.py) raises a ValueError",
+            where="recorded/*_of_a_range",
+        )
+    }
+)
 def mean_and_sum(rng, record):
     values, weights = rng.normal(size=(2, 3, 10)).astype("float32")
     for metric in (metrics.Mean(), metrics.Sum()):
         for row, weight in zip(values, np.abs(weights), strict=True):
             metric.update_state(row, sample_weight=weight)
         record(metric.name, metric.result())
-    assert float(metrics.Mean()(range(5))) == 2.0
-    assert float(metrics.Sum()(range(5))) == 10.0
+    for metric, expected in ((metrics.Mean(), 2.0), (metrics.Sum(), 10.0)):
+        try:
+            of_range = float(metric(range(5)))
+            assert of_range == expected
+        except ValueError:
+            of_range = "refused"
+        record(f"{metric.name}_of_a_range", of_range)
 
 
 # Those that are special in `fit`. Adam, RMSprop and SGD are in many other cases.

@@ -354,7 +354,16 @@ def dense_net_reads_digits(rng):
     return Fit(model, *train, epochs=6, batch_size=72, validation_data=test, callbacks=[ReadsDigits()])
 
 
-@case(tags=["slow"])
+@case(
+    expect={
+        "openvino": Expected(
+            "divergent",
+            reason="on openvino the variance of a batch is the mean of squares less the square of the mean (moments, "
+            "nn.py), which cancels: a float32 error of some ten times that of torch, and no float64 run to measure it",
+        )
+    },
+    tags=["slow"],
+)
 def conv_net_reads_digits(rng):
     train, test = held_out(rng, images=True)
     model = reader(

@@ -114,11 +114,14 @@ def the_backends_own_generator(record):
 
         normal = torch.normal(mean=3.0, std=2.0, size=shape)
         uniform = torch.empty(shape).uniform_(-2.0, 6.0)
-    else:
+    elif keras.backend.backend() == "jax":
         import jax
 
         normal = 3.0 + 2.0 * jax.random.normal(jax.random.key(1), shape)
         uniform = jax.random.uniform(jax.random.key(2), shape, minval=-2.0, maxval=6.0)
+    else:
+        normal = np.random.normal(3.0, 2.0, shape)
+        uniform = np.random.uniform(-2.0, 6.0, shape)
     assert about_normal(normal, 3.0, 2.0)
     assert about_uniform(uniform, -2.0, 6.0)
     record("is normal", about_normal(normal, 3.0, 2.0))
@@ -144,19 +147,29 @@ def round_trip(dtype, record):
     try:
         tensor = ops.convert_to_tensor(array)
         returned = ops.convert_to_numpy(tensor)
-    except (TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):  # a KeyError from Keras' table of openvino's dtypes
         record(dtype, "refused")
         return
     record(f"dtype of {dtype}", keras.backend.standardize_dtype(tensor.dtype))
     record(dtype, returned)
-    assert np.array_equal(returned.astype("complex128"), array.astype("complex128"))
+    record(f"{dtype} has its values", np.array_equal(returned.astype("complex128"), array.astype("complex128")))
+
+
+NARROWED = Expected(
+    "mismatch",
+    reason="on the numpy backend Keras narrows an array of 64 bits that it is told no dtype of, by the rules of its "
+    "result_type; tensorflow and torch keep it",
+)
+NOT_COMPLEX = Expected("mismatch", reason="OpenVINO has no complex dtypes, and Keras raises a KeyError")
 
 
 @case
 def round_trip_of_arrays(record):
-    for dtype in ["bool", "int8", "int16", "int32", "uint8", "float16", "bfloat16", "float32", "complex64"]:
+    for dtype in ["bool", "int8", "int16", "int32", "uint8", "float16", "bfloat16", "float32"]:
         round_trip(dtype, record)
-        assert ops.convert_to_numpy(ops.convert_to_tensor(array_of(dtype))).dtype == array_of(dtype).dtype
+        returned = ops.convert_to_numpy(ops.convert_to_tensor(array_of(dtype)))
+        assert returned.dtype == array_of(dtype).dtype
+        assert np.array_equal(returned.astype("float32"), array_of(dtype).astype("float32"))
 
 
 @case(
@@ -165,12 +178,29 @@ def round_trip_of_arrays(record):
             "mismatch",
             reason="jax has no 64-bit dtypes unless x64 is enabled: jnp.asarray makes 32 bits of an array of 64, with "
             "a warning. tensorflow and torch keep them, whatever floatx is",
-        )
+        ),
+        "numpy": NARROWED,
     }
 )
-@pytest.mark.parametrize("dtype", ["int64", "float64", "complex128"])
+@pytest.mark.parametrize("dtype", ["int64", "float64"])
 def round_trip_of_64_bits(dtype, record):
     round_trip(dtype, record)
+
+
+@case(expect={"openvino": NOT_COMPLEX})
+def round_trip_of_complex64(record):
+    round_trip("complex64", record)
+
+
+@case(
+    expect={
+        "jax": Expected("mismatch", reason="without x64, jnp.asarray makes complex64 of complex128, with a warning"),
+        "numpy": NARROWED,
+        "openvino": NOT_COMPLEX,
+    }
+)
+def round_trip_of_complex128(record):
+    round_trip("complex128", record)
 
 
 @case(
@@ -202,7 +232,10 @@ def round_trip_of_uint64(record):
             "mismatch",
             reason="torch makes no tensor of a NumPy array of float8, nor an array of a tensor of float8. Keras helps "
             "it over that with bfloat16 only",
-        )
+        ),
+        "openvino": Expected(
+            "mismatch", reason="ops.convert_to_numpy gives the bytes of a float8 on openvino, as uint8 (core.py)"
+        ),
     }
 )
 @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
@@ -248,7 +281,13 @@ def array_plus_one_is_43(record):
             "mismatch",
             reason="floatx has no say in what becomes of a float64 array: without x64, jax makes float32 of it; "
             "tensorflow and torch go on in float64",
-        )
+        ),
+        "numpy": NARROWED,
+        "openvino": Expected(
+            "mismatch",
+            reason="openvino keeps float64 in an array alone: a sum with a number is float32, by Keras' result_type, "
+            "and so is a variable",
+        ),
     }
 )
 def array_of_float64_under_floatx(record):
@@ -274,7 +313,12 @@ def array_of_float64_under_floatx(record):
             "mismatch",
             reason="on tensorflow a NumPy float64 stays float64, alone or in a list. On torch Keras makes floatx of it "
             "alone, for it is a Python float too, and narrows the dtype of a list; jax has no float64 without x64",
-        )
+        ),
+        "openvino": Expected(
+            "mismatch",
+            reason="on openvino a NumPy float64 stays float64 alone, and is narrowed in a list",
+            where="recorded/scalar",
+        ),
     }
 )
 def numpy_scalar_under_floatx(record):
@@ -300,7 +344,8 @@ def array_is_assignable(record):
     expect={
         "torch": Expected(
             "mismatch", reason="torch tensors can be changed in place; those of tensorflow and jax raise a TypeError"
-        )
+        ),
+        "numpy": Expected("mismatch", reason="tensors of the numpy backend are arrays, and can be changed in place"),
     }
 )
 def tensor_is_not_assignable(record):
@@ -313,14 +358,22 @@ def tensor_is_not_assignable(record):
     record("tensor", tensor)
 
 
-@case
+@case(
+    expect={
+        "numpy": Expected(
+            "mismatch",
+            reason="on the numpy backend ops.slice_update writes into the array that it is given, and returns it",
+            where="recorded/left as it was",
+        )
+    }
+)
 def tensor_is_updated_by_making_another(record):
     """What to write instead, on every backend."""
     tensor = ops.zeros((2, 2))
     updated = ops.slice_update(tensor, (0, 0), ops.ones((1, 1)))
     record("updated", updated)
+    record("left as it was", same(tensor, np.zeros((2, 2))))
     assert same(updated, [[1, 0], [0, 0]])
-    assert same(tensor, np.zeros((2, 2)))
 
 
 # A5: variables
@@ -360,16 +413,31 @@ def variable_assigned(record):
 
 
 @case
-@pytest.mark.parametrize("spelling", ["slice_update", "scatter_update"])
-def variable_slice_assigned(spelling, record):
+def variable_slice_assigned(record):
     """`v[0:2, 0] = 3` of a variable of ones."""
     variable = keras.Variable(np.ones((3, 1)), dtype=keras.config.floatx())
-    if spelling == "slice_update":
-        variable.assign(ops.slice_update(variable.value, (0, 0), ops.full((2, 1), 3.0)))
-    else:
-        variable.assign(ops.scatter_update(variable, [[0, 0], [1, 0]], ops.full((2,), 3.0)))
+    variable.assign(ops.slice_update(variable.value, (0, 0), ops.full((2, 1), 3.0)))
     record("variable", variable)
     assert same(variable, [[3], [3], [1]])
+
+
+@case(
+    expect={
+        "numpy": Expected(
+            "mismatch",
+            reason="on the numpy backend ops.scatter_update assigns to the variable's items, which it has not",
+        )
+    }
+)
+def variable_items_assigned(record):
+    """The same, of a variable itself."""
+    variable = keras.Variable(np.ones((3, 1)), dtype=keras.config.floatx())
+    try:
+        variable.assign(ops.scatter_update(variable, [[0, 0], [1, 0]], ops.full((2,), 3.0)))
+        assert same(variable, [[3], [3], [1]])
+    except TypeError:
+        record("assignment", "refused")
+    record("variable", variable)
 
 
 @case(
@@ -378,14 +446,17 @@ def variable_slice_assigned(spelling, record):
             "mismatch",
             reason="ops.slice_update hands a variable to jax.lax.dynamic_update_slice as it is, which jax refuses "
             "since it no longer calls __jax_array__ there; tensorflow and torch take its value",
-        )
+        ),
+        "numpy": Expected(
+            "mismatch", reason="on the numpy backend ops.slice_update assigns to the variable's items, which it has not"
+        ),
     }
 )
 def slice_update_of_a_variable_itself(record):
     variable = keras.Variable(np.ones((3, 1)), dtype=keras.config.floatx())
     try:
         record("updated", ops.slice_update(variable, (0, 0), ops.full((2, 1), 3.0)))
-    except ValueError:
+    except (TypeError, ValueError):
         record("updated", "refused")
 
 
@@ -452,13 +523,17 @@ def scatter_update_outside(record):
             "mismatch",
             reason="torch slices and raises where the slice is too short; dynamic_update_slice, of tensorflow and jax, "
             "moves the update back until it fits",
-        )
+        ),
+        **dict.fromkeys(
+            ["numpy", "openvino"],
+            Expected("mismatch", reason="NumPy and OpenVINO raise for an index that lies outside"),
+        ),
     }
 )
 def slice_update_outside(record):
     try:
         record("updated", ops.slice_update(ops.ones((3, 1)), (2, 0), ops.full((2, 1), 3.0)))
-    except RuntimeError:
+    except (IndexError, RuntimeError):
         record("updated", "refused")
 
 

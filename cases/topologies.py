@@ -93,6 +93,11 @@ def several_heads(rng):
             "of any call, and on jax because it comes out of jax.jit, which sorts dicts",
             where="recorded/names when predicted",
         ),
+        "numpy": Expected(
+            "mismatch",
+            reason="on the numpy backend nothing is compiled that would sort them",
+            where="recorded/names when predicted",
+        ),
     }
 )
 def order_of_outputs_by_name(rng, record):

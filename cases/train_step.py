@@ -74,7 +74,10 @@ class JaxModel(TrackedModel):
         return logs, (trainable, non_trainable, optimizer_variables, metrics_variables)
 
 
-CustomModel = {"tensorflow": TensorFlowModel, "torch": TorchModel, "jax": JaxModel}[keras.backend.backend()]
+# Where there are no gradients there is no step either.
+CustomModel = {"tensorflow": TensorFlowModel, "torch": TorchModel, "jax": JaxModel}.get(
+    keras.backend.backend(), TrackedModel
+)
 
 
 def build(model_class):
@@ -181,9 +184,9 @@ class JaxCompiledModel(UpdatedMetrics):
         return logs, (trainable, non_trainable, optimizer_variables, metrics_variables)
 
 
-CompiledModel = {"tensorflow": TensorFlowCompiledModel, "torch": TorchCompiledModel, "jax": JaxCompiledModel}[
-    keras.backend.backend()
-]
+CompiledModel = {"tensorflow": TensorFlowCompiledModel, "torch": TorchCompiledModel, "jax": JaxCompiledModel}.get(
+    keras.backend.backend(), UpdatedMetrics
+)
 
 
 def build_small(model_class):

@@ -5,7 +5,7 @@ In a case file: `from harness import Fit, Forward, case, value_and_grad`.
 
 from harness.capture.gradients import value_and_grad
 from harness.case import Expected, Fit, Forward, Plot, case
-from harness.errors import CaseError, HarnessError, TargetError, TraceError
+from harness.errors import CaseError, HarnessError, InferenceOnly, TargetError, TraceError
 from harness.version import __version__
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Fit",
     "Forward",
     "HarnessError",
+    "InferenceOnly",
     "Plot",
     "TargetError",
     "TraceError",

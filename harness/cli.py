@@ -364,7 +364,7 @@ def record(
     failed = 0
     for case in order:
         header = Trace(trace_folder(folder, target, case)).header
-        failed += header.status != "ok"
+        failed += header.has_failed
         console.print(text(f"{header.status:<12}{case}"))
         if header.error:
             console.print(text(header.error, "magenta"))

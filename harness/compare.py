@@ -11,10 +11,11 @@ from harness.errors import TraceError
 from harness.golden import Recording, compare_golden
 from harness.known import Known, unmatched
 from harness.result import Result, judge_case
+from harness.target import backend_of
 from harness.trace import Trace, find_traces
 from harness.verdict import Verdict
 
-#: The reference where it is among the targets, and none is named.
+#: The backend of the reference where none is named: the first target on it or, failing that, the first.
 DEFAULT_REFERENCE = "torch"
 
 
@@ -54,7 +55,7 @@ def compare_folders(
             "too or, to compare an old recording with a new one, the folder of each."
         )
     if reference is None:
-        reference = DEFAULT_REFERENCE if DEFAULT_REFERENCE in targets else targets[0]
+        reference = next((target for target in targets if backend_of(target) == DEFAULT_REFERENCE), targets[0])
     elif reference not in targets:
         raise TraceError(f"The reference {reference!r} has no trace here. There are traces of {', '.join(targets)}.")
     for case, by_target in cases.items():

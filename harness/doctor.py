@@ -36,7 +36,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Start every installed backend once, each in a process of its own, all at once."""
-    findings = _started([Target(name) for name in backends.installed()])
+    findings = _started([Target(name) for name in backends.NAMES if backends.why_not(name) is None])
     here = {target.backend: finding for target, finding in findings.items()}
     return [here.get(name) or Finding(name, installed=False, problem=backends.why_not(name)) for name in backends.NAMES]
 

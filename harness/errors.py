@@ -3,6 +3,7 @@
 ```
 HarnessError            the call is wrong: the command line ends with status 2
 ├── CaseError           a case file, or a case in it, is not what it should be
+├── InferenceOnly       gradients, where the backend has none: a case ends with that, and has not failed
 ├── TargetError         a target that cannot be parsed, or that is not here
 └── TraceError          a trace, or a folder of traces, that cannot be read
 ```
@@ -21,6 +22,10 @@ class CaseError(HarnessError):
     Common causes: the path does not exist, the file declares no case, an argument that nothing injects,
     two observations with one name, a return value that is neither `Fit`, `Forward` nor None.
     """
+
+
+class InferenceOnly(HarnessError):  # noqa: N818 - no error of anybody: a case ends with it where its backend does
+    """A backend without gradients was asked for them. A case that asks for them is `unavailable` there from then on."""
 
 
 class TargetError(HarnessError):

@@ -120,7 +120,8 @@ def _why_none(name: str, path: str) -> str | None:
 @cache
 def _ask(path: str) -> dict[str, str | None] | str:
     """The versions of Keras and every backend that an interpreter has, or why it is none."""
-    command = [path, "-c", _QUESTION, installed.__file__, "keras", *backends.NAMES]
+    modules = {module for name in backends.NAMES for module in backends.modules_of(name)}
+    command = [path, "-c", _QUESTION, installed.__file__, *sorted(modules)]
     variables = {**_inherited(), "PYTHONSAFEPATH": "1"}  # as a worker, which is run with -P
     try:
         done = subprocess.run(

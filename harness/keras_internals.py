@@ -140,6 +140,19 @@ class _OnceImported:
         return getattr(self._lazy, name)
 
 
+def compile_openvino_with(properties: dict[str, Any]) -> None:
+    """Let Keras compile graphs of OpenVINO with further properties: those of `predict`, and of a tensor looked at."""
+    import openvino
+    from keras.src.backend.openvino import core
+
+    original = openvino.compile_model
+
+    def compile_model(model: Any, device: str, config: dict[str, Any] | None = None) -> Any:
+        return original(model, device, {**(config or {}), **properties})
+
+    openvino.compile_model = core.compile_model = compile_model
+
+
 def shuffles_all(adapter: Any) -> bool:
     """Whether an `ArrayDataAdapter` shuffles over all the data, as `fit(shuffle=True)` does."""
     return bool(adapter._shuffle) and adapter._shuffle != "batch"

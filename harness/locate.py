@@ -17,7 +17,7 @@ from harness.verdict import U32, Evidence, Judgement, Verdict, evidence, judge, 
 #: Relative distance between a float32 run and its twin past which free runs are no longer compared step by step.
 PARTED = 1e-3
 #: The scale of a loss, which a target in mixed_float16 has beside what others have.
-_SCALE = "optimizer/*loss_scale_optimizer/*"
+_SCALE = "*loss_scale_optimizer/*"
 #: Phases whose observations depend on the steps before them.
 _FOLLOWING_TRAINING = ("update", "optimizer", "metric", "log", "event", "prediction")
 
@@ -167,8 +167,12 @@ def compare(
     comparison.known = list(dict.fromkeys(finding.known for finding in judged if finding.known is not None))
     # Where both sides declare a difference from the others they may well agree with one another.
     if not all(by_side):
-        gone = [expected for expected in declared if expected not in comparison.known]
-        comparison.fixed = [expected for expected in gone if _can_be_gone(expected, target, reference)]
+        comparison.fixed = [
+            expected
+            for side, other, of_side in ((target, reference, by_side[0]), (reference, target, by_side[1]))
+            for expected in of_side
+            if expected not in comparison.known and _can_be_gone(expected, side, other)
+        ]
     return comparison
 
 
@@ -248,7 +252,11 @@ def disturbed_by_instruments(trace: Trace) -> list[str]:
 
 
 def standing_alone(traces: Mapping[str, Trace], key: str, at_least: Verdict) -> str | None:
-    """The one of three targets or more that differs so much in an observation from all others, while these agree."""
+    """The one of three targets or more that differs so much in an observation from all others, while these agree.
+
+    A target that cannot have the observation has no voice.
+    """
+    traces = {name: trace for name, trace in traces.items() if key in trace or not _cannot_have(trace, key)}
     holders = [name for name, trace in traces.items() if key in trace]
     missing = [name for name in traces if name not in holders]
     if len(traces) < 3 or 1 < len(missing) < len(traces) - 1:
@@ -267,21 +275,30 @@ def standing_alone(traces: Mapping[str, Trace], key: str, at_least: Verdict) -> 
 
 
 def agree(traces: Sequence[Trace], key: str) -> bool:
-    """Whether all of the traces have an observation and compute one function, or none of them has it."""
+    """Whether all of the traces that can have an observation have it and compute one function, or none has it."""
+    traces = [trace for trace in traces if key in trace or not _cannot_have(trace, key)]
     holders = [trace for trace in traces if key in trace]
     if len(holders) < len(traces):
         return not holders
     return all(_judged(trace, traces[0], key).verdict < Verdict.DIVERGENT for trace in traces[1:])
 
 
+def _cannot_have(trace: Trace, key: str) -> bool:
+    """Whether a trace lacks an observation because of what its target is."""
+    return trace.header.inference_only or any(matches(lack.where, key) for lack in trace.header.lacks)
+
+
 def _first(findings: Sequence[Finding], at_least: Verdict) -> Finding | None:
     return next((finding for finding in findings if finding.judgement.verdict >= at_least), None)
 
 
-def _can_be_gone(expected: Expected, target: Trace, reference: Trace) -> bool:
-    """Whether this comparison would have seen the difference: a leak shows in twins alone, and in whole runs."""
-    whole = target.header.status == "ok" and reference.header.status == "ok"
-    twins = target.twin is not None and reference.twin is not None
+def _can_be_gone(expected: Expected, side: Trace, other: Trace) -> bool:
+    """Whether a comparison would have seen the difference that one side declares.
+
+    A leak shows in twins alone, and any in whole runs. What the other side does not have may be where it differs.
+    """
+    whole = not side.header.has_failed and other.header.status == "ok" and not other.header.lacks
+    twins = all(trace.twin is not None and len(trace.twin) for trace in (side, other))
     return whole and (twins or Verdict.parse(expected.verdict) >= Verdict.DIVERGENT)
 
 

@@ -46,19 +46,22 @@ def table(folder: Path) -> Mapping[str, Any]:
     return dict(found)
 
 
-def target_sets(folder: Path) -> Mapping[str, Sequence[str]]:
+def target_sets(folder: Path, reserved: Sequence[str]) -> Mapping[str, Sequence[str]]:
     """The named sets of targets of the project in a folder, as text.
 
+    Args:
+        reserved: names that mean something already.
+
     Raises:
-        HarnessError: see `table`, or a set is not a list of text, or has the name of the set of all.
+        HarnessError: see `table`, or a set is not a list of text, or has a name that is reserved.
     """
     where = f"[tool.harness.targets] in {str(folder / FILE)!r}"
     sets = table(folder).get("targets", {})
     if not isinstance(sets, dict):
         raise HarnessError(f"{where} is not a table of lists, such as ci = ['torch', 'jax'].")
     for name, targets in sets.items():
-        if name == ALL:
-            raise HarnessError(f"{where} has {name!r}, which every project has: it is all that is here. Rename it.")
+        if name in reserved:
+            raise HarnessError(f"{where} has {name!r}, which means a target, or all of them, already. Rename it.")
         if not (isinstance(targets, list) and targets and all(isinstance(target, str) for target in targets)):
             raise HarnessError(
                 f"{where} has {name} = {targets!r}. Give it a list of targets, such as ['torch', 'jax']."

@@ -331,7 +331,7 @@ def shared_order(seed: int) -> Iterator[Order]:
 
 def _uniform(native: Callable[..., Any]) -> Callable[..., Any]:
     def uniform(shape: Sequence[Any], minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None) -> Any:
-        draws = _draws(seed)
+        draws = _draws(seed, *shape)
         if draws is None:
             return native(shape, minval=minval, maxval=maxval, dtype=dtype, seed=seed)
         return _deliver(draws.uniform(shape), maxval - minval, minval, dtype)
@@ -341,7 +341,7 @@ def _uniform(native: Callable[..., Any]) -> Callable[..., Any]:
 
 def _normal(native: Callable[..., Any]) -> Callable[..., Any]:
     def normal(shape: Sequence[Any], mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None) -> Any:
-        draws = _draws(seed)
+        draws = _draws(seed, *shape)
         if draws is None:
             return native(shape, mean=mean, stddev=stddev, dtype=dtype, seed=seed)
         return _deliver(draws.normal(shape), stddev, mean, dtype)
@@ -353,7 +353,7 @@ def _truncated_normal(native: Callable[..., Any]) -> Callable[..., Any]:
     def truncated_normal(
         shape: Sequence[Any], mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
     ) -> Any:
-        draws = _draws(seed)
+        draws = _draws(seed, *shape)
         if draws is None:
             return native(shape, mean=mean, stddev=stddev, dtype=dtype, seed=seed)
         return _deliver(draws.truncated_normal(shape), stddev, mean, dtype)
@@ -365,10 +365,10 @@ def _dropout(native: Callable[..., Any]) -> Callable[..., Any]:
     def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
         from keras import ops
 
-        draws = None if rate in (0.0, 1.0) else _draws(seed)
+        shape = list(ops.shape(inputs))
+        draws = None if rate in (0.0, 1.0) else _draws(seed, *shape)
         if draws is None:
             return native(inputs, rate, noise_shape=noise_shape, seed=seed)
-        shape = list(ops.shape(inputs))
         if noise_shape is not None:
             shape = [own if wanted is None else wanted for own, wanted in zip(shape, noise_shape, strict=True)]
         dropped = ops.convert_to_tensor(draws.below(shape, rate))
@@ -381,7 +381,7 @@ def _randint(native: Callable[..., Any]) -> Callable[..., Any]:
     def randint(shape: Sequence[Any], minval: Any, maxval: Any, dtype: Any = "int32", seed: Any = None) -> Any:
         from keras import ops
 
-        draws = _draws(seed, minval, maxval)
+        draws = _draws(seed, *shape, minval, maxval)
         if draws is None:
             return native(shape, minval, maxval, dtype=dtype, seed=seed)
         minval, maxval = (draws.parameter(value, "int32") for value in (minval, maxval))
@@ -394,11 +394,11 @@ def _categorical(native: Callable[..., Any]) -> Callable[..., Any]:
     def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Any:
         from keras import ops
 
-        draws = _draws(seed)
-        if draws is None:
-            return native(logits, num_samples, dtype=dtype, seed=seed)
         logits = ops.convert_to_tensor(logits)
         shape = ops.shape(logits)
+        draws = _draws(seed, *shape)
+        if draws is None:
+            return native(logits, num_samples, dtype=dtype, seed=seed)
         u = _deliver(draws.uniform((shape[0], num_samples)), 1.0, 0.0, logits.dtype)
         below = ops.cumsum(ops.softmax(logits, axis=-1), axis=-1)
         # The last class takes what rounding leaves between the sum of all probabilities and 1.
@@ -412,10 +412,10 @@ def _shuffle(native: Callable[..., Any]) -> Callable[..., Any]:
     def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:
         from keras import ops
 
-        draws = _draws(seed)
+        x = ops.convert_to_tensor(x)
+        draws = _draws(seed, *ops.shape(x))
         if draws is None:
             return native(x, axis=axis, seed=seed)
-        x = ops.convert_to_tensor(x)
         return ops.take(x, ops.convert_to_tensor(draws.permutation(ops.shape(x)[axis])), axis=axis)
 
     return shuffle
@@ -423,7 +423,7 @@ def _shuffle(native: Callable[..., Any]) -> Callable[..., Any]:
 
 def _gamma(native: Callable[..., Any]) -> Callable[..., Any]:
     def gamma(shape: Sequence[Any], alpha: Any, dtype: Any = None, seed: Any = None) -> Any:
-        draws = _draws(seed, alpha)
+        draws = _draws(seed, *shape, alpha)
         if draws is None:
             return native(shape, alpha, dtype=dtype, seed=seed)
         return _deliver(draws.gamma(shape, draws.parameter(alpha)), 1.0, 0.0, dtype)
@@ -433,7 +433,7 @@ def _gamma(native: Callable[..., Any]) -> Callable[..., Any]:
 
 def _beta(native: Callable[..., Any]) -> Callable[..., Any]:
     def beta(shape: Sequence[Any], alpha: Any, beta: Any, dtype: Any = None, seed: Any = None) -> Any:
-        draws = _draws(seed, alpha, beta)
+        draws = _draws(seed, *shape, alpha, beta)
         if draws is None:
             return native(shape, alpha, beta, dtype=dtype, seed=seed)
         return _deliver(draws.beta(shape, draws.parameter(alpha), draws.parameter(beta)), 1.0, 0.0, dtype)
@@ -443,7 +443,7 @@ def _beta(native: Callable[..., Any]) -> Callable[..., Any]:
 
 def _binomial(native: Callable[..., Any]) -> Callable[..., Any]:
     def binomial(shape: Sequence[Any], counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None) -> Any:
-        draws = _draws(seed, counts, probabilities)
+        draws = _draws(seed, *shape, counts, probabilities)
         if draws is None:
             return native(shape, counts, probabilities, dtype=dtype, seed=seed)
         largest = _largest(counts)
@@ -488,7 +488,7 @@ def _orthogonal(native: Callable[..., Any]) -> Callable[..., Any]:
 def _draws(seed: Any, *parameters: Any) -> Draws | None:
     """Draws of a seed; None where there is nothing to draw because Keras is only inferring shapes.
 
-    They are computed by NumPy where the seed and all parameters have values now.
+    They are computed by NumPy where the seed and all parameters, lengths of axes among them, have values now.
     """
     import keras
 

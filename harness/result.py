@@ -31,6 +31,7 @@ class TargetRun:
     """One case on one target: how it ended.
 
     `disturbed` has what the instruments changed, where that was checked: observations that are other without them.
+    `inference_only` says that it is `unavailable` because its backend has no gradients, which is no failure.
     """
 
     target: str
@@ -42,6 +43,12 @@ class TargetRun:
     notes: list[Note]
     pictures: list[str] = field(default_factory=list)
     disturbed: list[str] = field(default_factory=list)
+    inference_only: bool = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it did not end as its target lets it."""
+        return self.status != "ok" and not self.inference_only
 
 
 @dataclass
@@ -72,6 +79,7 @@ class CaseResult:
                 {
                     "target": run.target,
                     "status": run.status,
+                    "inference_only": run.inference_only,
                     "seconds": round(run.seconds, 3),
                     "trace": run.trace,
                     "error": run.error,
@@ -262,7 +270,7 @@ def outcome_of(runs: Sequence[TargetRun], comparisons: Sequence[Comparison], fai
     unexpected = [item.unexpected for item in seen if item.unexpected is not None]
     if any(verdict >= fail_on for verdict in unexpected) or any(item.fixed for item in comparisons):
         return "differ"
-    if any(run.status != "ok" or run.disturbed for run in runs):
+    if any(run.has_failed or run.disturbed for run in runs):
         return "error"
     return "known" if any(item.known for item in comparisons) else "agree"
 
@@ -287,7 +295,7 @@ def target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
     notes = [*header.notes, *(Note(lack.where, lack.reason) for lack in header.lacks)]
     if trace.twin is not None:
         notes += [Note(f"float64: {note.part}", note.reason) for note in trace.twin.header.notes if note not in notes]
-        if trace.twin.header.status != "ok":
+        if trace.twin.header.has_failed:
             notes.append(Note("float64: the rest of the case", trace.twin.header.error or ""))
     folder = Path(os.path.relpath(trace.folder.resolve(), root)).as_posix()
     return TargetRun(
@@ -300,6 +308,7 @@ def target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
         notes=notes,
         pictures=[f"{folder}/{PICTURES}/{name}" for name in header.pictures],
         disturbed=disturbed_by_instruments(trace),
+        inference_only=header.inference_only,
     )
 
 

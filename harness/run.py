@@ -373,7 +373,7 @@ def write_failure(reply: Reply) -> None:
 
 
 def _has_failed(place: Path) -> bool:
-    return (place / trace.INDEX).exists() and trace.Trace(place).header.status != "ok"
+    return (place / trace.INDEX).exists() and trace.Trace(place).header.has_failed
 
 
 def judge(

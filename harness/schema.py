@@ -94,6 +94,7 @@ class ComparisonJson(TypedDict):
 class RunJson(TypedDict):
     target: str
     status: Status
+    inference_only: NotRequired[bool]
     seconds: float
     trace: str | None
     error: str | None

@@ -12,7 +12,7 @@ from harness.target import Target
 
 
 def choose(text: str | None, project: Path, at_most: int | None = None) -> list[Target]:
-    """The targets that a comma-separated list names; without one, every backend that is installed.
+    """The targets that a comma-separated list names; without one, every backend that trains and is installed.
 
     Args:
         text: of targets, of sets that the project names, and of `all`: every backend on every kind of device.
@@ -25,10 +25,11 @@ def choose(text: str | None, project: Path, at_most: int | None = None) -> list[
     if text is None:
         names: Sequence[str] = backends.installed()
         if not names:
-            reasons = "; ".join(str(backends.why_not(name)) for name in backends.NAMES)
+            reasons = "; ".join(str(backends.why_not(name)) for name in backends.training())
             raise TargetError(f"No backend is installed here. {reasons}.")
     else:
-        names = list(_expanded([name.strip() for name in text.split(",") if name.strip()], target_sets(project)))
+        sets = target_sets(project, reserved=(ALL, *backends.NAMES))
+        names = list(_expanded([name.strip() for name in text.split(",") if name.strip()], sets))
     targets = list(dict.fromkeys(Target.parse(name, backends.NAMES) for name in names))
     if not targets or (at_most is not None and len(targets) > at_most):
         raise TargetError(f"{text!r} names {len(targets)} targets. Name one, such as torch.")
@@ -42,7 +43,7 @@ def choose(text: str | None, project: Path, at_most: int | None = None) -> list[
 
 
 def choose_reference(text: str | None, targets: Sequence[Target]) -> Target:
-    """The target of that name; without one, the first that is on PyTorch or, failing that, the first.
+    """The target of that name; without one, the first on PyTorch or, failing that, the first that trains, or the first.
 
     Raises:
         TargetError: it is malformed, or not among the targets.
@@ -54,12 +55,14 @@ def choose_reference(text: str | None, targets: Sequence[Target]) -> Target:
                 f"The reference {text!r} is not among the targets {', '.join(map(str, targets))}. Add it to --targets."
             )
         return reference
-    return next((target for target in targets if target.backend == backends.NAMES[0]), targets[0])
+    preferred = [target for target in targets if target.backend == backends.NAMES[0]]
+    preferred += [target for target in targets if backends.get(target.backend).trains]
+    return next(iter(preferred), targets[0])
 
 
 def left_out() -> list[tuple[str, str]]:
-    """The backends that are not here, and why."""
-    reasons = [(name, backends.why_not(name)) for name in backends.NAMES]
+    """The backends that train and are not here, and why."""
+    reasons = [(name, backends.why_not(name)) for name in backends.training()]
     return [(name, reason) for name, reason in reasons if reason is not None]
 
 
@@ -78,7 +81,8 @@ def _all() -> Iterator[str]:
     """Every backend that is installed, on every kind of device that it sees where there are several."""
     from harness.doctor import devices_of
 
-    for target, devices in devices_of([Target(name) for name in backends.installed()]).items():
+    here = [name for name in backends.NAMES if backends.why_not(name) is None]
+    for target, devices in devices_of([Target(name) for name in here]).items():
         kinds = list(dict.fromkeys(device.split(":")[0] for device in devices))
         yield from (f"{target.backend}:{kind}" for kind in kinds) if len(kinds) > 1 else [target.backend]
 

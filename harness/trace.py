@@ -177,6 +177,8 @@ class Header:
             where the target itself computes in float64.
         status: how it ended.
         error: one paragraph where status is not ok.
+        inference_only: whether it is `unavailable` because it asked for gradients, and its backend has none. That is
+            no failure: what was recorded before is compared.
         seconds: wall-clock time of the case, without the worker's start.
         seed: of `rng` and every other generator.
         environment: proof of what ran: backend, versions, device, dtypes, jit flags, threads.
@@ -204,6 +206,12 @@ class Header:
     pictures: list[str] = field(default_factory=list)
     source: str | None = None
     tags: list[str] = field(default_factory=list)
+    inference_only: bool = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it did not end as its target lets it."""
+        return self.status != "ok" and not self.inference_only
 
     @property
     def expected(self) -> Expected | None:
@@ -437,6 +445,7 @@ def _header(index: Mapping[str, Any]) -> Header:
         pictures=[_file_name(name) for name in _kind(index["pictures"], list)],
         source=None if index.get("source") is None else _kind(index["source"], str),  # which older traces lack
         tags=[_kind(tag, str) for tag in _kind(index.get("tags", []), list)],  # older traces have none
+        inference_only=_kind(index.get("inference_only", False), bool),  # nor this
     )
 
 

@@ -54,7 +54,9 @@ def office(make_project: Callable[[], Any]) -> Any:
 WRONG_CALLS = {
     "an unknown target": (["run", "--targets", "jax,theano"], ["'theano'", "torch, tensorflow, jax"]),
     "a malformed target": (["run", "--targets", "jax:"], ["'jax:'", "is not a target"]),
-    "a device that is not here": (["run", "--targets", "torch:cuda"], ["'cuda'", "cpu"]),
+    "a device that is not here": (["run", "--targets", "torch:cuda:63"], ["cuda:63", "It sees: cpu:0"]),
+    "an option that a backend does not have": (["run", "--targets", "torch+graph"], ["'graph'", "eager, jit"]),
+    "options that exclude each other": (["run", "--targets", "jax+eager+jit"], ["'eager' and 'jit'"]),
     "no target": (["run", "--targets", ","], ["','"]),
     "a path that does not exist": (["run", "cases/y.py"], ["'cases/y.py'", "does not exist", "FILE::CASE"]),
     "one path of two": (["run", "cases/x.py", "y::z"], ["'y'", "does not exist"]),

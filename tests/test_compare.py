@@ -106,6 +106,11 @@ def test_torch_is_the_reference_wherever_it_stands(tmp_path: Path) -> None:
     assert compared(jax, torch).reference == compared(torch, jax).reference == "torch"
 
 
+def test_torch_with_options_is_torch(tmp_path: Path) -> None:
+    jax, torch = record(tmp_path / "a", "jax+eager"), record(tmp_path / "b", "torch+mixed_bfloat16")
+    assert compared(jax, torch).reference == "torch+mixed_bfloat16"
+
+
 def test_without_torch_the_first_target_is_the_reference(tmp_path: Path) -> None:
     tensorflow, jax = record(tmp_path / "a", "tensorflow"), record(tmp_path / "b", "jax")
     assert compared(tensorflow, jax).reference == "tensorflow"

@@ -899,3 +899,115 @@ def test_twins_go_before_noise() -> None:
     twins = observed(a), observed(b)
     found = judge(observed(single(a)), observed(single(b)), *twins, noise=disturbed(b, 1e-2))
     assert (found.basis, found.verdict) == ("twins", DIVERGENT)
+
+
+BF16, F16 = 2.0**-8, 2.0**-11
+LOW = [("mixed_bfloat16", BF16), ("bfloat16", BF16), ("mixed_float16", F16), ("float16", F16)]
+
+
+def judged_in(
+    precisions: tuple[str, str], ours: Any, theirs: Any, our_twin: Any = None, their_twin: Any = None
+) -> Judgement:
+    twins = [None if twin is None else observed(twin) for twin in (our_twin, their_twin)]
+    return judge(observed(ours), observed(theirs), *twins, precisions=precisions)
+
+
+def off(exact: Any, error: float, *, seed: int = 0) -> Any:
+    """Values with errors of that size, relative to their root mean square."""
+    noise = np.random.default_rng(seed).uniform(-1, 1, exact.shape)
+    noise /= np.abs(noise).max()
+    return (exact + error * rms(exact) * noise).astype(np.float32)
+
+
+EXACT = np.linspace(1.0, 2.0, 64)
+
+
+@pytest.mark.parametrize(("precision", "u"), LOW)
+def test_the_error_of_a_low_precision_is_rounding(precision: str, u: float) -> None:
+    ours, theirs = off(EXACT, 2 * u), off(EXACT, 3 * u, seed=1)
+    judgement = judged_in((precision, precision), ours, theirs, EXACT, EXACT)
+    assert (judgement.verdict, judgement.basis) == (ROUNDING, "twins")
+    # e / u, and not e / 2**-24: what the same values would be said to amplify in float32.
+    assert judgement.amplification == pytest.approx(3, rel=0.01)
+
+
+@pytest.mark.parametrize(("precision", "u"), LOW)
+def test_another_function_is_seen_where_a_low_precision_hides_it(precision: str, u: float) -> None:
+    """A scale that is off by a thousandth, below the roundoff of bfloat16: the low runs are equal to the bit."""
+    low = off(EXACT, 2 * u)
+    judgement = judged_in((precision, precision), low, low, EXACT * 1.001, EXACT)
+    assert judgement.verdict is DIVERGENT
+    assert judgement.d32 == 0
+
+
+@pytest.mark.parametrize(("precision", "u"), LOW)
+@given(ratio=st.floats(1, 200), swap=st.booleans())
+@a_few
+def test_a_low_precision_that_is_far_less_precise_than_its_peer(
+    precision: str, u: float, ratio: float, swap: bool
+) -> None:
+    """Such as a sum that is accumulated in bfloat16, where the peer accumulates in float32."""
+    sides = [off(EXACT, ratio * u), off(EXACT, u, seed=1)]
+    judgement = judged_in((precision, precision), *(sides[::-1] if swap else sides), EXACT, EXACT)
+    if ratio < 31 or ratio > 33:
+        assert judgement.verdict is (IMPRECISE if ratio > 32 else ROUNDING)
+    if judgement.verdict is IMPRECISE:
+        assert judgement.reason.startswith("the reference" if swap else "this target")
+        assert f"a {precision} error" in judgement.reason
+
+
+def test_float32_against_bfloat16_is_rounding_whatever_the_dtype() -> None:
+    low = off(EXACT, BF16).astype(ml_dtypes.bfloat16)
+    judgement = judged_in(("float32", "mixed_bfloat16"), single(EXACT), low, EXACT, EXACT)
+    assert judgement.verdict is ROUNDING
+
+
+def test_float32_is_never_too_precise_for_its_peer() -> None:
+    """Adam's first step hides an error of bfloat16, and not one of float32: that is no finding of float32."""
+    judgement = judged_in(("float32", "mixed_bfloat16"), off(EXACT, 5000 * U32), off(EXACT, BF16), EXACT, EXACT)
+    assert judgement.verdict is ROUNDING
+
+
+def test_bfloat16_that_amplifies_far_more_than_float32_is_imprecise() -> None:
+    judgement = judged_in(("float32", "mixed_bfloat16"), single(EXACT), off(EXACT, 100 * BF16), EXACT, EXACT)
+    assert judgement.verdict is IMPRECISE
+    assert judgement.reason.startswith("the reference has a mixed_bfloat16 error of 3.8e-01")
+    assert judgement.reason.endswith("in float32")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "precisions"),
+    [
+        (single(EXACT), EXACT.astype(ml_dtypes.bfloat16), ("mixed_bfloat16", "mixed_bfloat16")),
+        (single(EXACT), EXACT.astype(np.int32), ("float32", "mixed_bfloat16")),
+        (single(EXACT), EXACT.astype(np.complex64), ("float32", "float64")),
+    ],
+)
+def test_a_dtype_that_a_precision_does_not_explain_is_a_mismatch(
+    ours: Any, theirs: Any, precisions: tuple[str, str]
+) -> None:
+    assert judged_in(precisions, ours, theirs).verdict is MISMATCH
+
+
+def test_targets_in_float64_are_judged_as_twins_are() -> None:
+    """Their float64 runs are the observations, and their float32 runs measure the amplification."""
+    leaked, wrong = EXACT * (1 + 1e-9), EXACT * (1 + 1e-5)
+    both = ("float64", "float64")
+    assert judged_in(both, EXACT, EXACT, single(EXACT), single(EXACT)).verdict is IDENTICAL
+    assert judged_in(both, EXACT * (1 + 4 * U64), EXACT, single(EXACT), single(EXACT)).verdict is ROUNDING
+    assert judged_in(both, leaked, EXACT, single(leaked), single(EXACT)).verdict is LEAK
+    assert judged_in(both, wrong, EXACT, single(wrong), single(EXACT)).verdict is DIVERGENT
+
+
+def test_a_target_in_float64_against_one_in_float32() -> None:
+    mixed = ("float64", "float32")
+    assert judged_in(mixed, EXACT, single(EXACT), single(EXACT), EXACT).verdict is ROUNDING
+    assert judged_in(mixed, EXACT * 1.001, single(EXACT), single(EXACT * 1.001), EXACT).verdict is DIVERGENT
+
+
+@pytest.mark.parametrize(("precision", "u"), LOW[:1])
+def test_without_twins_a_low_precision_has_the_tolerance_of_its_own_roundoff(precision: str, u: float) -> None:
+    """In arrays of float32 too: a weight is one, and was moved by a gradient of bfloat16."""
+    ours, theirs = off(EXACT, 2 * u), single(EXACT)
+    assert judged_in((precision, precision), ours, theirs).verdict is ROUNDING
+    assert judged_in(("float32", "float32"), ours, theirs).verdict is DIVERGENT

@@ -11,8 +11,8 @@ from packaging.version import Version
 from harness import installed as packages
 from harness.backends.base import Backend
 
-#: Every backend the harness knows, PyTorch first: it is the reference unless told otherwise.
-NAMES = ("torch", "tensorflow", "jax")
+#: Every backend the harness knows: PyTorch first, as the reference unless told otherwise, and last what only infers.
+NAMES = ("torch", "tensorflow", "jax", "numpy", "openvino")
 #: The oldest Keras that the harness supports.
 OLDEST_KERAS = "3.10"
 
@@ -34,7 +34,12 @@ def current() -> Backend:
 
 def why_not(name: str) -> str | None:
     """Why a backend cannot be used here, with the remedy; None where it can. Imports nothing."""
-    return lacking(name, packages.versions(("keras", name)), f"pip install 'keras-harness[{name}]'")
+    return lacking(name, packages.versions(modules_of(name)), f"pip install 'keras-harness[{name}]'")
+
+
+def modules_of(name: str) -> tuple[str, ...]:
+    """What has to be installed for a backend."""
+    return ("keras", name, *get(name).needs)
 
 
 def lacking(name: str, versions: Mapping[str, str | None], remedy: str) -> str | None:
@@ -42,7 +47,7 @@ def lacking(name: str, versions: Mapping[str, str | None], remedy: str) -> str |
 
     A Keras that does not tell its version is taken to be new enough.
     """
-    for module in ("keras", name):
+    for module in modules_of(name):
         if module not in versions:
             return f"{module} is not installed: {remedy}"
     keras = versions["keras"]
@@ -51,6 +56,11 @@ def lacking(name: str, versions: Mapping[str, str | None], remedy: str) -> str |
     return None
 
 
+def training() -> tuple[str, ...]:
+    """Names of the backends that train: what a session runs on unless it is told otherwise."""
+    return tuple(name for name in NAMES if get(name).trains)
+
+
 def installed() -> tuple[str, ...]:
-    """Names of the backends that are installed here."""
-    return tuple(name for name in NAMES if why_not(name) is None)
+    """Names of those that train and are installed here."""
+    return tuple(name for name in training() if why_not(name) is None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness import keras_internals
-from harness.errors import TargetError
+from harness.errors import InferenceOnly, TargetError
 from harness.target import COUNTED, Target
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ class Backend(abc.ABC):
 
     #: The value of `KERAS_BACKEND`, which is also the name of the framework's distribution and module.
     name: ClassVar[str]
+    #: Whether it has gradients. One that has none compares inference alone, and only where it is named as a target.
+    trains: ClassVar[bool] = True
+    #: Modules that Keras needs for it, beside that of its name.
+    needs: ClassVar[tuple[str, ...]] = ()
     #: Further distributions whose version belongs to the proof of what ran.
     companions: ClassVar[tuple[str, ...]] = ()
     #: Kinds of devices that it can be told to compute on.
@@ -56,6 +60,11 @@ class Backend(abc.ABC):
                 f"Target {str(target)!r} asks for the device {target.device!r}, and {self.name} has one cpu. "
                 f"Write {self.name}:cpu."
             )
+        if target.index and target.count("data_parallel") > 1:
+            raise TargetError(
+                f"Target {str(target)!r} asks for the device {target.device!r}, and data_parallel takes the first "
+                f"{target.count('data_parallel')} of their kind. Write {self.name}:{target.kind}."
+            )
         for option in target.options:
             if option.partition("=")[0] not in self.options:
                 has = [f"{name}=N" if name in COUNTED else name for name in self.options]
@@ -79,6 +88,20 @@ class Backend(abc.ABC):
             environment: of a trace, perhaps a stranger's.
         """
         return []
+
+    def need_gradients(self, what: str) -> None:
+        """Whether the backend has gradients, for something that cannot do without.
+
+        Args:
+            what: what it is, such as `model.fit`.
+
+        Raises:
+            InferenceOnly: it has none.
+        """
+        if not self.trains:
+            raise InferenceOnly(
+                f"Keras has no gradients on {self.name}, so it cannot train: {what} is left out, and what follows it."
+            )
 
     # Once in a worker, before it forks.
 
@@ -104,8 +127,17 @@ class Backend(abc.ABC):
         keras.config.set_floatx("float64")
         keras.config.set_dtype_policy("float64")
 
-    def placed(self, target: Target) -> contextlib.AbstractContextManager[None]:
-        """Compute on the device of a target while the context is open, where its environment alone does not do so."""
+    def processes(self, target: Target) -> int:
+        """How many processes run a case of a target together."""
+        return 1
+
+    def placed(self, target: Target, rank: int, meeting: Path) -> contextlib.AbstractContextManager[None]:
+        """Compute on the devices of a target while the context is open, where its environment alone does not do so.
+
+        Args:
+            rank: which of the processes that run the case together this is.
+            meeting: a path at which they find each other.
+        """
         return contextlib.nullcontext()
 
     @abc.abstractmethod
@@ -120,7 +152,18 @@ class Backend(abc.ABC):
         """Assertions of the backend that take two values to compare: the module or class, and the name in it."""
         return []
 
+    def lacks(self, target: Target) -> list[tuple[str, str]]:
+        """What a target does not observe as others do, because of its options: a pattern of keys, and why."""
+        steps = target.count("steps_per_execution")
+        why = f"callbacks are called once for {steps} steps"
+        where = ("log/*/batch/*", "update/0/*", "optimizer/0/*", "event/*") if steps > 1 else ()
+        return [(pattern, why) for pattern in where]
+
     # On tensors.
+
+    def value_of(self, variable: Any) -> Any:
+        """The value of a Keras variable, as a tensor."""
+        return variable.value
 
     @abc.abstractmethod
     def device_of(self, tensor: Any) -> str:

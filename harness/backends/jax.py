@@ -67,14 +67,19 @@ class Jax(Backend):
         super().widen()
 
     @contextlib.contextmanager
-    def placed(self, target: Target) -> Iterator[None]:
-        if target.device is None:
-            yield
-            return
+    def placed(self, target: Target, rank: int, meeting: Path) -> Iterator[None]:
         import jax
 
-        # For the whole process: Keras runs callbacks, and user code may run anything, in threads.
-        jax.config.update("jax_default_device", jax.devices(target.kind)[target.index])
+        # Both for the whole process: Keras runs callbacks, and user code may run anything, in threads.
+        if target.device is not None:
+            jax.config.update("jax_default_device", jax.devices(target.kind)[target.index])
+        replicas = target.count("data_parallel")
+        if replicas > 1:
+            import keras
+
+            keras.distribution.set_distribution(
+                keras.distribution.DataParallel(devices=keras.distribution.list_devices()[:replicas])
+            )
         yield
 
     @contextlib.contextmanager

@@ -57,7 +57,7 @@ class TensorFlow(Backend):
         return [(tf.test.TestCase, name) for name in names]
 
     @contextlib.contextmanager
-    def placed(self, target: Target) -> Iterator[None]:
+    def placed(self, target: Target, rank: int, meeting: Path) -> Iterator[None]:
         import tensorflow as tf
 
         processors = 1 if target.kind not in (None, "cpu") else max(target.index + 1, target.count("data_parallel"))
@@ -65,11 +65,15 @@ class TensorFlow(Backend):
             (processor,) = tf.config.list_physical_devices("CPU")
             parts = [tf.config.LogicalDeviceConfiguration() for _ in range(processors)]
             tf.config.set_logical_device_configuration(processor, parts)
-        if target.device is None:
-            yield
-            return
-        kind = {"cuda": "GPU"}.get(str(target.kind), str(target.kind).upper())
-        with tf.device(f"{kind}:{target.index}"):
+        kind = {"cuda": "GPU", None: "CPU"}.get(target.kind, str(target.kind).upper())
+        replicas = target.count("data_parallel")
+        if replicas > 1:
+            with tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(replicas)]).scope():
+                yield
+        elif target.device is not None:
+            with tf.device(f"{kind}:{target.index}"):
+                yield
+        else:
             yield
 
     @contextlib.contextmanager
@@ -112,8 +116,25 @@ class TensorFlow(Backend):
             "run_functions_eagerly": tf.config.functions_run_eagerly(),
         }
 
+    def lacks(self, target: Target) -> list[tuple[str, str]]:
+        lacks = super().lacks(target)
+        if target.count("data_parallel") > 1:
+            eager = "MirroredStrategy differentiates inside of its replicas only"
+            lacks += [(pattern, eager) for pattern in ("gradient/*", "loss/*")]
+            lacks.append(("log/*/batch/*", "MirroredStrategy logs the rows of its first replica"))
+        return lacks
+
+    def value_of(self, variable: Any) -> Any:
+        import tensorflow as tf
+
+        value = variable.value
+        return value.read_value() if isinstance(value, tf.distribute.DistributedValues) else value
+
     def device_of(self, tensor: Any) -> str:
-        return _name(tensor.device)
+        import tensorflow as tf
+
+        parts = tensor.values if isinstance(tensor, tf.distribute.DistributedValues) else [tensor]
+        return " ".join(_name(part.device) for part in parts)
 
     def is_concrete(self, tensor: Any) -> bool:
         import tensorflow as tf

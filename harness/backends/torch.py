@@ -18,13 +18,18 @@ from harness.target import PRECISIONS, Target
 class Torch(Backend):
     name = "torch"
     kinds = ("cpu", "cuda", "mps")
-    options = (*PRECISIONS, "eager", "jit")
+    options = (*PRECISIONS, "eager", "jit", "data_parallel")
 
     def __init__(self) -> None:
         self._depth = 0
 
     def check(self, target: Target) -> None:
         super().check(target)
+        if self.processes(target) > 1 and (target.mode == "jit" or target.kind not in (None, "cpu")):
+            raise TargetError(
+                f"Target {str(target)!r} asks for what data_parallel on torch does not have: it runs on cpu, "
+                "and without jit. Keep one."
+            )
         compilers = os.environ.get("CXX", "g++"), "clang++"
         if target.mode == "jit" and not any(shutil.which(compiler) for compiler in compilers):
             raise TargetError(
@@ -35,7 +40,9 @@ class Torch(Backend):
     def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
         # Without this, to ask whether there is a GPU would start CUDA before the fork.
         variables = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-        if target.kind is not None:
+        if self.processes(target) > 1:
+            variables["KERAS_TORCH_DEVICE"] = "cpu"
+        elif target.kind is not None:
             variables["KERAS_TORCH_DEVICE"] = f"{target.kind}:{target.index}" if target.index else target.kind
         if target.mode == "jit":
             # Inductor would otherwise start processes to compile in, for each child that is forked.
@@ -67,6 +74,21 @@ class Torch(Backend):
         import torch
 
         torch.set_num_threads(count)
+
+    def processes(self, target: Target) -> int:
+        return target.count("data_parallel")
+
+    def placed(self, target: Target, rank: int, meeting: Path) -> contextlib.AbstractContextManager[None]:
+        from harness.backends.torch_replicas import shared_training
+
+        processes = self.processes(target)
+        return contextlib.nullcontext() if processes == 1 else shared_training(rank, processes, meeting)
+
+    def lacks(self, target: Target) -> list[tuple[str, str]]:
+        lacks = super().lacks(target)
+        if self.processes(target) > 1:
+            lacks.append(("log/*", "each process logs its own rows"))
+        return lacks
 
     def widen(self) -> None:
         import torch
@@ -116,6 +138,7 @@ class Torch(Backend):
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
             "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
             "mkldnn": torch.backends.mkldnn.is_available(),
+            "processes": torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
         }
 
     def device_of(self, tensor: Any) -> str:

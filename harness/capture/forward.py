@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,7 +49,8 @@ def record_forward(
         record_tensors(recorder, name, function(*inputs, **options), 0, owner)
         return
     variables = state.model_state(layer) if layer is not None else []
-    with state.preserved(variables), observed_layers(recorder):
+    trains = backends.current().trains
+    with state.preserved(variables) if trains else contextlib.nullcontext(), observed_layers(recorder):
         outputs = function(*inputs, **options)
     if layer is None:
         recorder.add("forward", name, outputs, step=0)
@@ -61,9 +63,12 @@ def record_forward(
         else:
             record_tensors(compiled, name, outputs, 0, owner)
         recorder.take(compiled)
-    _record_gradients(forward, layer, inputs, options, recorder)
+    if trains:
+        _record_gradients(forward, layer, inputs, options, recorder)
+    else:
+        recorder.lack("gradient/*", f"Keras has no gradients on {backends.current().name}")
     if layer is not None:
-        # The gradients were taken of the one call whose effects are kept.
+        # The gradients, where there are any, were taken of the one call whose effects are kept.
         state.record_variables(recorder, "update", layer.non_trainable_variables, 0, owner=layer)
 
 

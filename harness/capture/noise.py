@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.capture import state
-from harness.capture.tensors import is_float
+from harness.capture.tensors import is_float, numpy_of
 
 #: One unit in the last place of a float32 between 1 and 2.
 ULP = 2.0**-23
@@ -40,13 +40,12 @@ class Noise:
 
     def disturb(self, variables: Iterable[Any]) -> None:
         """Disturb the floating ones among variables."""
-        import keras
 
         if self._rng is None:
             return
         for variable in variables:
             if state.is_float(variable):
-                value = keras.ops.convert_to_numpy(variable.value)
+                value = numpy_of(variable)
                 variable.assign((value * self._factor(value.shape)).astype(value.dtype))
 
     def _factor(self, shape: tuple[int, ...]) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness import backends
 from harness.case import Plot
-from harness.errors import CaseError
+from harness.errors import CaseError, InferenceOnly
 from harness.trace import EXTENDED, NUMBER, Lack, Note, Observation, Phase, Plain, PlotEntry, numpy_dtype
 
 
@@ -111,7 +111,7 @@ class Part:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        if not self._forgiving or not isinstance(error, Exception) or isinstance(error, CaseError):
+        if not self._forgiving or not isinstance(error, Exception) or isinstance(error, (CaseError, InferenceOnly)):
             return False
         self._recorder.note(self._name, f"{type(error).__name__}: {_shortened(error)}")
         return True
@@ -161,16 +161,18 @@ def _array(path: str, value: Any) -> tuple[np.ndarray[Any, Any], str | None]:
     import keras
 
     array = device = None
-    value = value.value if isinstance(value, keras.Variable) else value
-    if keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor):
-        device = backends.current().device_of(value)
-        dtype = numpy_dtype(keras.backend.standardize_dtype(value.dtype))
-        # By way of float32, which holds them exactly: tensorflow has no NumPy form of a bfloat16 of shape ().
-        value = keras.ops.cast(value, "float32") if dtype.name in EXTENDED else value
-        array = np.asarray(keras.ops.convert_to_numpy(value)).astype(dtype, copy=False)
-    elif not isinstance(value, keras.KerasTensor) and (isinstance(value, complex) or hasattr(value, "__array__")):
-        array = np.asarray(value)
+    is_variable = isinstance(value, keras.Variable)
     try:
+        if is_variable or (keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor)):
+            backend = backends.current()
+            device = backend.device_of(value.value if is_variable else value)
+            value = backend.value_of(value) if is_variable else value
+            dtype = numpy_dtype(keras.backend.standardize_dtype(value.dtype))
+            # By way of float32, which holds them exactly: tensorflow has no NumPy form of a bfloat16 of shape ().
+            single = keras.ops.cast(value, "float32") if dtype.name in EXTENDED else value
+            array = np.asarray(keras.ops.convert_to_numpy(single)).astype(dtype, copy=False)
+        elif not isinstance(value, keras.KerasTensor) and (isinstance(value, complex) or hasattr(value, "__array__")):
+            array = np.asarray(value)
         if array is not None and numpy_dtype(array.dtype.name) == array.dtype.newbyteorder("="):
             return array, device
     except ValueError:

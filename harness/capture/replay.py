@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from harness import keras_internals
+from harness import backends, keras_internals
 from harness.capture import state, training
 from harness.capture.gradients import or_none, projected_gradients, value_and_grad_once
 from harness.capture.layers import Visit, record_tensors, takes_training, visited_layers
 from harness.capture.record import Recorder
-from harness.capture.tensors import as_input, has_value, numbered
+from harness.capture.tensors import as_input, has_value, numbered, numpy_of
 from harness.case import Fit, Forward
 from harness.parts import CASE, LOSS, METRICS, OPTIMIZER, operation
 from harness.trace import Phase, Trace
@@ -89,9 +89,8 @@ class Parts:
 
     def starting_from(self, variables: Sequence[Any]) -> None:
         """Take gradients with these variables as they are now."""
-        import keras
 
-        self._start = [(variable, np.array(keras.ops.convert_to_numpy(variable.value))) for variable in variables]
+        self._start = [(variable, numpy_of(variable)) for variable in variables]
 
     def restore(self) -> None:
         """Put the variables back to where the parts start from."""
@@ -145,7 +144,7 @@ class Parts:
         """
         args, kwargs = self.given((tuple(args), kwargs), f"{part}/input")
         record_tensors(self._recorder, f"{part}/input", [args, kwargs], 0, layer)
-        if weights is not None:
+        if weights is not None and backends.current().trains:
             self._later.append(functools.partial(self._gradients, part, call, args, kwargs, weights, layer))
         outputs = self.observed(part, lambda: call(*args, **kwargs))
         record_tensors(self._recorder, f"{part}/output", outputs, 0, layer)
@@ -274,7 +273,7 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
     """The parts of one training step, or of one call for predictions."""
     import keras
 
-    model, parts = fit.model, Parts(recorder, replay)
+    model, parts, trains = fit.model, Parts(recorder, replay), backends.current().trains
     x, y, sample_weight = training.batch(fit, replay.rows)
     if not model.built:
         state.build(model, [x])
@@ -301,14 +300,15 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
         y_pred = parts.run(LOSS, lambda y_pred: y_pred, (y_pred,), {}, weights=None)
         loss = parts.observed(LOSS, lambda: compute_loss(y_pred))
         recorder.add("loss", f"{LOSS}/value", loss, step=0)
-        _, of_outputs = value_and_grad_once(compute_loss, y_pred)
-        for position, gradient in enumerate(keras.tree.flatten(of_outputs)):
-            recorder.add("gradient", f"{LOSS}/input/{position}", or_none(gradient), step=0)
+        if trains:
+            _, of_outputs = value_and_grad_once(compute_loss, y_pred)
+            for position, gradient in enumerate(keras.tree.flatten(of_outputs)):
+                recorder.add("gradient", f"{LOSS}/input/{position}", or_none(gradient), step=0)
         model.reset_metrics()
     if replay.training:
         parts.finish()
     parts.restore()
-    if training.has_loss(model) and replay.training:
+    if training.has_loss(model) and replay.training and trains:
         _replay_update(model, parts, recorder, compute_loss, x)
     with recorder.part(METRICS, optional=True):
         model.reset_metrics()

@@ -13,6 +13,7 @@ import numpy as np
 
 from harness import keras_internals
 from harness.capture.record import Recorder
+from harness.capture.tensors import numpy_of
 from harness.trace import Phase, Trace
 
 #: What tensorflow alone puts before the paths of an optimizer's slots, where its gradients are scaled.
@@ -44,14 +45,13 @@ def record_variables(
     Args:
         owner: the layer or model that they are of, which tells the layer inside it that each belongs to.
     """
-    import keras
 
     owners = {} if owner is None else keras_internals.owners(owner)
     for name, layer, variable in named(variables):
         layer = owners.get(id(variable), layer)
         if recorder.native and name.split("#")[0].endswith("seed_generator_state"):
             continue  # torch does not advance the seed of a dropout layer that was given none
-        value = variable if is_float(variable) else keras.ops.convert_to_numpy(variable.value).tolist()
+        value = variable if is_float(variable) else numpy_of(variable).tolist()
         recorder.add(phase, prefix + name, value, step=step, layer=layer)
 
 
@@ -102,11 +102,10 @@ def build(layer: Any, inputs: Any, **options: Any) -> None:
 @contextlib.contextmanager
 def preserved(variables: Iterable[Any]) -> Iterator[None]:
     """Put variables, and the generators of Python, NumPy and Keras, back to what they are now."""
-    import keras
 
     generator = keras_internals.global_seed_generator()
     kept = [*variables, *([generator.state] if generator is not None else [])]
-    values = [(variable, np.array(keras.ops.convert_to_numpy(variable.value))) for variable in kept]
+    values = [(variable, numpy_of(variable)) for variable in kept]
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         yield

@@ -30,8 +30,16 @@ def as_input(leaf: Any) -> Any:
     """An input of a call: arrays and floats as tensors, other values as they are."""
     import keras
 
-    keep = keras.ops.is_tensor(leaf) or leaf is None or isinstance(leaf, (str, bool, int))
+    is_array = isinstance(leaf, (np.ndarray, np.generic))  # which are tensors on the numpy backend
+    keep = leaf is None or isinstance(leaf, (str, bool, int)) or (keras.ops.is_tensor(leaf) and not is_array)
     return leaf if keep else as_tensor(leaf)
+
+
+def numpy_of(variable: Any) -> np.ndarray[Any, Any]:
+    """The value of a Keras variable, as an array of its own."""
+    import keras
+
+    return np.array(keras.ops.convert_to_numpy(backends.current().value_of(variable)))
 
 
 def is_float(leaf: Any) -> bool:

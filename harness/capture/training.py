@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from harness import keras_internals
+from harness import backends, keras_internals
 from harness.capture import state
 from harness.capture.callbacks import observer
 from harness.capture.gradients import or_none, value_and_grad_once
 from harness.capture.layers import observed_layers, takes_training
 from harness.capture.noise import QUIET, Noise
 from harness.capture.record import Recorder
-from harness.capture.tensors import as_tensor
+from harness.capture.tensors import as_tensor, numpy_of
 from harness.case import Fit
 from harness.errors import CaseError
 
@@ -177,6 +177,10 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> Non
     if not has_loss(model):
         recorder.note("gradients", "compile was given no loss")
         return
+    if not backends.current().trains:
+        with recorder.part("loss", optional=True), state.preserved(before):
+            recorder.add("loss", "loss", loss(None), step=0)
+        return
     with recorder.part("gradients", optional=True), state.preserved(before):
         weights = model.trainable_variables
         value, gradients = value_and_grad_once(loss, weights)
@@ -256,17 +260,14 @@ def _saved_and_loaded(model: Any, folder: Path) -> Any:
 
 def _record_survivors(recorder: Recorder, model: Any, loaded: Any, step: int) -> None:
     """Which variables a saved model has bit for bit when it is loaded. Seeds are not saved, and not looked at."""
-    import keras
 
     owners = keras_internals.owners(model)
     kept = [variable for variable in [*loaded.variables, *loaded.optimizer.variables] if state.is_float(variable)]
     ours = [item for item in state.named([*model.variables, *model.optimizer.variables]) if state.is_float(item[2])]
     recorder.add("prediction", "after load/as many variables", len(kept) == len(ours), step=step)
     for position, (name, layer, variable) in enumerate(ours):
-        value = keras.ops.convert_to_numpy(variable.value)
-        same = position < len(kept) and np.array_equal(
-            value, keras.ops.convert_to_numpy(kept[position].value), equal_nan=True
-        )
+        value = numpy_of(variable)
+        same = position < len(kept) and np.array_equal(value, numpy_of(kept[position]), equal_nan=True)
         owner = owners.get(id(variable), layer)
         recorder.add("prediction", f"after load/{name} survived", bool(same), step=step, layer=owner)
 

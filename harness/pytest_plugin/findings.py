@@ -28,12 +28,14 @@ class Found:
 
     Attributes:
         text: what makes it fail, or the reason of the declared difference.
+        stopped: why what agrees was compared only up to where training begins; None where all was.
         properties: for JUnit and the summary.
     """
 
     outcome: Outcome
     text: str
     properties: Mapping[str, str]
+    stopped: str | None = None
 
 
 def settle(item: pytest.Item, case: CaseJson, target: Target, session: ParitySession) -> None:
@@ -44,6 +46,8 @@ def settle(item: pytest.Item, case: CaseJson, target: Target, session: ParitySes
         pytest.xfail(found.text)
     if found.outcome != "agree":
         raise FoundError(found.text)
+    if found.stopped is not None:
+        pytest.skip(found.stopped)
 
 
 def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test: bool = False) -> Found:
@@ -65,7 +69,8 @@ def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test:
     if is_test:
         shows = [tuple(command for command in block.commands if " show " in command) for block in blocks]
         blocks = [replace(block, commands=commands) for block, commands in zip(blocks, shows, strict=True)]
-    return Found(outcome, "\n".join(map(words.plain, blocks)), properties)
+    text = "\n".join(map(words.plain, blocks))
+    return Found(outcome, text, properties, words.stopped(run.result, case, str(target)))
 
 
 def _properties(comparison: ComparisonJson) -> dict[str, str]:

@@ -6,6 +6,7 @@ All text is as it came: whoever lays it out escapes it.
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ from harness.schema import (
 from harness.target import backend_of
 from harness.verdict import Verdict
 
+#: Cases that are listed one by one where something is so in all of them, at most.
+_LISTED = 4
 #: What a verdict means, in words for somebody who sees it for the first time.
 MEANINGS = {
     "identical": "equal bit for bit",
@@ -69,7 +72,7 @@ class Block:
 def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]:
     """Everything of a case that somebody has to look at: what failed to run, and differences so bad or worse."""
     for item in case["runs"]:
-        if item["status"] != "ok":
+        if has_failed(item):
             yield _failed(run, case, item)
         if item["disturbed"]:
             yield _disturbed(case, item)
@@ -169,9 +172,21 @@ def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
         if comparison["fixed"] or any(verdict and Verdict.parse(verdict) >= fail_on for verdict in worst):
             return "differ"
     sides = [run for run in case["runs"] if run["target"] in (target, reference_of(result, target))]
-    if any(run["status"] != "ok" or run["disturbed"] for run in sides):
+    if any(has_failed(run) or run["disturbed"] for run in sides):
         return "error"
     return "known" if comparison is not None and comparison["known"] else "agree"
+
+
+def has_failed(run: RunJson) -> bool:
+    """Whether a run did not end as its target lets it."""
+    return run["status"] != "ok" and not run.get("inference_only", False)
+
+
+def stopped(result: ResultJson, case: CaseJson, target: str) -> str | None:
+    """Why the comparison of a case on a target ends where training begins; None where it does not."""
+    sides = [run_on(case, side) for side in (target, reference_of(result, target))]
+    reasons = [run["error"] for run in sides if run is not None and run.get("inference_only", False)]
+    return next(iter(reasons), None)
 
 
 def _unexpected(comparison: ComparisonJson) -> str | None:
@@ -199,19 +214,20 @@ def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
     run, comparison = run_on(case, target), comparison_on(case, target)
     if run is None:
         return "not run", "unavailable"
-    if run["status"] != "ok":
+    if has_failed(run):
         return run["status"], run["status"]
     theirs = run_on(case, result["reference"])
-    if theirs is not None and theirs["status"] != "ok":
+    if theirs is not None and has_failed(theirs):
         return f"{theirs['status']} on {theirs['target']}", theirs["status"]
+    so_far = "" if stopped(result, case, target) is None else ", inference only"
     if comparison is None:
-        return ("ran", "ok") if target == result["reference"] else ("not compared", "unavailable")
-    verdict = comparison["verdict"] or "not compared"
+        return (f"ran{so_far}", "ok") if target == result["reference"] else ("not compared", "unavailable")
+    verdict = f"{comparison['verdict'] or 'not compared'}{so_far}"
     if comparison["fixed"]:
         return f"{verdict}, fixed", "fixed"
     if outcome_on(result, case, target) == "known":
         return f"{verdict}, known", "known"
-    return verdict, comparison["verdict"] or "unavailable"
+    return verdict, comparison["verdict"] or ("ok" if so_far else "unavailable")
 
 
 def seen(result: ResultJson) -> list[str]:
@@ -228,7 +244,10 @@ def total(result: ResultJson) -> str:
         words["agree"] = "ran, and nothing was compared: there is one target"
     parts = [f"{outcomes.count(outcome)} {word}" for outcome, word in words.items() if outcome in outcomes]
     cases = f"{len(outcomes)} case{'s' if len(outcomes) != 1 else ''}"
-    return f"{cases} on {', '.join(result['targets'])}: {', '.join(parts)}."
+    runs = [run for case in result["cases"] for run in case["runs"] if run.get("inference_only", False)]
+    ended = Counter(run["target"] for run in runs)
+    limits = [f" On {target} {count} ended where training begins." for target, count in ended.items()]
+    return f"{cases} on {', '.join(result['targets'])}: {', '.join(parts)}.{''.join(limits)}"
 
 
 def worst(result: ResultJson) -> Outcome:
@@ -326,6 +345,8 @@ def notes(result: ResultJson) -> list[str]:
     lines: dict[tuple[str, str], list[str]] = {}
     for case in result["cases"]:
         for run in case["runs"]:
+            if run.get("inference_only", False):
+                lines.setdefault((case["id"], _first_line(run["error"] or "")), []).append(run["target"])
             for note in run["notes"]:
                 reason = f"{note['part']}: {_first_line(note['reason'])}"
                 lines.setdefault((case["id"], reason), []).append(run["target"])
@@ -342,7 +363,15 @@ def notes(result: ResultJson) -> list[str]:
 
 
 def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:
-    return [f"{case} on {', '.join(targets)}: {reason}" for (case, reason), targets in lines.items()]
+    """Lines of cases and reasons, with the targets of each. What is so in many cases is said once."""
+    cases: dict[tuple[str, str], list[str]] = {}
+    for (case, reason), targets in lines.items():
+        cases.setdefault((", ".join(targets), reason), []).append(case)
+    listed = []
+    for (targets_of, reason), names in cases.items():
+        which = [f"{len(names)} cases, {names[0]} the first,"] if len(names) > _LISTED else names
+        listed += [f"{name} on {targets_of}: {reason}" for name in which]
+    return listed
 
 
 def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:

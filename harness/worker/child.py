@@ -27,7 +27,7 @@ from harness.capture.replay import Replay, replay_case
 from harness.capture.steps import Steps, follow_fit
 from harness.capture.training import record_fit
 from harness.case import CaseRef, Fit, Forward
-from harness.errors import CaseError, HarnessError
+from harness.errors import CaseError, HarnessError, InferenceOnly
 from harness.target import Target
 from harness.worker import collect, proof, settings, suite
 
@@ -101,6 +101,13 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     root = Path(request["root"])
     case = CaseRef.from_json(request["case"])
     target = Target.parse(request["target"], backends.NAMES)
+    meeting = folder / "meeting"
+    rank = _forked(backends.current().processes(target))
+    if rank:
+        # The first process records. The others leave what they write where it is thrown away.
+        folder = folder / f"rank{rank}"
+        folder.mkdir()
+        request = {**request, "trace": str(folder / "trace")}
     seed, generator_seed = request["seed"], request["generator_seed"]
     random.seed(generator_seed)
     np.random.seed(generator_seed)
@@ -112,12 +119,11 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     started = time.perf_counter()
     try:
         header.source = proof.fingerprint(Path(case.file))
-        if target.count("steps_per_execution") > 1:
-            why = f"callbacks are called once for {target.count('steps_per_execution')} steps"
-            for where in ("log/*/batch/*", "update/0/*", "optimizer/0/*", "event/*"):
-                recorder.lack(where, why)
+        for where, reason in backends.current().lacks(target):
+            recorder.lack(where, reason)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(settings.in_force(target, request["precision"], request["threads"]))
+            stack.enter_context(settings.in_force(target, request["precision"], request["threads"], rank, meeting))
+            stack.callback(lambda: header.environment.update(proof.environment(native=request["native"])))
             backends.current().seed(generator_seed)
             order = None if request["native"] else stack.enter_context(randomness.shared_order(seed))
             _call(case, root, request, target, recorder, folder, order)
@@ -126,10 +132,10 @@ def _run(request: dict[str, Any], folder: Path) -> None:
         proof.check_placement(target, proof.placement(recorder.observations))
     except BaseException as error:
         traceback.print_exc()
-        header.status, header.error = "error", _describe(error, root)
+        header.inference_only = isinstance(error, InferenceOnly)
+        header.status, header.error = "unavailable" if header.inference_only else "error", _describe(error, root)
     header.seconds = time.perf_counter() - started
-    header.environment = {
-        **proof.environment(native=request["native"]),
+    header.environment |= {
         "placement": proof.placement(recorder.observations),
         "generator_seed": generator_seed,
         **recorder.environment,
@@ -138,6 +144,14 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     header.plots = recorder.plots
     header.pictures = [] if request["twin"] else _kept_pictures(folder / "tmp", Path(request["trace"]) / trace.PICTURES)
     trace.write(Path(request["trace"]), header, recorder.observations)
+
+
+def _forked(processes: int) -> int:
+    """Which of the processes that run a case together this is: the others are forked here."""
+    for rank in range(1, processes):
+        if os.fork() == 0:
+            return rank
+    return 0
 
 
 def _call(

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from harness import backends
@@ -13,12 +14,13 @@ from harness.target import Target
 
 
 @contextlib.contextmanager
-def in_force(target: Target, precision: str, threads: int) -> Iterator[None]:
+def in_force(target: Target, precision: str, threads: int, rank: int, meeting: Path) -> Iterator[None]:
     """Run as a target says while the context is open. Threads and precision stay so: a child runs one request.
 
     Args:
         precision: that of the target, or of its twin.
         threads: of one operation.
+        rank, meeting: see `harness.backends.base.Backend.placed`.
     """
     import keras
 
@@ -28,7 +30,7 @@ def in_force(target: Target, precision: str, threads: int) -> Iterator[None]:
         backend.widen()
     elif precision != "float32":
         keras.config.set_dtype_policy(precision)
-    with backend.placed(target), _compiled_as(target):
+    with backend.placed(target, rank, meeting), _compiled_as(target):
         yield
 
 

@@ -33,7 +33,7 @@ from harness.capture.assertions import Assertions
 from harness.capture.parity import Parity
 from harness.capture.record import Recorder
 from harness.case import Expected, checked
-from harness.errors import CaseError
+from harness.errors import CaseError, InferenceOnly, TargetError
 from harness.pytest_plugin import INSIDE
 from harness.pytest_plugin.ids import id_of, names_of
 from harness.target import Target
@@ -64,6 +64,7 @@ class Suite:
         self._assertions = Assertions()
         self._running = ""
         self._failed: str | None = None
+        self._stopped: str | None = None
         #: What the test that runs now gets as `parity`.
         self.parity: Parity | None = None
 
@@ -109,7 +110,7 @@ class Suite:
         backends.current().seed(seed)
         recorder = Recorder(twin=self._request["twin"])
         self.parity = Parity(recorder, Target.parse(self._request["target"], backends.NAMES), seed, self._folder)
-        self._failed = None
+        self._failed = self._stopped = None
         if self._request["assertions"]:
             self._assertions.watch(recorder, item.path)
         started = time.perf_counter()
@@ -123,8 +124,9 @@ class Suite:
                 case=self._running,
                 target=self._request["target"],
                 precision=self._request["precision"],
-                status="ok" if self._failed is None else "error",
-                error=self._failed,
+                status="unavailable" if self._stopped else "ok" if self._failed is None else "error",
+                error=self._stopped or self._failed,
+                inference_only=self._stopped is not None,
                 seconds=time.perf_counter() - started,
                 seed=seed,
                 environment={**proof.environment(native=False), "placement": proof.placement(recorder.observations)},
@@ -135,6 +137,15 @@ class Suite:
             )
             trace.write(place, header, recorder.observations)
             self._write({"end": self._running})
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        """A test that trains is skipped where there are no gradients."""
+        try:
+            return (yield)
+        except InferenceOnly as error:
+            self._stopped = str(error)
+            pytest.skip(self._stopped)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if not report.passed and self._failed is None:
@@ -172,9 +183,11 @@ def run(request: dict[str, Any], folder: Path) -> None:
     if request["tests"] is None:
         arguments.append("--collect-only")
     target = Target.parse(request["target"], backends.NAMES)
+    if backends.current().processes(target) > 1:
+        raise TargetError(f"Target {str(target)!r} runs a case in several processes, and a test suite runs in one.")
     with (
         open(request["results"], "a", encoding="utf-8") as lines,
-        settings.in_force(target, request["precision"], request["threads"]),
+        settings.in_force(target, request["precision"], request["threads"], 0, folder / "meeting"),
     ):
         status = pytest.main(arguments, plugins=[Suite(request, folder, lines), *_not_installed()])
         lines.write(json.dumps({"exit": int(status)}) + "\n")

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from harness import value_and_grad
+from harness import backends, value_and_grad
 from harness.capture.gradients import value_and_grad_once
 
+pytestmark = pytest.mark.skipif(not backends.current().trains, reason="Keras has no gradients on this backend")
 BOTH = pytest.mark.parametrize("differentiate", [value_and_grad, value_and_grad_once])
 NUMBERS = st.floats(-8, 8, width=32)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from harness import CaseError, Fit, Forward, Plot, keras_internals, randomness, trace
+from harness import CaseError, Fit, Forward, Plot, backends, keras_internals, randomness, trace
 from harness.capture import state
 from harness.capture.callbacks import HOOKS
 from harness.capture.forward import record_forward
@@ -21,6 +21,7 @@ from harness.capture.layers import observed_layers, takes_training
 from harness.capture.record import Recorder
 from harness.capture.training import record_fit
 
+differentiates = pytest.mark.skipif(not backends.current().trains, reason="Keras has no gradients on this backend")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(10, 3)).astype(np.float32)
 Y = (X[:, :1] * X[:, 1:2] + 0.5).astype(np.float32)
@@ -650,6 +651,7 @@ def projection(shape):
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
+@differentiates
 def test_forward_of_a_layer_records_output_and_gradients_in_closed_form():
     recorder = forward_recorded(keras.layers.Dense(2, name="d"), X)
     initial, c = by_name(recorder, "initial"), projection((10, 2))
@@ -661,6 +663,7 @@ def test_forward_of_a_layer_records_output_and_gradients_in_closed_form():
     np.testing.assert_allclose(gradients["input"], c @ initial["d/kernel"].T, rtol=1e-4, atol=1e-5)
 
 
+@differentiates
 def test_forward_of_a_function_takes_any_structure_and_numbers_what_it_is_given():
     recorder = forward_recorded(lambda pair, factor: pair["a"] * pair["b"] * factor, {"a": X, "b": X + 1}, factor=2.0)
     gradients, c = by_name(recorder, "gradient"), projection(X.shape)
@@ -679,6 +682,7 @@ def test_forward_passes_training_and_keeps_the_effects_of_one_call(training):
     np.testing.assert_allclose(moved, expected, rtol=1e-5, atol=1e-6)
 
 
+@differentiates
 def test_forward_drops_the_same_in_output_and_gradient():
     layer = keras.layers.Dropout(0.5, seed=3, name="d")
     recorder = forward_recorded(layer, np.ones((10, 3)), training=True)
@@ -687,6 +691,7 @@ def test_forward_drops_the_same_in_output_and_gradient():
     assert as_array(layer.seed_generator.state.value).tolist() == [3, 1]
 
 
+@differentiates
 def test_forward_of_integers_has_gradients_of_weights_alone():
     recorder = forward_recorded(keras.layers.Embedding(5, 2, name="e"), np.array([[1, 1, 3]]))
     gradients, c = by_name(recorder, "gradient"), projection((1, 3, 2))[0]
@@ -702,6 +707,7 @@ def test_forward_gives_integers_as_int32_and_floats_as_floatx():
     assert outputs == [("int32", [1, 2]), ("float32", [1.0, 2.0]), (None, True)]
 
 
+@differentiates
 @pytest.mark.parametrize(
     ("function", "given", "reason"),
     [
@@ -725,6 +731,7 @@ def test_forward_takes_a_layer_that_looks_at_values():
     np.testing.assert_array_equal(by_name(recorder, "forward")["l/output"], 2 * X)
 
 
+@differentiates
 def test_forward_says_where_there_is_no_gradient():
     recorder = forward_recorded(lambda x, y: x * ops.stop_gradient(y), X, X)
     assert by_name(recorder, "gradient")["input/1"] == "no gradient"

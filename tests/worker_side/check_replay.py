@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from harness import Fit, Forward, randomness
+from harness import Fit, Forward, backends, randomness
 from harness.capture.forward import record_forward
 from harness.capture.noise import QUIET, ULP, Noise
 from harness.capture.record import Recorder
@@ -18,6 +18,7 @@ from harness.capture.training import record_fit
 from harness.parts import CASE, LOSS, OPTIMIZER, part_of
 from harness.trace import Header, Trace, write
 
+differentiates = pytest.mark.skipif(not backends.current().trains, reason="Keras has no gradients on this backend")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 3)).astype("float32")
 Y = (X[:, :1] + 0.5).astype("float32")
@@ -49,6 +50,7 @@ def small(optimizer="sgd"):
     return model_of(first, layers.Dense(1, name="last"), optimizer=optimizer)
 
 
+@differentiates
 def test_parts_are_recorded_with_what_they_were_given_and_their_gradients(tmp_path):
     model = small()
     trace = replayed(lambda: Fit(model, X, Y, batch_size=5), tmp_path)
@@ -77,6 +79,7 @@ def test_parts_are_recorded_with_what_they_were_given_and_their_gradients(tmp_pa
     assert value(trace, "update/0/m/first/bias/constraint").tolist() == [0, 0, 0, 0]
 
 
+@differentiates
 def test_gradients_come_last_part_first(tmp_path):
     trace = replayed(lambda: Fit(small(), X, Y), tmp_path)
     parts = [part_of(trace.name_of(key)).name for key in trace.keys if key.startswith("gradient/0/m")]
@@ -92,6 +95,7 @@ def test_a_replay_leaves_the_model_as_it_was(tmp_path):
         np.testing.assert_array_equal(was, ops.convert_to_numpy(variable))
 
 
+@differentiates
 def test_a_part_takes_what_the_reference_had(tmp_path):
     """With other inputs from outside, layers that differ before it do not reach it."""
     own = replayed(lambda: Fit(small(), X, Y), tmp_path / "own")
@@ -117,6 +121,7 @@ def test_a_mask_stays_with_what_stands_in_for_its_tensor(tmp_path):
     np.testing.assert_array_equal(value(given, key), value(own, key))
 
 
+@differentiates
 def test_the_operations_of_a_part_are_parts(tmp_path):
     trace = replayed(lambda: Fit(small(), X, Y, batch_size=5), tmp_path, inside="m/first")
     names = [part_of(trace.name_of(key)).operation for key in trace.keys if key.endswith("/arguments")]

@@ -1,0 +1,51 @@
+"""NumPy. Keras computes convolutions and pooling with jax there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import keras_internals
+from harness.backends.inference import InferenceBackend
+from harness.target import Target
+
+
+class NumPy(InferenceBackend):
+    name = "numpy"
+    needs = ("jax", "scipy")
+    companions = ("jax", "jaxlib", "scipy")
+    options = ("float64",)
+
+    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
+        return {"JAX_PLATFORMS": "cpu"}
+
+    def devices(self) -> list[str]:
+        return ["cpu:0"]
+
+    def set_threads(self, count: int) -> None:
+        """Nothing: its libraries read how many there are when they are imported, and have one in a worker."""
+
+    def widen(self) -> None:
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        super().widen()
+
+    def settings(self) -> dict[str, Any]:
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        return {"device": "cpu:0", "blas": f"{blas['name']} {blas['version']}"}
+
+    def device_of(self, tensor: Any) -> str:
+        return "cpu:0"
+
+    def is_concrete(self, tensor: Any) -> bool:
+        """Keras infers shapes with arrays that nothing was written to."""
+        return not keras_internals.in_symbolic_scope()
+
+    def iota(self, size: Any) -> Any:
+        return np.arange(size, dtype=np.int32)
+
+
+BACKEND = NumPy()
