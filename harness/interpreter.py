@@ -69,7 +69,8 @@ def why_not(target: Target) -> str | None:
     answer = _why_none(target.python, path) or _ask(path)
     if isinstance(answer, str):
         return answer
-    install = f"{shlex.quote(target.python)} -m pip install 'keras>={backends.OLDEST_KERAS}' {target.backend}"
+    _, *others = backends.modules_of(target.backend)
+    install = f"{shlex.quote(target.python)} -m pip install 'keras>={backends.OLDEST_KERAS}' {' '.join(others)}"
     return backends.lacking(target.backend, answer, install)
 
 
