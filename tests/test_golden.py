@@ -207,9 +207,10 @@ def test_other_seeds_and_another_randomness_are_refused(old: Path, new: Path, tm
 def test_what_changed_is_said_once_with_its_targets(old: Path, new: Path) -> None:
     for case in ("it", "other"):
         for target in ("jax", "torch"):
-            record(old, target, case=case, python="3.11.7", threads={"intra_op": 2})
+            record(old, target, case=case, python="3.11.7", interpreter="/old/python", threads={"intra_op": 2})
             moved = {"torch": "2.1"} if target == "torch" else {}
-            record(new, target, case=case, versions={**KERAS, "keras": "3.15.1", **moved}, python="3.11.7", threads={})
+            made = {"versions": {**KERAS, "keras": "3.15.1", **moved}, "python": "3.11.7"}
+            record(new, target, case=case, **made, interpreter="/new/python", threads={})
     golden = compared(old, new).golden
     assert golden is not None
     assert (golden.old, golden.new) == (str(old), str(new))

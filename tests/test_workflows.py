@@ -51,4 +51,4 @@ def test_each_environment_of_the_matrix_is_one_of_tox() -> None:
     command = [sys.executable, "-m", "tox", "list", "--no-desc", "--root", str(ROOT), "-c", str(ROOT / "tox.ini")]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert set(named) <= set(listed)
-    assert {"torch", "jax-keras312", "compare"} <= set(named)
+    assert {"torch", "jax-keras310", "jax-keras312", "compare", "compare-keras310"} <= set(named)
