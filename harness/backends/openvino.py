@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,12 @@ class OpenVino(InferenceBackend):
         self._threads = count
         keras_internals.compile_openvino_with({"INFERENCE_NUM_THREADS": count})
 
-    def placed(self, target: Target) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def placed(self, target: Target) -> Iterator[None]:
         """Compute in float32, as the target says. OpenVINO computes `predict` in bfloat16 where the processor can."""
         keras_internals.compile_openvino_with({"INFERENCE_PRECISION_HINT": "f32"})
-        return super().placed(target)
+        with super().placed(target):
+            yield
 
     def widen(self) -> None:
         """Raises TargetError: on a processor OpenVINO takes float64 and computes in float32."""
