@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import interpreter, trace
+from harness import backends, interpreter, trace
 from harness.case import CaseRef
 from harness.known import Known
 from harness.locate import PARTED, Blame, Comparison, Continuation, Finding, compare, differences, standing_alone
 from harness.parts import CASE, LOSS, METRICS, OPTIMIZER, Part, part_of
 from harness.pool import Pool, Reply, Request
-from harness.repro import Script, issue_text, script_of
+from harness.repro import Script, Side, issue_text, script_of
 from harness.result import CaseResult, outcome_of
 from harness.run import FIRST, TWIN, Options, Variant, request, slug_of, trace_folder, write_failure
 from harness.target import Target
@@ -398,12 +398,10 @@ class _Search:
 
     def _reproducer(self, suspect: Suspect) -> str | None:
         """The path of a script that was run and shows the difference, or None."""
-        sides = self._blamer.reference, self._target
-        if sides[0].backend == sides[1].backend and sides[0].python == sides[1].python:
-            return None
-        backends = sides[0].backend, sides[1].backend
-        pythons = _another(sides[0]), _another(sides[1])
-        script = script_of(suspect.finding, suspect.part, suspect.traces[sides[0]], backends, pythons)
+        sides = _side(self._blamer.reference), _side(self._target)
+        if sides[0] == sides[1]:
+            return None  # they differ in their options, which a script does not have
+        script = script_of(suspect.finding, suspect.part, suspect.traces[self._blamer.reference], sides)
         if script is None:
             return None
         folder = self._place / self._target.slug
@@ -473,9 +471,15 @@ def _receive(reply: Reply) -> None:
         write_failure(reply)
 
 
-def _another(target: Target) -> str | None:
-    """The interpreter of a target's own; None where that is ours."""
-    return None if target.python is None else interpreter.path_of(target)
+def _side(target: Target) -> Side:
+    """A target as a script has it: without options, and with the variables of its device."""
+    backend = backends.get(target.backend)
+    usual, placed = (backend.environment_for(at) for at in (Target(target.backend), replace(target, options=())))
+    variables = {name: value for name, value in placed.items() if usual.get(name) != value}
+    name = f"{target.backend}{f':{target.device}' if target.device else ''}"
+    name += "" if target.python is None else " of another environment"
+    python = None if target.python is None else interpreter.path_of(target)
+    return Side(name, {"KERAS_BACKEND": target.backend, **variables}, python)
 
 
 def _run(script: Path, seconds: float) -> subprocess.CompletedProcess[str] | None:

@@ -169,6 +169,10 @@ def _gathered(name: str, kind: type, *options: Callable[[Any], Any]) -> Callable
 
 
 _FILE = click.Path(dir_okay=False)
+_TARGETS = (
+    "Where to run: targets such as torch, jax:cuda or torch+mixed_bfloat16, sets that pyproject.toml names, or 'all'.  "
+    "[default: every installed backend that trains]"
+)
 _how_much = (
     click.option("-q", "--quiet", is_flag=True, help="Print only what fails, and the sum."),
     click.option("-v", "--verbose", is_flag=True, help="Print the details of every case."),
@@ -185,7 +189,7 @@ _how_to_tell = _gathered(
 
 @main.command()
 @_what_to_run
-@click.option("--targets", metavar="T,T,...", help="Where to run.  [default: every installed backend]")
+@click.option("--targets", metavar="T,T,...", help=_TARGETS)
 @_how_to_judge
 @_how_to_run
 @_how_to_tell
@@ -222,7 +226,7 @@ def run(
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH[::CASE]...")
 @click.option("-k", "keyword", metavar="EXPR", help="Blame the cases whose id matches, as in pytest.")
-@click.option("--targets", metavar="T,T,...", help="Where to run.  [default: every installed backend]")
+@click.option("--targets", metavar="T,T,...", help=_TARGETS)
 @_how_to_judge
 @_how_to_run
 @_how_to_tell

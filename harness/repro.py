@@ -55,17 +55,31 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["value"]:
         sys.exit(print(json.dumps(value().tolist())))
     values = []
-    for backend, python in ({sides}):
-        os.environ["KERAS_BACKEND"] = backend
-        output = subprocess.check_output([python, __file__, "value"], text=True)
+    for name, python, variables in ({sides}):
+        output = subprocess.check_output([python, __file__, "value"], text=True, env={{**os.environ, **variables}})
         values.append(np.array(json.loads(output.splitlines()[-1])))
-        print(f"{{backend:>10}}", np.array2string(values[-1], threshold=12))
+        print(f"{{name:>10}}", np.array2string(values[-1], threshold=12))
     worst, scale = np.argmax(np.abs(values[0] - values[1])), max(np.sqrt(np.mean(v**2)) for v in values) or 1.0
     difference = abs(values[0][worst] - values[1][worst]) / scale
     print(f"element {{worst}}: {{values[0][worst]:.9g}} and {{values[1][worst]:.9g}}")
     print(f"that is {{difference:.2g}} of the root mean square, and rounding explains {bound:.1e}")
     sys.exit(0 if difference <= {bound:.1e} else 1)
 """
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that a script holds against each other.
+
+    Attributes:
+        name: what it is called, such as `torch:cuda`.
+        variables: of its process: `KERAS_BACKEND`, and where it computes.
+        python: its interpreter; None for the one that runs the script.
+    """
+
+    name: str
+    variables: Mapping[str, str]
+    python: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,9 +92,8 @@ class Script:
         inputs: the values of the tensors.
         setup: statements that the expression needs, at the top level of the script.
         gradient: whether the gradient is what differs.
-        backends: the two that are held against each other.
+        sides: the two that are held against each other, the reference first.
         bound: the largest difference, relative to the root mean square, that rounding explains.
-        pythons: their interpreters; None for the one that runs the script.
     """
 
     title: str
@@ -88,9 +101,8 @@ class Script:
     inputs: tuple[NDArray[Any], ...]
     setup: str
     gradient: bool
-    backends: tuple[str, str]
+    sides: tuple[Side, Side]
     bound: float
-    pythons: tuple[str | None, str | None] = (None, None)
 
     def text(self) -> str:
         """The script."""
@@ -98,8 +110,9 @@ class Script:
         modules = ["json", "os", "subprocess", "sys"]
         modules = ["base64", *modules] if "base64." in arrays + self.setup else modules
         computed = f"gradients(lambda inputs: {self.call}, inputs)" if self.gradient else self.call
-        pythons = ["sys.executable" if python is None else repr(python) for python in self.pythons]
-        sides = ", ".join(f'("{side[0]}", {side[1]})' for side in zip(self.backends, pythons, strict=True))
+        pythons = ["sys.executable" if side.python is None else repr(side.python) for side in self.sides]
+        told = zip(self.sides, pythons, strict=True)
+        sides = ", ".join(f"({side.name!r}, {python}, {dict(side.variables)!r})" for side, python in told)
         return "".join(
             [
                 f'"""{self.title} This script runs itself on both, and compares."""\n\n',
@@ -147,8 +160,7 @@ def script_of(
     finding: Finding,
     part: Part,
     trace: Trace,
-    backends: tuple[str, str],
-    pythons: tuple[str | None, str | None] = (None, None),
+    sides: tuple[Side, Side],
 ) -> Script | None:
     """The script for an operation or a layer that differs on equal values, or None where none can be written.
 
@@ -156,8 +168,9 @@ def script_of(
         finding: what differs, in a replay.
         part: what it belongs to.
         trace: the reference's trace of that replay.
-        backends: the reference's, and the other's.
-        pythons: their interpreters, see `Script`.
+        sides: the reference, and the other.
+
+    The script computes in float32, whatever precision the two were compared in.
     """
     name = finding.name.rsplit(f"/{part.what}", 1)[0]
     key = f"initial/0/{name}/arguments"
@@ -175,17 +188,16 @@ def script_of(
         return None
     judgement = finding.judgement
     bound = 32 * (judgement.amplification or 1.0) * 2.0**-24
-    if judgement.d32 is not None and judgement.d32 <= bound:
+    # In a lower precision its error would hide what float32 shows.
+    shown = judgement.d32 if trace.header.precision in ("float32", "float64") else judgement.d64
+    if shown is not None and shown <= bound:
         return None  # float32 does not show it
     gradient = finding.phase == "gradient"
-    of = ["" if python is None else " of another environment" for python in pythons]
-    between = f"{backends[0]}{of[0]} and {backends[1]}{of[1]}"
-    title = f"{'The gradient of ' if gradient else ''}{{}} differs between {between}."
+    title = f"{'The gradient of ' if gradient else ''}{{}} differs between {sides[0].name} and {sides[1].name}."
     if part.operation is not None:
         call = f"{part.operation}({listed})"
-        return Script(title.format(part.operation), call, inputs, "", gradient, backends, bound, pythons)
-    script = _layer_script(trace, name, listed, inputs, title, gradient, backends, bound)
-    return script and replace(script, pythons=pythons)
+        return Script(title.format(part.operation), call, inputs, "", gradient, sides, bound)
+    return _layer_script(trace, name, listed, inputs, title, gradient, sides, bound)
 
 
 def issue_text(script: str, output: str, title: str, environments: Mapping[str, Mapping[str, Any]]) -> str:
@@ -212,7 +224,7 @@ def _layer_script(
     inputs: tuple[NDArray[Any], ...],
     title: str,
     gradient: bool,
-    backends: tuple[str, str],
+    sides: tuple[Side, Side],
     bound: float,
 ) -> Script | None:
     described = json.loads(str(trace[f"initial/0/{name}/config"].value))
@@ -236,12 +248,17 @@ def _layer_script(
         "    return layer(*args, **kwargs)\n",
     ]
     setup = "".join(lines)
-    return Script(title.format(f"The layer {cls}"), f"call({listed})", inputs, setup, gradient, backends, bound)
+    return Script(title.format(f"The layer {cls}"), f"call({listed})", inputs, setup, gradient, sides, bound)
 
 
 def _inputs(trace: Trace, prefix: str, *, numbered: bool = True) -> tuple[NDArray[Any], ...]:
     keys = [key for key in trace.keys if key == prefix or key.startswith(f"{prefix}/")]
-    return tuple(trace[key].array for key in keys if trace[key].is_array)
+    return tuple(_in_float32(trace[key].array) for key in keys if trace[key].is_array)
+
+
+def _in_float32(array: NDArray[Any]) -> NDArray[Any]:
+    """A floating array in float32: the extended dtypes, such as bfloat16, are of kind V."""
+    return array.astype(np.float32) if array.dtype.kind in "fV" else array
 
 
 def _rows(array: NDArray[Any], length: int, row: int, count: int) -> NDArray[Any]:

@@ -483,9 +483,9 @@ BROKEN = "raise RuntimeError('a broken tensorflow')"
 def test_doctor_tells_versions_and_devices_of_every_backend(harness: Callable[..., Any]) -> None:
     process = harness("doctor")
     assert process.returncode == 0
-    for name in ("torch", "tensorflow", "jax", "keras", "numpy"):
+    for name in ("torch", "tensorflow", "jax", "keras", "numpy", "openvino"):
         assert f"{name} {importlib.metadata.version(name)}" in process.stdout
-    assert process.stdout.lower().count("devices: cpu") == 3
+    assert process.stdout.lower().count("devices: cpu") == 5
 
 
 def test_doctor_tells_why_a_backend_is_not_there(project: Any, harness: Callable[..., Any]) -> None:

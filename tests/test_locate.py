@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from harness.case import Expected
 from harness.errors import TraceError
 from harness.known import Known
-from harness.locate import Comparison, compare, differences, disturbed_by_instruments, standing_alone
-from harness.trace import NUMBER, Header, Observation, Trace, write
+from harness.locate import Comparison, agree, compare, differences, disturbed_by_instruments, standing_alone
+from harness.trace import NUMBER, Header, Lack, Observation, Trace, write
 from harness.verdict import Verdict
 
 IDENTICAL, ROUNDING, LEAK, IMPRECISE, DIVERGENT, MISMATCH = Verdict
@@ -24,6 +24,7 @@ IDENTICAL, ROUNDING, LEAK, IMPRECISE, DIVERGENT, MISMATCH = Verdict
 #: Exact values, and what a target may make of them.
 X = np.linspace(1.0, 2.0, 32)
 LEAKED, WRONG = X * (1 + 3e-8), X * 1.01
+GRADIENTS = Lack("gradient/*", "there are none")
 STEPS = ["initial/dense/kernel", "forward/dense/output", "loss/0/loss", "gradient/0/dense/kernel", "loss/1/loss"]
 
 
@@ -534,6 +535,16 @@ def test_nothing_is_called_fixed_by_a_run_that_stopped(tmp_path: Path, side: str
     assert compared(tmp_path, healthy(), healthy(), **options).fixed == []
 
 
+def test_a_difference_is_not_called_fixed_where_the_other_side_cannot_show_it(tmp_path: Path) -> None:
+    for position, header in enumerate([{"lacks": [GRADIENTS]}, {"status": "unavailable", "inference_only": True}]):
+        options = declared(("jax", JAX_DIVERGES))
+        options["torch"] |= header
+        assert compared(tmp_path / f"other {position}", healthy(), healthy(), **options).fixed == []
+        options = declared(("jax", JAX_DIVERGES))
+        options["jax"] |= header
+        assert compared(tmp_path / f"own {position}", healthy(), healthy(), **options).fixed == [JAX_DIVERGES]
+
+
 def test_two_that_both_differ_from_the_others_may_agree_with_each_other(tmp_path: Path) -> None:
     options = declared(("jax", JAX_DIVERGES), ("torch", JAX_DIVERGES))
     assert compared(tmp_path, healthy(), healthy(), **options).fixed == []
@@ -569,6 +580,19 @@ def test_what_one_side_lacks_is_no_difference_of_a_replay(tmp_path: Path) -> Non
     mine, theirs = {"loss/0/loss": WRONG, "loss/1/loss": X}, {"loss/1/loss": X, "loss/2/loss": X}
     traces = recorded(tmp_path, "jax", mine), recorded(tmp_path, "torch", theirs)
     assert differences(*traces, LEAK) == []
+
+
+@pytest.mark.parametrize("header", [{"status": "unavailable", "inference_only": True}, {"lacks": [GRADIENTS]}])
+def test_one_that_cannot_have_an_observation_has_no_voice(tmp_path: Path, header: dict[str, Any]) -> None:
+    key = "gradient/0/kernel"
+    traces = {target: recorded(tmp_path, target, {key: X}) for target in ("torch", "tensorflow")}
+    traces["jax"] = recorded(tmp_path, "jax", {key: WRONG})
+    traces["numpy"] = recorded(tmp_path, "numpy", {"loss/0/loss": X}, **header)
+    assert standing_alone(traces, key, DIVERGENT) == "jax"
+    assert not agree(list(traces.values()), key)
+    del traces["jax"]
+    assert standing_alone(traces, key, DIVERGENT) is None
+    assert agree(list(traces.values()), key)
 
 
 def test_a_leak_of_another_does_not_spoil_the_vote_on_a_divergence(tmp_path: Path) -> None:

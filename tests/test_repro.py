@@ -14,10 +14,11 @@ import pytest
 
 from harness.locate import Finding
 from harness.parts import operation, part_of
-from harness.repro import MOST_EMBEDDED, Script, issue_text, script_of
+from harness.repro import MOST_EMBEDDED, Script, Side, issue_text, script_of
 from harness.trace import Header, Observation, Trace, write
 from harness.verdict import Judgement, Verdict
 
+SIDES = Side("torch", {"KERAS_BACKEND": "torch"}), Side("jax", {"KERAS_BACKEND": "jax"})
 X = np.arange(24, dtype=np.float32).reshape(4, 6) / 7
 
 
@@ -28,7 +29,7 @@ def script(**changes: Any) -> Script:
         "inputs": (X,),
         "setup": "",
         "gradient": False,
-        "backends": ("torch", "jax"),
+        "sides": SIDES,
         "bound": 1e-5,
     }
     return Script(**(values | changes))
@@ -55,7 +56,7 @@ def written(trace: Trace, *, name: str = "keras.ops.tanh", phase: str = "forward
     judgement = Judgement(Verdict.DIVERGENT, "twins", "", d32=d32, d64=0.5, amplification=2.0)
     part = part_of(key)
     assert part is not None
-    return script_of(Finding(f"{phase}/0/{key}", key, phase, 0, "dense", judgement), part, trace, ("torch", "jax"))  # type: ignore[arg-type]
+    return script_of(Finding(f"{phase}/0/{key}", key, phase, 0, "dense", judgement), part, trace, SIDES)  # type: ignore[arg-type]
 
 
 def test_an_operation_is_called_as_it_was(tmp_path: Path) -> None:

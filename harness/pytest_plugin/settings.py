@@ -37,7 +37,11 @@ _OPTIONS = (
         None,
         "Run the tests on every target, each as it is, and compare the values given to assert_allclose and the like.",
     ),
-    _Option("--parity-targets", "T,T,...", "Where to run. Default: every installed backend."),
+    _Option(
+        "--parity-targets",
+        "T,T,...",
+        "Where to run: targets, sets of them, or all. Default: every installed backend that trains.",
+    ),
     _Option("--parity-reference", "T", "What others are compared with. Default: torch, or the first."),
     _Option(
         "--parity-precision",
