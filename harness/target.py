@@ -50,7 +50,10 @@ class Target:
     @property
     def slug(self) -> str:
         """The target's name as a folder: `torch:cpu` becomes `torch-cpu`. No two interpreters share one."""
-        python = self.python and f"{self.python[-_READABLE:]} {hashlib.sha256(self.python.encode()).hexdigest()[:8]}"
+        python = (
+            self.python
+            and f"{self.python[-_READABLE:]} {hashlib.sha256(self.python.encode(errors='surrogatepass')).hexdigest()[:8]}"
+        )
         return re.sub(r"\W+", "-", str(replace(self, python=python))).strip("-")
 
     @property
