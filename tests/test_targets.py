@@ -46,8 +46,13 @@ def test_a_set_may_name_itself_only_as_a_target(project: Path) -> None:
 
 
 def test_all_is_every_backend_that_is_here(project: Path) -> None:
-    """On a machine whose only device is the processor."""
-    assert [target.backend for target in choose("all", project)] == list(backends.installed())
+    """Those that only infer among them; each on every kind of device that it sees where there are several."""
+    targets = choose("all", project)
+    here = [name for name in backends.NAMES if backends.why_not(name) is None]
+    assert list(dict.fromkeys(target.backend for target in targets)) == here
+    for name in here:
+        kinds = [target.kind for target in targets if target.backend == name]
+        assert kinds == [None] or (len(set(kinds)) == len(kinds) > 1 and "cpu" in kinds)
 
 
 @pytest.mark.parametrize(
