@@ -65,6 +65,11 @@ class Target:
         return int(self.device.partition(":")[2] or 0) if self.device else 0
 
     @property
+    def cpus(self) -> int:
+        """How many devices the processor has to stand for."""
+        return max(self.index + 1, self.count("data_parallel")) if self.kind in (None, "cpu") else 1
+
+    @property
     def precision(self) -> str:
         """What the case computes in: `float32`, or one of `PRECISIONS`."""
         return next((option for option in self.options if option in PRECISIONS), "float32")
