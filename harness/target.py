@@ -50,10 +50,7 @@ class Target:
     @property
     def slug(self) -> str:
         """The target's name as a folder: `torch:cpu` becomes `torch-cpu`. No two interpreters share one."""
-        python = (
-            self.python
-            and f"{self.python[-_READABLE:]} {hashlib.sha256(self.python.encode(errors='surrogatepass')).hexdigest()[:8]}"
-        )
+        python = self.python and f"{self.python[-_READABLE:]} {_digest(self.python)}"
         return re.sub(r"\W+", "-", str(replace(self, python=python))).strip("-")
 
     @property
@@ -66,6 +63,11 @@ class Target:
     def index(self) -> int:
         """Which device of its kind."""
         return int(self.device.partition(":")[2] or 0) if self.device else 0
+
+    @property
+    def cpus(self) -> int:
+        """How many devices the processor has to stand for."""
+        return max(self.index + 1, self.count("data_parallel")) if self.kind in (None, "cpu") else 1
 
     @property
     def precision(self) -> str:
@@ -122,6 +124,11 @@ class Target:
 def backend_of(target: str) -> str:
     """The backend of a target's text."""
     return re.split("[@:+]", target)[0]
+
+
+def _digest(text: str) -> str:
+    """Eight characters that no other text is likely to have; of a path that is no Unicode too."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def _checked(options: list[str], text: str) -> tuple[str, ...]:

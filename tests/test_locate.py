@@ -37,7 +37,13 @@ def observation(key: str, value: Any) -> Observation:
 
 
 def recorded(
-    folder: Path, target: str, exact: dict[str, Any], *, twin: bool | list[str] = True, **header: Any
+    folder: Path,
+    target: str,
+    exact: dict[str, Any],
+    *,
+    twin: bool | list[str] = True,
+    precision: str = "float32",
+    **header: Any,
 ) -> Trace:
     """A trace of exact values: rounded to float32 and, of all or some keys, as they are in the twin."""
     single = {
@@ -45,7 +51,7 @@ def recorded(
         for key, value in exact.items()
     }
     place = folder / re.sub(r"\W", "-", target)
-    write(place, Header("cases/x.py::y", target, "float32", **header), [observation(*item) for item in single.items()])
+    write(place, Header("cases/x.py::y", target, precision, **header), [observation(*item) for item in single.items()])
     if twin is not False:
         kept = [observation(*item) for item in exact.items() if twin is True or item[0] in twin]
         write(place / "twin", Header("cases/x.py::y", target, "float64"), kept)
@@ -695,3 +701,37 @@ def test_differences_are_all_that_are_as_bad_in_order(tmp_path: Path) -> None:
     traces = recorded(tmp_path, "jax", wrong), recorded(tmp_path, "torch", healthy())
     assert [finding.key for finding in differences(*traces, DIVERGENT)] == ["loss/1/loss"]
     assert {finding.key for finding in differences(*traces, LEAK)} == {"loss/0/loss", "loss/1/loss"}
+
+
+# What a target lacks by what it is
+
+
+def test_what_a_target_lacks_is_not_compared_and_the_rest_is(tmp_path: Path) -> None:
+    """Whether one side has no such observation, or has another."""
+    exact = healthy(*STEPS, "log/0/batch/loss", "log/1/batch/loss")
+    lacks = [Lack("log/*/batch/*", "callbacks are called once for 2 steps")]
+    fewer = {
+        key: value for key, value in changed(exact, log__1__batch__loss=WRONG).items() if key != "log/0/batch/loss"
+    }
+    target = recorded(tmp_path, "jax+steps_per_execution=2", fewer, lacks=lacks)
+    reference = recorded(tmp_path, "torch", exact)
+    for one, other in ((target, reference), (reference, target)):
+        comparison = compare(one, other)
+        assert (comparison.verdict, comparison.observations, comparison.not_compared) == (IDENTICAL, len(STEPS), 2)
+    assert Trace(target.folder).header.lacks == lacks
+    wrong = recorded(tmp_path, "jax", changed(fewer, loss__0__loss=WRONG), lacks=lacks)
+    assert compare(wrong, reference).first.key == "loss/0/loss"
+
+
+def test_the_scale_of_a_loss_is_compared_in_one_precision_only(tmp_path: Path) -> None:
+    exact = healthy()
+    scaled = exact | {"optimizer/0/loss_scale_optimizer/dynamic_scale": X}
+    halved = exact | {"optimizer/0/loss_scale_optimizer/dynamic_scale": X / 2}
+    low, plain = (
+        recorded(tmp_path, f"{backend}+{precision}", values, precision=precision)
+        for backend, precision, values in (("torch", "mixed_float16", scaled), ("jax", "float32", exact))
+    )
+    assert compare(plain, low).verdict is IDENTICAL
+    assert compare(plain, low).not_compared == 1
+    other = recorded(tmp_path, "jax+mixed_float16", halved, precision="mixed_float16")
+    assert compare(other, low).first.key == "optimizer/0/loss_scale_optimizer/dynamic_scale"

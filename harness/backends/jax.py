@@ -28,9 +28,8 @@ class Jax(Backend):
         if target.kind is not None:
             # The first platform is where jax computes. Keras puts some things on the processor wherever that is.
             variables["JAX_PLATFORMS"] = target.kind if target.kind == "cpu" else f"{target.kind},cpu"
-        processors = 1 if target.kind not in (None, "cpu") else max(target.index + 1, target.count("data_parallel"))
-        if processors > 1:
-            several = f"--xla_force_host_platform_device_count={processors}"
+        if target.cpus > 1:
+            several = f"--xla_force_host_platform_device_count={target.cpus}"
             variables["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {several}".strip()
         if target.kind != "cpu":
             variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # several processes share a device

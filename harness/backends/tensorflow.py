@@ -60,10 +60,9 @@ class TensorFlow(Backend):
     def placed(self, target: Target, rank: int, meeting: Path) -> Iterator[None]:
         import tensorflow as tf
 
-        processors = 1 if target.kind not in (None, "cpu") else max(target.index + 1, target.count("data_parallel"))
-        if processors > 1:
+        if target.cpus > 1:
             (processor,) = tf.config.list_physical_devices("CPU")
-            parts = [tf.config.LogicalDeviceConfiguration() for _ in range(processors)]
+            parts = [tf.config.LogicalDeviceConfiguration() for _ in range(target.cpus)]
             tf.config.set_logical_device_configuration(processor, parts)
         kind = {"cuda": "GPU", None: "CPU"}.get(target.kind, str(target.kind).upper())
         replicas = target.count("data_parallel")
