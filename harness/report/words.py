@@ -42,6 +42,8 @@ OUTCOMES: dict[Outcome, str] = {
     "known": "differ as declared",
     "agree": "agree",
 }
+#: Cases that share a note, up to which each is named.
+MOST_NAMED = 3
 #: Columns of the words that label facts.
 LABEL = len("how big")
 
@@ -319,7 +321,15 @@ def notes(result: ResultJson) -> list[str]:
 
 
 def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:
-    return [f"{case} on {', '.join(targets)}: {reason}" for (case, reason), targets in lines.items()]
+    """A line for each reason, by case and reason with its targets. What many cases share is said once."""
+    shared: dict[tuple[str, str], list[str]] = {}
+    for (case, reason), targets in lines.items():
+        shared.setdefault((", ".join(targets), reason), []).append(case)
+    return [
+        f"{case} on {targets}: {reason}"
+        for (targets, reason), cases in shared.items()
+        for case in (cases if len(cases) <= MOST_NAMED else [f"{cases[0]} and {len(cases) - 1} more"])
+    ]
 
 
 def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:
