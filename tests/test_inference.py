@@ -206,9 +206,8 @@ def test_the_other_way_round_all_are_compared_with_what_only_infers(on_numpy: An
 
 def test_what_only_infers_and_does_not_start_is_a_failure(project: Any) -> None:
     project.write("cases/x.py", CASES)
-    project.write(
-        "site/sitecustomize.py", "import os\nif os.environ.get('KERAS_BACKEND') == 'numpy':\n    os._exit(1)\n"
-    )
+    broken = "if os.environ.get('KERAS_BACKEND') == 'numpy':\n    os._exit(1)\n"
+    project.write("site/sitecustomize.py", f"import os\n{broken}")
     done = project.harness("run", "-k", "forward", "--targets", "torch,numpy", "--out", "out")
     assert done.returncode == 3
     _, numpy = project.cases()["forward"]["runs"]

@@ -28,8 +28,6 @@ from harness.schema import (
 from harness.target import backend_of
 from harness.verdict import Verdict
 
-#: Cases that are listed one by one where something is so in all of them, at most.
-_LISTED = 4
 #: What a verdict means, in words for somebody who sees it for the first time.
 MEANINGS = {
     "identical": "equal bit for bit",
@@ -46,6 +44,8 @@ OUTCOMES: dict[Outcome, str] = {
     "known": "differ as declared",
     "agree": "agree",
 }
+#: Cases that share a note, up to which each is named.
+MOST_NAMED = 3
 #: Columns of the words that label facts.
 LABEL = len("how big")
 
@@ -363,15 +363,15 @@ def notes(result: ResultJson) -> list[str]:
 
 
 def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:
-    """Lines of cases and reasons, with the targets of each. What is so in many cases is said once."""
-    cases: dict[tuple[str, str], list[str]] = {}
+    """A line for each reason, by case and reason with its targets. What many cases share is said once."""
+    shared: dict[tuple[str, str], list[str]] = {}
     for (case, reason), targets in lines.items():
-        cases.setdefault((", ".join(targets), reason), []).append(case)
-    listed = []
-    for (targets_of, reason), names in cases.items():
-        which = [f"{len(names)} cases, {names[0]} the first,"] if len(names) > _LISTED else names
-        listed += [f"{name} on {targets_of}: {reason}" for name in which]
-    return listed
+        shared.setdefault((", ".join(targets), reason), []).append(case)
+    return [
+        f"{case} on {targets}: {reason}"
+        for (targets, reason), cases in shared.items()
+        for case in (cases if len(cases) <= MOST_NAMED else [f"{cases[0]} and {len(cases) - 1} more"])
+    ]
 
 
 def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:
