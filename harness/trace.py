@@ -428,7 +428,9 @@ def _check_depth(data: Any, left: int) -> None:
 
 
 def _header(index: Mapping[str, Any]) -> Header:
-    seconds = index["seconds"]
+    seconds, inference_only = index["seconds"], _kind(index.get("inference_only", False), bool)  # older traces lack it
+    if inference_only and index["status"] != "unavailable":
+        raise ValueError(f"inference_only is of what is unavailable, and not of what is {index['status']}")
     return Header(
         case=_kind(index["case"], str),
         target=_kind(index["target"], str),
@@ -445,7 +447,7 @@ def _header(index: Mapping[str, Any]) -> Header:
         pictures=[_file_name(name) for name in _kind(index["pictures"], list)],
         source=None if index.get("source") is None else _kind(index["source"], str),  # which older traces lack
         tags=[_kind(tag, str) for tag in _kind(index.get("tags", []), list)],  # older traces have none
-        inference_only=_kind(index.get("inference_only", False), bool),  # nor this
+        inference_only=inference_only,
     )
 
 

@@ -412,6 +412,15 @@ def test_a_part_that_is_missing_is_refused(tmp_path: Path, part: str) -> None:
     check_refused(edited(tmp_path, lambda index: index.pop(part) and None))
 
 
+def test_what_has_no_gradients_to_go_on_with_has_not_failed(tmp_path: Path) -> None:
+    for position, (status, inference_only, has_failed) in enumerate(
+        [("ok", False, False), ("unavailable", True, False), ("unavailable", False, True), ("error", False, True)]
+    ):
+        write(tmp_path / str(position), Header("c", "t", "float32", status, inference_only=inference_only), [])
+        header = Trace(tmp_path / str(position)).header
+        assert (header.inference_only, header.has_failed) == (inference_only, has_failed)
+
+
 def test_a_trace_from_before_case_files_were_told_is_read(tmp_path: Path) -> None:
     edited(tmp_path, lambda index: index.pop("source") and None)
     assert Trace(tmp_path).header.source is None
@@ -447,6 +456,8 @@ def test_a_trace_from_before_case_files_were_told_is_read(tmp_path: Path) -> Non
         ("pictures", ["a\\b.png"]),
         ("pictures", [1]),
         ("source", 1),
+        ("inference_only", 1),
+        ("inference_only", True),  # of what is ok: a failure could hide behind it
         ("observations", None),
         ("observations", [1]),
         ("observations", ["key"]),

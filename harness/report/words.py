@@ -179,7 +179,7 @@ def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
 
 def has_failed(run: RunJson) -> bool:
     """Whether a run did not end as its target lets it."""
-    return run["status"] != "ok" and not run.get("inference_only", False)
+    return run["status"] != "ok" and not (run["status"] == "unavailable" and run.get("inference_only", False))
 
 
 def stopped(result: ResultJson, case: CaseJson, target: str) -> str | None:
