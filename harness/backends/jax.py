@@ -13,6 +13,7 @@ import numpy as np
 
 from harness import keras_internals
 from harness.backends.base import Backend, Call, Permutation, on_accelerator, replaced
+from harness.errors import TargetError
 from harness.target import PRECISIONS, Target
 
 
@@ -76,9 +77,10 @@ class Jax(Backend):
         if replicas > 1:
             import keras
 
-            keras.distribution.set_distribution(
-                keras.distribution.DataParallel(devices=keras.distribution.list_devices()[:replicas])
-            )
+            devices = keras.distribution.list_devices()
+            if len(devices) < replicas:
+                raise TargetError(f"Target {str(target)!r} asks for {replicas} devices, and jax sees {devices}.")
+            keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices[:replicas]))
         yield
 
     @contextlib.contextmanager
