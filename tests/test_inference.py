@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -277,10 +278,14 @@ def test_pytest_skips_what_ends_where_training_begins(on_numpy: Any) -> None:
 # Which targets there are.
 
 
-def test_what_only_infers_runs_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_only_infers_runs_where_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "why_not", lambda name: None)
-    assert [str(target) for target in choose(None)] == list(backends.training()) == ["torch", "tensorflow", "jax"]
-    assert [str(target) for target in choose("numpy,openvino,jax")] == ["numpy", "openvino", "jax"]
+    assert (
+        [str(target) for target in choose(None, Path.cwd())]
+        == list(backends.training())
+        == ["torch", "tensorflow", "jax"]
+    )
+    assert [str(target) for target in choose("numpy,openvino,jax", Path.cwd())] == ["numpy", "openvino", "jax"]
 
 
 def test_the_reference_trains_unless_another_is_named() -> None:
@@ -295,12 +300,12 @@ def test_the_reference_trains_unless_another_is_named() -> None:
     ("name", "missing"), [("numpy", "jax"), ("numpy", "scipy"), ("openvino", "openvino"), ("openvino", "scipy")]
 )
 def test_what_is_missing_is_named_with_the_extra_that_has_it(
-    monkeypatch: pytest.MonkeyPatch, name: str, missing: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, missing: str
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda module: None if module == missing else object())
     assert backends.why_not(name) == f"{missing} is not installed: pip install 'keras-harness[{name}]'"
     with pytest.raises(TargetError, match=f"{missing} is not installed"):
-        choose(name)
+        choose(name, tmp_path)
 
 
 @pytest.mark.parametrize(
