@@ -102,7 +102,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     constraints = ["-c", ROOT / "constraints.txt"]
     installed = call(python, "-m", "pip", "install", "--quiet", *constraints, built, folder=folder)
     assert installed.returncode == 0, installed.stderr
-    assert packages_in(folder) & {"harness", "keras", *backends.NAMES} == {"harness"}
+    assert packages_in(folder) & {"harness", "keras", *backends.training()} == {"harness"}
     return python
 
 
@@ -200,7 +200,7 @@ def test_tox_records_in_environments_of_one_backend_each_and_compares_in_one_of_
     assert sorted(result["targets"]) == ["jax", "torch"]
     assert [case["outcome"] for case in result["cases"]] == ["agree"] * 2
     for name, backend in (("parity-torch", {"torch"}), ("parity-jax", {"jax"}), ("parity", set())):
-        found = packages_in(library / ".tox" / name) & {"harness", *backends.NAMES}
+        found = packages_in(library / ".tox" / name) & {"harness", *backends.training()}
         assert found == {"harness"} | backend
 
 
