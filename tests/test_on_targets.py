@@ -14,6 +14,8 @@ HEAD = """
     from harness import Expected, Fit, Forward, case
     from keras import ops
 """
+#: What these runs show, float32 shows by itself.
+IN_FLOAT32 = ("--precision", "float32")
 FIT = """
     def model_of(*layers):
         model = keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(1)])
@@ -187,7 +189,7 @@ def modes(make_project: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize("targets", ["jax,jax+eager", "tensorflow+graph,tensorflow+eager,tensorflow+jit"])
 def test_a_backend_against_itself_in_other_modes(modes: Any, targets: str) -> None:
     reference, *others = targets.split(",")
-    compared = outcomes(modes, targets, "--reference", reference, "-k", "healthy or counting")
+    compared = outcomes(modes, targets, "--reference", reference, "-k", "healthy or counting", *IN_FLOAT32)
     for target in others:
         assert compared["healthy"][target]["verdict"] in ("identical", "rounding"), compared["healthy"][target]["first"]
     flags = [environment(modes, "healthy", target)["model"] for target in targets.split(",")]
@@ -202,7 +204,7 @@ def test_a_backend_against_itself_in_other_modes(modes: Any, targets: str) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("targets", ["jax,jax+jit", "torch,torch+jit", "tensorflow,tensorflow+graph"])
 def test_a_forward_is_compiled_where_the_mode_says_so(modes: Any, targets: str) -> None:
-    compared = outcomes(modes, targets, "-k", "layer or looking or by_hand", "--precision", "float32")
+    compared = outcomes(modes, targets, "-k", "layer or looking or by_hand", *IN_FLOAT32)
     target = targets.split(",")[1]
     assert compared["layer"][target]["verdict"] in ("identical", "rounding")
     # torch.compile breaks its graph where a value is looked at, and computes what eager code does.
@@ -216,7 +218,7 @@ def test_a_forward_is_compiled_where_the_mode_says_so(modes: Any, targets: str) 
 def test_several_steps_in_one_execution(modes: Any, backend: str) -> None:
     """Of 4 batches in an epoch, and so that the last execution has fewer: what epochs end with is the same."""
     targets = [backend, f"{backend}+steps_per_execution=2", f"{backend}+steps_per_execution=3"]
-    compared = outcomes(modes, ",".join(targets), "-k", "healthy")["healthy"]
+    compared = outcomes(modes, ",".join(targets), "-k", "healthy", *IN_FLOAT32)["healthy"]
     for target in targets[1:]:
         assert compared[target]["verdict"] in ("identical", "rounding"), compared[target]["first"]
         assert compared[target]["not_compared"] > 0
@@ -232,7 +234,7 @@ def test_several_steps_in_one_execution(modes: Any, backend: str) -> None:
 )
 def test_tensors_live_where_the_target_says(modes: Any, target: str, device: str) -> None:
     backend = target.partition(":")[0]
-    compared = outcomes(modes, f"{backend},{target}", "-k", "healthy", "--precision", "float32")
+    compared = outcomes(modes, f"{backend},{target}", "-k", "healthy", *IN_FLOAT32)
     assert compared["healthy"][target]["verdict"] == "identical"
     trace = modes.trace("healthy", target)
     held = {item.device for item in trace if item.phase in ("initial", "forward", "update") and item.is_array}
@@ -286,7 +288,7 @@ def test_devices_that_share_a_batch_train_as_one_does(
 ) -> None:
     """But for batch normalisation, whose statistics are those of each device's rows where nothing synchronises them."""
     target = f"{backend}:cpu+data_parallel=2"
-    compared = outcomes(shared, f"{backend},{target}")
+    compared = outcomes(shared, f"{backend},{target}", *IN_FLOAT32)
     whole = compared["whole"][target]
     assert whole["verdict"] in ("identical", "rounding"), whole["first"]
     assert whole["counts"]["identical"] + whole["counts"]["rounding"] == whole["observations"] > 40
