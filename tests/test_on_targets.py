@@ -299,6 +299,31 @@ def test_devices_that_share_a_batch_train_as_one_does(
 
 
 @pytest.mark.slow
+def test_processes_of_torch_evaluate_and_predict_all_rows_in_the_midst_of_training(project: Any) -> None:
+    project.write(
+        "cases/x.py",
+        f"""{HEAD}{FIT}
+    @case
+    def looked_at(rng, record):
+        model = model_of()
+        x, y = rng.normal(size=(32, 8)).astype("float32"), rng.normal(size=(32, 1)).astype("float32")
+
+        def look(epoch, logs):
+            record(f"predicted {{epoch}}", model.predict(x, verbose=0))
+            record(f"loss {{epoch}}", model.evaluate(x, y, verbose=0)[0])
+
+        watcher = keras.callbacks.LambdaCallback(on_epoch_end=look)
+        return Fit(model, x, y, epochs=2, batch_size=8, callbacks=[watcher])
+    """,
+    )
+    compared = outcomes(project, "torch,torch+data_parallel=2", *IN_FLOAT32)
+    comparison = compared["looked_at"]["torch+data_parallel=2"]
+    assert comparison["verdict"] in ("identical", "rounding"), comparison["first"]
+    trace = project.trace("looked_at", "torch+data_parallel=2")
+    assert trace["recorded/predicted 0"].array.shape == (32, 1)
+
+
+@pytest.mark.slow
 def test_what_processes_of_torch_cannot_share(project: Any) -> None:
     project.write(
         "cases/x.py",

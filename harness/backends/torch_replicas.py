@@ -33,8 +33,8 @@ def shared_training(rank: int, processes: int, meeting: Path) -> Iterator[None]:
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=processes)
     trainer: Any = next(kind for kind in keras.Model.__mro__ if "fit" in vars(kind))
-    fit, evaluate, call = trainer.fit, trainer.evaluate, keras.Layer.__call__
-    #: The model in training and how it is called, unless it is being evaluated.
+    fit, call = trainer.fit, keras.Layer.__call__
+    #: The model in training and how it is called, unless it is evaluated or predicts meanwhile.
     training: list[tuple[Any, Any]] = []
 
     def shared_fit(model: Any, x: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -48,13 +48,16 @@ def shared_training(rank: int, processes: int, meeting: Path) -> Iterator[None]:
         finally:
             training.clear()
 
-    def evaluated(model: Any, *args: Any, **kwargs: Any) -> Any:
-        paused = training[:]
-        training.clear()
-        try:
-            return evaluate(model, *args, **kwargs)
-        finally:
-            training.extend(paused)
+    def unshared(method: Callable[..., Any]) -> Callable[..., Any]:
+        def of_all_rows(model: Any, *args: Any, **kwargs: Any) -> Any:
+            paused = training[:]
+            training.clear()
+            try:
+                return method(model, *args, **kwargs)
+            finally:
+                training.extend(paused)
+
+        return of_all_rows
 
     def shared_call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if not training or layer is not training[0][0] or not torch.is_grad_enabled():
@@ -82,7 +85,8 @@ def shared_training(rank: int, processes: int, meeting: Path) -> Iterator[None]:
     try:
         with (
             replaced(trainer, "fit", shared_fit),
-            replaced(trainer, "evaluate", evaluated),
+            replaced(trainer, "evaluate", unshared(trainer.evaluate)),
+            replaced(trainer, "predict", unshared(trainer.predict)),
             replaced(keras.Layer, "__call__", shared_call),
             keras_internals.array_adapter_method("get_torch_dataloader", shared_rows),
         ):
