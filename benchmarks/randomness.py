@@ -42,7 +42,7 @@ def take_turns(draws: str) -> None:
     """In a process of its own: for each line that comes in, train one epoch and say how many seconds it took."""
     import numpy as np
 
-    from harness import keras_internals, randomness
+    from harness.worker import keras_internals, randomness
 
     keras_internals.do_not_import_tensorflow()
     if draws == "shared":

@@ -3,10 +3,10 @@
 In a case file: `from harness import Fit, Forward, case, value_and_grad`.
 """
 
-from harness.capture.gradients import value_and_grad
 from harness.case import Expected, Fit, Forward, Plot, case
 from harness.errors import CaseError, HarnessError, InferenceOnly, TargetError, TraceError
 from harness.version import __version__
+from harness.worker.capture.gradients import value_and_grad
 
 __all__ = [
     "CaseError",

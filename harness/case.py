@@ -125,7 +125,7 @@ def case(function: Any = None, /, *, expect: Mapping[str, Expected] | None = Non
     is returned unchanged. Its arguments are injected by name:
 
     - `rng`: a `numpy.random.Generator`, seeded from the case's id and so equal on every target;
-    - `record(name, value)`: adds an observation, see `harness.capture.record.Recorder`;
+    - `record(name, value)`: adds an observation, see `harness.worker.capture.record.Recorder`;
     - `target`: the `harness.target.Target` the case runs on;
     - `tmp_path`: an empty `pathlib.Path` of this case and target;
     - whatever `@pytest.mark.parametrize` on the function names.

@@ -15,7 +15,7 @@ import pytest
 from workflows import ROOT, commands, read, run
 
 from harness import backends
-from harness.init import init
+from harness.project.scaffold import init
 
 pytestmark = pytest.mark.slow
 
@@ -162,7 +162,7 @@ def test_traces_of_separate_jobs_say_on_a_bare_machine_what_a_local_run_says(
     assert "wrong_on_jax" in Path(summary).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("file", [".github/workflows/parity.yml", "harness/templates/parity.yml"])
+@pytest.mark.parametrize("file", [".github/workflows/parity.yml", "harness/project/templates/parity.yml"])
 def test_what_the_workflows_run_works_in_a_library_that_init_set_up(library: Path, file: str, tmp_path: Path) -> None:
     init(library)
     jobs = read(ROOT / file)["jobs"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import backends
-from harness.init import init
+from harness.project.scaffold import init
 
 pytestmark = [
     pytest.mark.slow,

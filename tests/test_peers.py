@@ -12,7 +12,7 @@ Each was read in the code of a tool, or in a fix of it. What a unit test proves 
  6. Stored values are rounded: `TestAsARun`, and test_trace.py (stored values are not rounded).
  7. An option is read and never used, or a documented threshold is not the one in the code: here.
  8. A fixed seed hides that half the runs fail: here.
- 9. The instrument changes the result: worker_side/check_record.py (recording changes no weight and no log).
+ 9. The instrument changes the result: worker/checks/check_record.py (recording changes no weight and no log).
 10. A reproducer that does not reproduce: test_blame.py (each that is offered is run once more).
 """
 
@@ -28,7 +28,9 @@ from typing import Any
 
 import pytest
 
-from harness import cli, run, verdict
+from harness.cli import commands as cli
+from harness.judge import verdict
+from harness.session import run
 
 ROOT = Path(__file__).parents[1]
 

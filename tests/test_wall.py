@@ -16,7 +16,7 @@ import harness
 FRAMEWORKS = {"keras", "torch", "tensorflow", "jax", "jaxlib"}
 PACKAGE = Path(harness.__file__).parent
 #: What runs in workers, which import one framework each.
-WORKERS_SIDE = ("worker", "backends", "capture", "randomness.py", "keras_internals.py")
+WORKERS_SIDE = ("worker", "backends")
 
 REPORT = """
 import json, sys

@@ -11,7 +11,7 @@ from workflows import ROOT, commands, read
 
 CI = ROOT / ".github/workflows/ci.yml"
 CALLED = ROOT / ".github/workflows/parity.yml"
-WRITTEN = ROOT / "harness/templates/parity.yml"
+WRITTEN = ROOT / "harness/project/templates/parity.yml"
 
 
 def check(path: Path) -> subprocess.CompletedProcess[str]:

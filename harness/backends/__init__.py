@@ -8,7 +8,7 @@ from functools import cache
 
 from packaging.version import Version
 
-from harness import installed as packages
+from harness.backends import packages
 from harness.backends.base import Backend
 
 #: Every backend the harness knows: PyTorch first, as the reference unless told otherwise, and last what only infers.

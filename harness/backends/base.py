@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness import keras_internals
 from harness.errors import InferenceOnly, TargetError
 from harness.target import COUNTED, Target
+from harness.worker import keras_internals
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from harness import keras_internals
 from harness.backends.base import Backend, Call, Permutation, on_accelerator, replaced
 from harness.errors import TargetError
 from harness.target import PRECISIONS, Target
+from harness.worker import keras_internals
 
 
 class Jax(Backend):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from harness import keras_internals
 from harness.backends.inference import InferenceBackend
 from harness.target import Target
+from harness.worker import keras_internals
 
 
 class NumPy(InferenceBackend):

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import keras_internals
 from harness.backends.inference import InferenceBackend
 from harness.errors import TargetError
 from harness.target import Target
+from harness.worker import keras_internals
 
 
 class OpenVino(InferenceBackend):

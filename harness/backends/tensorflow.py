@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import keras_internals
 from harness.backends.base import Backend, Call, Permutation, on_accelerator, replaced
 from harness.target import PRECISIONS, Target
+from harness.worker import keras_internals
 
 
 class TensorFlow(Backend):

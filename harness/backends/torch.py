@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import keras_internals
 from harness.backends.base import Backend, Call, Permutation, on_accelerator
 from harness.errors import TargetError
 from harness.target import PRECISIONS, Target
+from harness.worker import keras_internals
 
 
 class Torch(Backend):

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import keras_internals
 from harness.backends.base import replaced
 from harness.errors import TargetError
+from harness.worker import keras_internals
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import pytest
 from harness.pytest_plugin import settings
 
 if TYPE_CHECKING:
-    from harness.capture.parity import Parity
+    from harness.worker.capture.parity import Parity
     from harness.worker.suite import Suite
 
 #: The name of the plugin by which a worker's pytest is known.

@@ -16,8 +16,8 @@ from harness.pytest_plugin.session import SESSION, ParitySession
 from harness.target import Target
 
 if TYPE_CHECKING:
-    from harness.run import Planned
-    from harness.schema import CaseJson
+    from harness.result.schema import CaseJson
+    from harness.session.run import Planned
 
 
 def is_case_file(path: Path) -> bool:
@@ -120,7 +120,7 @@ def _lines(path: Path) -> dict[str, int]:
 def _planned(session: ParitySession, file: Path) -> list[Planned]:
     """The cases of a file, by what every target's worker finds in it."""
     from harness.case import CaseRef
-    from harness.run import Planned, Selection, plan, slug_of
+    from harness.session.run import Planned, Selection, plan, slug_of
 
     targets = session.settings.targets
     slug = slug_of(str(file))
@@ -143,8 +143,8 @@ def _planned(session: ParitySession, file: Path) -> list[Planned]:
 
 def _judged(session: ParitySession, planned: Planned, targets: Sequence[Target]) -> CaseJson:
     """Run a case on targets, the reference among them, and compare: as in `result.json`."""
-    from harness import run
-    from harness.blame import Blamer
+    from harness.blame.search import Blamer
+    from harness.session import run
 
     settings, folder, case = session.settings, session.folder, planned.case
 

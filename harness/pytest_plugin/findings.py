@@ -12,7 +12,7 @@ from harness.target import Target
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.session import ParitySession
-    from harness.schema import CaseJson, ComparisonJson, Outcome
+    from harness.result.schema import CaseJson, ComparisonJson, Outcome
 
 #: The verdict of a comparison that had nothing to compare.
 NOTHING = "not compared"
@@ -53,7 +53,7 @@ def settle(item: pytest.Item, case: CaseJson, target: Target, session: ParitySes
 def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test: bool = False) -> Found:
     """Read a case of `result.json` from the side of one target. A test is not one that the command line can run."""
     from harness.report import words
-    from harness.report.run_folder import RunFolder
+    from harness.result.run_folder import RunFolder
 
     run = RunFolder(session.folder, shown_path(session), session.result.to_json())
     outcome = words.outcome_on(run.result, case, str(target))

@@ -22,11 +22,11 @@ from harness.pytest_plugin import settings
 from harness.pytest_plugin.settings import Settings
 
 if TYPE_CHECKING:
-    from harness.known import Known
-    from harness.pool import Pool
-    from harness.result import Result
-    from harness.run import Options
-    from harness.sharing import Host
+    from harness.project.known import Known
+    from harness.result.model import Result
+    from harness.session.pool import Pool
+    from harness.session.run import Options
+    from harness.session.sharing import Host
 
 SESSION = pytest.StashKey["ParitySession"]()
 #: What a process of pytest-xdist is told by the first one.
@@ -74,14 +74,14 @@ class ParitySession:
     @cached_property
     def options(self) -> Options:
         """How cases are run. Raises pytest.UsageError where the settings are wrong."""
-        from harness.run import Options, cores
+        from harness.session.run import Options, cores
 
         return Options(twins=self.settings.twins, jobs=cores(), timeout=self.settings.timeout)
 
     @cached_property
     def result(self) -> Result:
         """What is known of the session's result before anything is judged."""
-        from harness.run import empty_result
+        from harness.session.run import empty_result
 
         chosen = self.settings
         return empty_result(chosen.reference, chosen.targets, self.options, chosen.fail_on)
@@ -89,8 +89,8 @@ class ParitySession:
     @cached_property
     def known(self) -> list[Known]:
         """Known differences that the project declares."""
-        from harness import known
         from harness.errors import HarnessError
+        from harness.project import known
 
         try:
             return known.read(self.root)
@@ -125,8 +125,8 @@ class ParitySession:
     @property
     def pool(self) -> Pool:
         """The warm workers."""
-        from harness.pool import Pool
-        from harness.run import cores
+        from harness.session.pool import Pool
+        from harness.session.run import cores
 
         if self._pool is None:
             jobs = max(1, cores() // self._processes)
@@ -154,7 +154,7 @@ class ParitySession:
 
     def tell(self) -> dict[str, Any]:
         """What another process needs to take part in this session."""
-        from harness.sharing import Host
+        from harness.session.sharing import Host
 
         if self._host is None:
             self._host = Host()

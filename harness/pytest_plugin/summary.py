@@ -53,7 +53,7 @@ class Summary:
         files = session.made("suite-")
         cases = [*session.made("judged-"), *(test["case"] for file in files for test in file.values() if test["case"])]
         if cases:
-            from harness.result import FILE
+            from harness.result.model import FILE
 
             session.result.write_assembled(session.folder / FILE, cases)
 
@@ -81,7 +81,7 @@ class Summary:
             )
 
     def _header(self) -> list[str]:
-        from harness.targets import left_out
+        from harness.session.targets import left_out
 
         chosen = self._session.settings
         lines = [

@@ -20,8 +20,8 @@ from harness.pytest_plugin.session import ParitySession
 from harness.target import Target
 
 if TYPE_CHECKING:
-    from harness.pool import Reply, Request
-    from harness.schema import CaseJson
+    from harness.result.schema import CaseJson
+    from harness.session.pool import Reply, Request
     from harness.trace import Status
 
 #: Seconds that a child has beside those of its tests: for imports and collection.
@@ -68,7 +68,7 @@ def run_file(
         For each id the `targets`, with pytest's `reports` on each and how it `ended` if it took its process down, and
         the `case`, as in `result.json`, or None where there is nothing to compare.
     """
-    from harness.run import slug_of
+    from harness.session.run import slug_of
 
     def make() -> dict[str, Any]:
         ids = list(dict.fromkeys(test for test, _ in tests))
@@ -145,7 +145,7 @@ class _File:
         return {test: {"targets": _by_target(first, test), "case": self._judged(test)} for test in ids}
 
     def _request(self, item: _Progress, attempt: int) -> Request:
-        from harness.run import slug_of
+        from harness.session.run import slug_of
 
         stem = f"{slug_of(str(self._path))}-{item.target.slug}-{item.target.precision_of(twin=item.twin)}-{attempt}"
         tests = {test: self._place(item.target, item.twin, test) for test in item.waiting}
@@ -155,7 +155,7 @@ class _File:
         )
 
     def _place(self, target: Target, twin: bool, test: str) -> Path:
-        from harness.run import trace_folder
+        from harness.session.run import trace_folder
         from harness.trace import TWIN
 
         place = trace_folder(self._session.folder, target, test)
@@ -170,7 +170,7 @@ class _File:
             trace.write(place, trace.Header(test, str(item.target), precision, status, why), [])
 
     def _judged(self, test: str) -> CaseJson | None:
-        from harness.run import judge
+        from harness.session.run import judge
 
         session, settings = self._session, self._session.settings
         places = {target: self._place(target, False, test) for target, held in self._held.items() if test in held}
@@ -206,7 +206,7 @@ def _request(
     assertions: bool = False,
 ) -> Request:
     """Ask for tests to be collected or, where `tests` has the places of their traces, to be run."""
-    from harness.pool import Request
+    from harness.session.pool import Request
 
     config, limit = session.config, session.settings.timeout
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -238,7 +238,7 @@ def _request(
 
 
 def _told(test: str, place: Path) -> dict[str, Any]:
-    from harness.run import seed_of
+    from harness.session.run import seed_of
 
     return {"trace": str(place), "seed": seed_of(test)}
 

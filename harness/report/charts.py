@@ -14,9 +14,9 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.locate import Finding, all_findings
+from harness.judge.compare import Finding, all_findings
+from harness.judge.verdict import Verdict, rms
 from harness.trace import Observation, Trace
-from harness.verdict import Verdict, rms
 
 #: Cells of a heat map that are no measured distance.
 EMPTY, IDENTICAL, MISMATCH, UNCOMPARED = " ", "=", "!", "?"

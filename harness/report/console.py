@@ -15,13 +15,13 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from harness.errors import printable
+from harness.judge.verdict import Verdict
 from harness.report import words
-from harness.report.run_folder import RunFolder
-from harness.result import CaseResult
-from harness.run import Listener, Planned
-from harness.schema import CaseJson, ResultJson
+from harness.result.model import CaseResult
+from harness.result.run_folder import RunFolder
+from harness.result.schema import CaseJson, ResultJson
+from harness.session.run import Listener, Planned
 from harness.target import Target
-from harness.verdict import Verdict
 
 STYLES = {
     "identical": "green",

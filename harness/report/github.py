@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import HarnessError, printable
 from harness.report import words
 from harness.report.markdown import summary
-from harness.report.run_folder import RunFolder
+from harness.result.run_folder import RunFolder
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
 #: GitHub shows so many errors of a step, and drops the others without a word.

@@ -18,11 +18,11 @@ import jinja2
 from markupsafe import Markup
 
 from harness.errors import printable
+from harness.judge.verdict import Verdict
 from harness.report import sides, words
 from harness.report.charts import DETAILS, Charts
-from harness.report.run_folder import RunFolder
-from harness.schema import CaseJson, Outcome
-from harness.verdict import Verdict
+from harness.result.run_folder import RunFolder
+from harness.result.schema import CaseJson, Outcome
 from harness.version import __version__
 
 #: Bytes that the data of all charts may have together: a page stays well below 10 MB.

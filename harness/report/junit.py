@@ -11,8 +11,8 @@ from xml.etree import ElementTree as ET
 
 from harness.errors import printable
 from harness.report import words
-from harness.report.run_folder import RunFolder
-from harness.schema import CaseJson, Outcome
+from harness.result.run_folder import RunFolder
+from harness.result.schema import CaseJson, Outcome
 
 
 def document(run: RunFolder) -> bytes:

@@ -10,10 +10,10 @@ import html
 from collections.abc import Iterator
 
 from harness.errors import printable
+from harness.judge.verdict import Verdict
 from harness.report import words
-from harness.report.run_folder import RunFolder
-from harness.schema import CaseJson, Outcome
-from harness.verdict import Verdict
+from harness.result.run_folder import RunFolder
+from harness.result.schema import CaseJson, Outcome
 
 #: Characters of a summary. A comment on GitHub has room for 65,536, and the summary of a step for 1 MiB of UTF-8.
 LIMIT = 65_000

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from harness.case import matches
 from harness.errors import TraceError
-from harness.locate import Finding, all_findings
+from harness.judge.compare import Finding, all_findings
+from harness.judge.verdict import rms
 from harness.report.console import STYLES, text
 from harness.trace import Array, Observation, Trace
-from harness.verdict import rms
 
 #: Elements of an array that are printed in full.
 MOST_ELEMENTS = 200

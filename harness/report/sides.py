@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from harness.schema import CaseJson, ResultJson
+from harness.result.schema import CaseJson, ResultJson
 from harness.trace import Trace
 
 #: Events before and after the first that differs.

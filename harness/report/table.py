@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, printable
-from harness.locate import Finding, all_findings
+from harness.judge.compare import Finding, all_findings
 from harness.report import words
-from harness.report.run_folder import RunFolder
-from harness.schema import CaseJson
+from harness.result.run_folder import RunFolder
+from harness.result.schema import CaseJson
 
 #: Columns and their kinds. A row is an observation of a case on a target, held against the reference.
 COLUMNS: Mapping[str, type] = {

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness import backends
-from harness.distribution import LEVEL, REPEATS, STATISTICS
 from harness.errors import printable
-from harness.report.run_folder import RunFolder
-from harness.result import former
-from harness.schema import (
+from harness.judge.distribution import LEVEL, REPEATS, STATISTICS
+from harness.judge.verdict import Verdict
+from harness.result.model import former
+from harness.result.run_folder import RunFolder
+from harness.result.schema import (
     BlameJson,
     CaseJson,
     ComparisonJson,
@@ -26,7 +27,6 @@ from harness.schema import (
     RunJson,
 )
 from harness.target import backend_of
-from harness.verdict import Verdict
 
 #: What a verdict means, in words for somebody who sees it for the first time.
 MEANINGS = {

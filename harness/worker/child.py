@@ -19,17 +19,17 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from harness import backends, randomness, trace
-from harness.capture.forward import record_forward
-from harness.capture.noise import Noise
-from harness.capture.record import Recorder
-from harness.capture.replay import Replay, replay_case
-from harness.capture.steps import Steps, follow_fit
-from harness.capture.training import record_fit
+from harness import backends, trace
 from harness.case import CaseRef, Fit, Forward
 from harness.errors import CaseError, HarnessError, InferenceOnly
 from harness.target import Target
-from harness.worker import collect, proof, settings, suite
+from harness.worker import collect, proof, randomness, settings, suite
+from harness.worker.capture.forward import record_forward
+from harness.worker.capture.noise import Noise
+from harness.worker.capture.record import Recorder
+from harness.worker.capture.replay import Replay, replay_case
+from harness.worker.capture.steps import Steps, follow_fit
+from harness.worker.capture.training import record_fit
 
 #: Characters of an error's message that are kept. The whole of it is in the case's output.
 _LONGEST = 1000
@@ -47,11 +47,12 @@ def main(request: dict[str, Any], folder: str) -> NoReturn:
             `threads`, `trace` (a path): runs a case, writes a trace.
             With `noise` (a number) inputs and weights are disturbed, with `unobserved` the instruments are off.
             With `replay` or `steps` the trace is of its parts or of some steps of its training: see
-            `harness.capture.replay` and `harness.capture.steps`.
+            `harness.worker.capture.replay` and `harness.worker.capture.steps`.
         suite: `tests` (for each test's id its `trace`, a path, and `seed`; or None to collect only), `args` of pytest,
             `cwd`, `path` (of imports), `limit` (seconds for each test), `assertions` (whether what they are given is
             recorded), `target`, `precision`, `threads`, `results` (a path): see `harness.worker.suite`.
-        script: `file`, `result` (a path): calls `value` of a script of `harness.repro`, and saves the array it returns.
+        script: `file`, `result` (a path): calls `value` of a script of `harness.blame.script`, and saves the array
+            that it returns.
 
     All have `output`, the file that standard output and error go to, and `timeout` in seconds.
     """

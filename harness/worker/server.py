@@ -110,8 +110,7 @@ def _prepare(*, native: bool) -> dict[str, Any]:
     """Import the backend and make ready what every child needs. No runtime may start here, and no thread."""
     import pytest  # noqa: F401 - case files import it, for its marks
 
-    from harness import keras_internals, randomness
-    from harness.worker import child, proof  # noqa: F401 - what every child needs is imported before it is forked
+    from harness.worker import child, keras_internals, proof, randomness  # noqa: F401 - what every child needs is imported before it is forked
 
     keras_internals.do_not_import_tensorflow()
     if not native:

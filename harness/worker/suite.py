@@ -28,16 +28,16 @@ from typing import Any, TextIO
 import numpy as np
 import pytest
 
-from harness import backends, pytest_plugin, randomness, trace
-from harness.capture.assertions import Assertions
-from harness.capture.parity import Parity
-from harness.capture.record import Recorder
+from harness import backends, pytest_plugin, trace
 from harness.case import Expected, checked
 from harness.errors import CaseError, InferenceOnly, TargetError
 from harness.pytest_plugin import INSIDE
 from harness.pytest_plugin.ids import id_of, names_of
 from harness.target import Target
-from harness.worker import proof, settings
+from harness.worker import proof, randomness, settings
+from harness.worker.capture.assertions import Assertions
+from harness.worker.capture.parity import Parity
+from harness.worker.capture.record import Recorder
 
 #: Options of the session outside that must not act once more inside. They can come from `addopts`.
 _NOT_INSIDE = {

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import scenarios
 
-from harness import keras_internals
+from harness.worker import keras_internals
 
 #: What the first call of anything replaced prints. A bug that was never reached proves nothing.
 REACHED = "quality: the bug was reached"

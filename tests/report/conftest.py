@@ -8,7 +8,7 @@ import pytest
 from synthetic import Case, write_run
 
 from harness.case import Expected
-from harness.report.run_folder import RunFolder
+from harness.result.run_folder import RunFolder
 from harness.trace import Note
 
 EXPECTED = {"jax": Expected("divergent", "it is so", link="https://example.org/1")}

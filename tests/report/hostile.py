@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from harness.report.run_folder import RunFolder
-from harness.schema import ResultJson, check
+from harness.result.run_folder import RunFolder
+from harness.result.schema import ResultJson, check
 
 #: What has a fixed set of words.
 _FIXED = {"verdict", "unexpected", "outcome", "status", "phase", "fail_on", "precision", "randomness"}

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from harness.case import Expected
-from harness.result import FILE, Result, judge_case
+from harness.judge.verdict import Verdict
+from harness.result.model import FILE, Result, judge_case
 from harness.trace import Header, Note, Observation, Trace, write
-from harness.verdict import Verdict
 
 TARGETS = ("torch", "tensorflow", "jax")
 LAYERS = ("widen", "smooth", "head")

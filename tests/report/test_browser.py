@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from synthetic import Case, write_run
 
 from harness.report import html
-from harness.report.run_folder import RunFolder
+from harness.result.run_folder import RunFolder
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import Case, write_run
 
-from harness.locate import Finding
+from harness.judge.compare import Finding
+from harness.judge.verdict import Judgement, Verdict
 from harness.report.charts import CENTRE, DETAILS, LEVELS, CaseData, Charts, Detail, level
-from harness.report.run_folder import RunFolder
+from harness.result.run_folder import RunFolder
 from harness.trace import Header, Observation, Trace, write
-from harness.verdict import Judgement, Verdict
 
 FINEST = DETAILS[0]
 REFERENCES = {"tensorflow": "torch", "jax": "torch"}

@@ -17,8 +17,8 @@ from synthetic import Case, write_run
 
 from harness.errors import printable
 from harness.report.console import Detail, Live, print_result
-from harness.report.run_folder import RunFolder
-from harness.result import CaseResult
+from harness.result.model import CaseResult
+from harness.result.run_folder import RunFolder
 
 FAILING = """\
 cases/a.py::differs[1]: jax against torch: divergent

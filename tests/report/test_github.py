@@ -11,7 +11,7 @@ import pytest
 from harness.errors import HarnessError, printable
 from harness.report import github
 from harness.report.markdown import summary
-from harness.report.run_folder import RunFolder
+from harness.result.run_folder import RunFolder
 
 
 def parsed(line: str) -> tuple[str, dict[str, str], str]:

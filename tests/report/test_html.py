@@ -19,7 +19,7 @@ from synthetic import Case, write_run
 
 from harness.errors import printable
 from harness.report import html
-from harness.report.run_folder import RunFolder
+from harness.result.run_folder import RunFolder
 
 TEMPLATES = resources.files("harness.report") / "templates"
 #: `dist/echarts.min.js` of the package echarts 6.1.0 on npm.

@@ -11,7 +11,7 @@ from lxml import etree
 
 from harness.errors import printable
 from harness.report import junit
-from harness.report.run_folder import RunFolder
+from harness.result.run_folder import RunFolder
 
 #: From https://github.com/jenkinsci/xunit-plugin (MIT), as pytest ships it for its own tests.
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).parents[1] / "data" / "junit-10.xsd"))

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from harness.errors import printable
 from harness.report.markdown import LIMIT, summary
-from harness.report.run_folder import RunFolder
+from harness.result.run_folder import RunFolder
 
 TAGS = {"p", "code", "table", "tr", "th", "td", "details", "summary", "pre"}
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from synthetic import Case, write_trace
 
-from harness.compare import compare_folders
+from harness.judge.folders import compare_folders
+from harness.judge.verdict import Verdict
 from harness.report import github, html, junit, markdown, table, words
 from harness.report.charts import CENTRE, LEVELS
-from harness.report.run_folder import RunFolder
-from harness.result import FILE
-from harness.verdict import Verdict
+from harness.result.model import FILE
+from harness.result.run_folder import RunFolder
 
 MOVED = Case("cases/x.py::moved")
 LOST = Case("cases/x.py::lost")

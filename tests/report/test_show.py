@@ -12,7 +12,7 @@ from rich.console import Console
 
 from harness.errors import TraceError
 from harness.report import show
-from harness.report.run_folder import RunFolder
+from harness.result.run_folder import RunFolder
 from harness.trace import Header, Observation, Trace, write
 
 

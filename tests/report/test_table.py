@@ -13,9 +13,9 @@ from pyarrow import parquet
 from synthetic import Case, write_run
 
 from harness.errors import HarnessError, printable
-from harness.locate import compare
+from harness.judge.compare import compare
 from harness.report import table
-from harness.report.run_folder import RunFolder
+from harness.result.run_folder import RunFolder
 
 
 def read_csv(run: RunFolder, folder: Path) -> list[dict[str, str]]:

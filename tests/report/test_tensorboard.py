@@ -15,7 +15,7 @@ from synthetic import Case, write_run
 
 from harness.errors import HarnessError, printable
 from harness.report import tensorboard
-from harness.report.run_folder import RunFolder
+from harness.result.run_folder import RunFolder
 
 Scalars = dict[str, dict[str, dict[int, float]]]
 

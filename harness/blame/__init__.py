@@ -1,0 +1,1 @@
+"""Whose a difference is: the search, and the script that shows it."""

@@ -1,0 +1,292 @@
+"""A script that shows a difference with Keras and NumPy alone, and the text of an issue to go with it.
+
+A script is written from what a replay recorded: the operation or layer, its arguments, and the values it was given. It
+is not handed over before it was run and showed the difference: see `harness.blame.search`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.judge.compare import Finding
+from harness.trace import Trace
+from harness.trace.parts import Part
+
+#: Elements that are spelled out; larger arrays are embedded as bytes.
+MOST_SPELLED = 64
+#: Elements of all inputs together that are embedded at all.
+MOST_EMBEDDED = 50_000
+
+_GRADIENT = """
+def gradients(function, inputs):  # of sum(output * c), with c standard normal
+    floating, c = [i for i, x in enumerate(inputs) if "float" in str(x.dtype)], np.random.default_rng(0)
+
+    def total(values):
+        outputs = keras.tree.flatten(function([dict(zip(floating, values)).get(i, x) for i, x in enumerate(inputs)]))
+        scales = [(y, c.standard_normal(tuple(y.shape))) for y in outputs if "float" in str(y.dtype)]
+        return sum(keras.ops.sum(y * keras.ops.cast(scale, y.dtype)) for y, scale in scales)
+
+    values = [inputs[i] for i in floating]
+    if keras.backend.backend() == "jax":
+        return __import__("jax").grad(total)(values)
+    if keras.backend.backend() == "torch":
+        values = [x.clone().requires_grad_() for x in values]
+        return __import__("torch").autograd.grad(total(values), values, allow_unused=True)
+    with __import__("tensorflow").GradientTape() as tape:
+        tape.watch(values)
+        return tape.gradient(total(values), values)
+"""
+
+_MAIN = """
+
+def value():
+    computed = [y for y in keras.tree.flatten(compute()) if y is not None]
+    return np.concatenate([np.ravel(keras.ops.convert_to_numpy(y)).astype("float64") for y in computed])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["value"]:
+        sys.exit(print(json.dumps(value().tolist())))
+    values = []
+    for name, python, variables in ({sides}):
+        output = subprocess.check_output([python, __file__, "value"], text=True, env={{**os.environ, **variables}})
+        values.append(np.array(json.loads(output.splitlines()[-1])))
+        print(f"{{name:>10}}", np.array2string(values[-1], threshold=12))
+    worst, scale = np.argmax(np.abs(values[0] - values[1])), max(np.sqrt(np.mean(v**2)) for v in values) or 1.0
+    difference = abs(values[0][worst] - values[1][worst]) / scale
+    print(f"element {{worst}}: {{values[0][worst]:.9g}} and {{values[1][worst]:.9g}}")
+    print(f"that is {{difference:.2g}} of the root mean square, and rounding explains {bound:.1e}")
+    sys.exit(0 if difference <= {bound:.1e} else 1)
+"""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that a script holds against each other.
+
+    Attributes:
+        name: what it is called, such as `torch:cuda`.
+        variables: of its process: `KERAS_BACKEND`, and where it computes.
+        python: its interpreter; None for the one that runs the script.
+    """
+
+    name: str
+    variables: Mapping[str, str]
+    python: str | None = None
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a script computes.
+
+    Attributes:
+        title: its first line.
+        call: an expression of `inputs`, a list of tensors.
+        inputs: the values of the tensors.
+        setup: statements that the expression needs, at the top level of the script.
+        gradient: whether the gradient is what differs.
+        sides: the two that are held against each other, the reference first.
+        bound: the largest difference, relative to the root mean square, that rounding explains.
+    """
+
+    title: str
+    call: str
+    inputs: tuple[NDArray[Any], ...]
+    setup: str
+    gradient: bool
+    sides: tuple[Side, Side]
+    bound: float
+
+    def text(self) -> str:
+        """The script."""
+        arrays = "".join(f"    {_spelled(array)},\n" for array in self.inputs)
+        modules = ["json", "os", "subprocess", "sys"]
+        modules = ["base64", *modules] if "base64." in arrays + self.setup else modules
+        computed = f"gradients(lambda inputs: {self.call}, inputs)" if self.gradient else self.call
+        pythons = ["sys.executable" if side.python is None else repr(side.python) for side in self.sides]
+        told = zip(self.sides, pythons, strict=True)
+        sides = ", ".join(f"({side.name!r}, {python}, {dict(side.variables)!r})" for side, python in told)
+        return "".join(
+            [
+                f'"""{self.title} This script runs itself on both, and compares."""\n\n',
+                "".join(f"import {module}\n" for module in modules),
+                "\nimport keras\nimport numpy as np\n\n",
+                f"INPUTS = [\n{arrays}]\n{self.setup}",
+                f"\n{_GRADIENT}" if self.gradient else "",
+                "\n\ndef compute():\n    inputs = [keras.ops.convert_to_tensor(x) for x in INPUTS]\n",
+                f"    return {computed}\n",
+                _MAIN.format(sides=sides, bound=self.bound),
+            ]
+        )
+
+    def smaller(self, row: int | None, element: tuple[int, ...]) -> Iterator[Script]:
+        """The same with less data, the smallest first."""
+        shapes = {array.shape for array in self.inputs}
+        shape = next(iter(shapes), ())
+        # The element is of what differs, which has the shape of the inputs only where it is computed one by one.
+        fits = len(element) == len(shape) and all(i < length for i, length in zip(element, shape, strict=False))
+        if len(shapes) == 1 and element and fits:
+            yield replace(self, inputs=tuple(array[element].reshape(1) for array in self.inputs))
+        if row is not None and self.inputs:
+            length = len(self.inputs[0]) if self.inputs[0].ndim else 0
+            if row < length:
+                yield replace(self, inputs=tuple(_rows(array, length, row, 1) for array in self.inputs))
+                for count in sorted({2, length // 4, length // 2}):
+                    if 2 <= count < length:
+                        yield replace(self, inputs=tuple(_rows(array, length, row, count) for array in self.inputs))
+
+    def rounded(self) -> Script:
+        """The same with numbers that are easier to read."""
+        return replace(
+            self,
+            inputs=tuple(
+                np.round(array, 2).astype(array.dtype) if array.dtype.kind == "f" else array for array in self.inputs
+            ),
+        )
+
+    @property
+    def size(self) -> int:
+        return sum(array.size for array in self.inputs)
+
+
+def script_of(
+    finding: Finding,
+    part: Part,
+    trace: Trace,
+    sides: tuple[Side, Side],
+) -> Script | None:
+    """The script for an operation or a layer that differs on equal values, or None where none can be written.
+
+    Args:
+        finding: what differs, in a replay.
+        part: what it belongs to.
+        trace: the reference's trace of that replay.
+        sides: the reference, and the other.
+
+    The script computes in float32, whatever precision the two were compared in.
+    """
+    name = finding.name.rsplit(f"/{part.what}", 1)[0]
+    key = f"initial/0/{name}/arguments"
+    if key not in trace:
+        return None
+    inputs = _inputs(trace, f"forward/0/{name}/input")
+    template = json.loads(str(trace[key].value))
+    try:
+        positional = [_expression(value) for value in template["args"]]
+        keywords = [f"{key}={_expression(value)}" for key, value in template["kwargs"].items()]
+    except ValueError:
+        return None
+    listed = ", ".join([*positional, *keywords])
+    if sum(array.size for array in inputs) > MOST_EMBEDDED:
+        return None
+    judgement = finding.judgement
+    bound = 32 * (judgement.amplification or 1.0) * 2.0**-24
+    # In a lower precision its error would hide what float32 shows.
+    shown = judgement.d32 if trace.header.precision in ("float32", "float64") else judgement.d64
+    if shown is not None and shown <= bound:
+        return None  # float32 does not show it
+    gradient = finding.phase == "gradient"
+    title = f"{'The gradient of ' if gradient else ''}{{}} differs between {sides[0].name} and {sides[1].name}."
+    if part.operation is not None:
+        call = f"{part.operation}({listed})"
+        return Script(title.format(part.operation), call, inputs, "", gradient, sides, bound)
+    return _layer_script(trace, name, listed, inputs, title, gradient, sides, bound)
+
+
+def issue_text(script: str, output: str, title: str, environments: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text of an issue, as Markdown: what differs, on which versions and devices, the numbers, and the script."""
+    lines = []
+    for target, environment in environments.items():
+        versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
+        lines.append(f"- {target}: {versions}, Python {environment.get('python')}, device {environment.get('device')}")
+    return "\n".join(
+        [
+            f"# {title}\n",
+            "The script below computes the same on both, from the same values. It prints:\n",
+            f"```\n{output.strip()}\n```\n\n## Versions\n",
+            *lines,
+            f"\n## Script\n\n```python\n{script}```\n",
+        ]
+    )
+
+
+def _layer_script(
+    trace: Trace,
+    name: str,
+    listed: str,
+    inputs: tuple[NDArray[Any], ...],
+    title: str,
+    gradient: bool,
+    sides: tuple[Side, Side],
+    bound: float,
+) -> Script | None:
+    described = json.loads(str(trace[f"initial/0/{name}/config"].value))
+    config, source = described["config"], described.get("source")
+    if config is None:
+        return None
+    config = {key: value for key, value in config.items() if key not in ("dtype", "name", "build_config")}
+    module, _, cls = described["class"].rpartition(".")
+    if source is None and not module.startswith("keras."):
+        return None
+    maker = cls if source is not None else f"keras.layers.{cls}"
+    weights = _inputs(trace, f"initial/0/{name}/weight", numbered=False)
+    spelled = "".join(f"    {_spelled(array)},\n" for array in weights)
+    lines = [
+        *([f"WEIGHTS = [\n{spelled}]\n"] if weights else []),
+        *([f"\n\n{source.strip()}\n"] if source is not None else []),
+        "\n\ndef call(*args, **kwargs):\n",
+        f"    layer = {maker}.from_config({config!r})\n",
+        "    layer.build(args[0].shape)\n",
+        *(["    layer.set_weights(WEIGHTS)\n"] if weights else []),
+        "    return layer(*args, **kwargs)\n",
+    ]
+    setup = "".join(lines)
+    return Script(title.format(f"The layer {cls}"), f"call({listed})", inputs, setup, gradient, sides, bound)
+
+
+def _inputs(trace: Trace, prefix: str, *, numbered: bool = True) -> tuple[NDArray[Any], ...]:
+    keys = [key for key in trace.keys if key == prefix or key.startswith(f"{prefix}/")]
+    return tuple(_in_float32(trace[key].array) for key in keys if trace[key].is_array)
+
+
+def _in_float32(array: NDArray[Any]) -> NDArray[Any]:
+    """A floating array in float32: the extended dtypes, such as bfloat16, are of kind V."""
+    return array.astype(np.float32) if array.dtype.kind in "fV" else array
+
+
+def _rows(array: NDArray[Any], length: int, row: int, count: int) -> NDArray[Any]:
+    """So many rows with that one among them, of an array that has as many rows as the first."""
+    if array.ndim == 0 or len(array) != length:
+        return array
+    start = min(row, length - count)
+    return array[start : start + count]
+
+
+def _expression(value: Any) -> str:
+    if isinstance(value, dict):
+        ((kind, content),) = value.items()
+        if kind == "tensor":
+            return f"inputs[{int(content)}]"
+        if kind == "dict":
+            return "{" + ", ".join(f"{key!r}: {_expression(item)}" for key, item in content.items()) + "}"
+        if kind == "float":
+            return f"float({str(content)!r})"
+        if kind in ("tuple", "list"):
+            items = ", ".join(_expression(item) for item in content)
+            return f"[{items}]" if kind == "list" else f"({items},)" if content else "()"
+        raise ValueError(f"a {content} cannot be spelled")
+    return repr(value)
+
+
+def _spelled(array: NDArray[Any]) -> str:
+    if array.size <= MOST_SPELLED:
+        return f"np.array({array.tolist()!r}, {array.dtype.name!r})"
+    data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+    return f'np.frombuffer(base64.b64decode("{data}"), "{array.dtype.name}").reshape({array.shape!r})'

@@ -1,0 +1,1 @@
+"""What a difference says: verdicts on observations, and comparisons of traces. NumPy only, no Keras."""

@@ -1,0 +1,126 @@
+"""Comparing traces that were recorded anywhere, by folder."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import TraceError
+from harness.judge.golden import Recording, compare_golden
+from harness.judge.verdict import Verdict
+from harness.project.known import Known, unmatched
+from harness.result.model import Result, judge_case
+from harness.target import backend_of
+from harness.trace import Trace, find_traces
+
+#: The backend of the reference where none is named: the first target on it or, failing that, the first.
+DEFAULT_REFERENCE = "torch"
+
+
+def compare_folders(
+    folders: Sequence[Path], reference: str | None, fail_on: Verdict, known: Sequence[Known], root: Path
+) -> Result:
+    """Compare every case in the folders, each target's trace with the reference's.
+
+    A case that some target has no trace of is reported as failed on that target. Where two folders hold the same cases
+    of the same targets they are taken for an old and a new recording, see `harness.judge.golden`.
+
+    Args:
+        root: the folder that trace paths are written relative to.
+
+    Raises:
+        TraceError: a folder holds no trace, all traces are of one target, two traces are of one case and target, the
+            reference has none, or traces of one case were made with other seeds, another randomness, another version
+            of the harness, or from another case file.
+    """
+    found = [[Trace(place) for place in find_traces(folder)] for folder in folders]
+    recordings = [_recording(traces) for traces in found]
+    if _are_old_and_new(folders, recordings):
+        old, new = recordings
+        if reference is not None:
+            raise TraceError(
+                f"{str(folders[0])!r} and {str(folders[1])!r} hold the same targets, so each of them is compared with "
+                f"its own trace in the first folder, and --reference {reference} says nothing. Leave it out."
+            )
+        for case in old.keys() & new.keys():
+            _check_same_data(case, [*old[case].values(), *new[case].values()])
+        return compare_golden(old, new, (str(folders[0]), str(folders[1])), _targets(new), fail_on, root)
+    traces = list(itertools.chain(*found))
+    cases, targets = _recording(traces), _targets(*recordings)
+    if len(targets) == 1:
+        raise TraceError(
+            f"All traces here are of {targets[0]}, so there is nothing to compare. Name the folders of other targets "
+            "too or, to compare an old recording with a new one, the folder of each."
+        )
+    if reference is None:
+        reference = next((target for target in targets if backend_of(target) == DEFAULT_REFERENCE), targets[0])
+    elif reference not in targets:
+        raise TraceError(f"The reference {reference!r} has no trace here. There are traces of {', '.join(targets)}.")
+    for case, by_target in cases.items():
+        _check_comparable(case, list(by_target.values()))
+    twins = any(trace.twin is not None for trace in traces)
+    randomness = "native" if any(trace.repeats for trace in traces) else "shared"
+    result = Result(reference, targets, "both" if twins else "float32", fail_on, randomness)
+    result.cases = [
+        judge_case(case, {target: by_target.get(target) for target in targets}, reference, fail_on, root, known)
+        for case, by_target in cases.items()
+    ]
+    result.unmatched = unmatched(known, list(cases), targets)
+    return result
+
+
+def common_folder(folders: Sequence[Path]) -> Path:
+    """What the paths of a comparison's traces are relative to, unless it has a folder of its own."""
+    return Path(os.path.commonpath([folder.resolve() for folder in folders]))
+
+
+def _recording(traces: Sequence[Trace]) -> Recording:
+    """Traces by case and target."""
+    found: dict[str, dict[str, Trace]] = {}
+    for trace in traces:
+        of_case = found.setdefault(trace.header.case, {})
+        other = of_case.setdefault(trace.header.target, trace)
+        if other is not trace:
+            raise TraceError(
+                f"There are two traces of {trace.header.case} on {trace.header.target}: in {str(other.folder)!r} and "
+                f"in {str(trace.folder)!r}. Name folders with one each or, to compare an old recording with a new one, "
+                "two folders that hold the same targets, and no more than these."
+            )
+    return found
+
+
+def _targets(*recordings: Recording) -> list[str]:
+    by_case = [by_target for recording in recordings for by_target in recording.values()]
+    return list(dict.fromkeys(itertools.chain(*by_case)))
+
+
+def _are_old_and_new(folders: Sequence[Path], recordings: Sequence[Recording]) -> bool:
+    """Whether two folders hold the same targets, and a trace each of some case on one of them."""
+    if len(folders) != 2 or folders[0].resolve() == folders[1].resolve():
+        return False
+    old, new = recordings
+    shared = any(old[case].keys() & new[case].keys() for case in old.keys() & new.keys())
+    return shared and set(_targets(old)) == set(_targets(new))
+
+
+def _check_comparable(case: str, traces: Sequence[Trace]) -> None:
+    _check_same_data(case, traces)
+    _check_same(case, "versions of the harness", {trace.harness for trace in traces})
+    sources = {trace.header.source[:12] for trace in traces if trace.header.source is not None}
+    _check_same(case, "versions of its case file, by sha256", sources)
+
+
+def _check_same_data(case: str, traces: Sequence[Trace]) -> None:
+    ran = [trace.header for trace in traces if trace.header.status == "ok"]
+    _check_same(case, "seeds", {str(header.seed) for header in ran})
+    _check_same(case, "randomness", {str(header.environment.get("randomness", "shared")) for header in ran})
+
+
+def _check_same(case: str, what: str, found: set[str]) -> None:
+    if len(found) > 1:
+        raise TraceError(
+            f"The traces of {case} were made with different {what}: {', '.join(sorted(found))}. "
+            "Record them again in the same way, from one commit."
+        )

@@ -1,0 +1,1 @@
+"""What a project says of itself, and the setup that `harness init` writes into one."""

@@ -1,0 +1,69 @@
+"""What a project says of itself: the table `[tool.harness]` of its `pyproject.toml`.
+
+```toml
+[tool.harness.targets]                  # named sets: harness run --targets ci
+ci = ["torch", "tensorflow", "jax"]
+gpu = ["torch:cpu", "torch:cuda", "jax:cuda"]
+
+[[tool.harness.known]]                  # known differences: see harness.project.known
+```
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+
+FILE = "pyproject.toml"
+#: The set of targets that every project has: all that is here.
+ALL = "all"
+_KEYS = ("known", "targets")
+
+
+def table(folder: Path) -> Mapping[str, Any]:
+    """The table of the project in a folder; empty where there is none.
+
+    Raises:
+        HarnessError: the file is not TOML, or the table has what means nothing.
+    """
+    path = folder / FILE
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{str(path)!r} cannot be read: {error}.") from None
+    found = data.get("tool", {}).get("harness", {})
+    unknown = sorted(set(found) - set(_KEYS))
+    if unknown:
+        raise HarnessError(
+            f"[tool.harness] in {str(path)!r} has {unknown[0]!r}, which means nothing. It has: {', '.join(_KEYS)}."
+        )
+    return dict(found)
+
+
+def target_sets(folder: Path, reserved: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """The named sets of targets of the project in a folder, as text.
+
+    Args:
+        reserved: names that mean something already.
+
+    Raises:
+        HarnessError: see `table`, or a set is not a list of text, or has a name that is reserved.
+    """
+    where = f"[tool.harness.targets] in {str(folder / FILE)!r}"
+    sets = table(folder).get("targets", {})
+    if not isinstance(sets, dict):
+        raise HarnessError(f"{where} is not a table of lists, such as ci = ['torch', 'jax'].")
+    for name, targets in sets.items():
+        if name in reserved:
+            raise HarnessError(f"{where} has {name!r}, which means a target, or all of them, already. Rename it.")
+        if not (isinstance(targets, list) and targets and all(isinstance(target, str) for target in targets)):
+            raise HarnessError(
+                f"{where} has {name} = {targets!r}. Give it a list of targets, such as ['torch', 'jax']."
+            )
+    return sets

@@ -1,0 +1,89 @@
+"""Which backends, devices and versions are here, and why one is not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import backends
+from harness.errors import TargetError
+from harness.session import interpreter
+from harness.session.pool import STARTUP_TIMEOUT
+from harness.target import Target
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One backend.
+
+    Attributes:
+        name: of the backend.
+        installed: whether its packages are here.
+        problem: why it cannot be used; None where it can.
+        versions: of what it is made of.
+        devices: that it sees.
+    """
+
+    name: str
+    installed: bool
+    problem: str | None
+    versions: dict[str, str] = field(default_factory=dict)
+    devices: list[str] = field(default_factory=list)
+
+
+def examine() -> list[Finding]:
+    """Start every installed backend once, each in a process of its own, all at once."""
+    findings = _started([Target(name) for name in backends.NAMES if backends.why_not(name) is None])
+    here = {target.backend: finding for target, finding in findings.items()}
+    return [here.get(name) or Finding(name, installed=False, problem=backends.why_not(name)) for name in backends.NAMES]
+
+
+def devices_of(targets: Sequence[Target]) -> dict[Target, list[str]]:
+    """The devices that the backends of targets see, as `cpu:0`, each in a process of its own, all at once.
+
+    Raises:
+        TargetError: one of them does not start.
+    """
+    findings = _started(targets)
+    for target, finding in findings.items():
+        if finding.problem is not None:
+            raise TargetError(f"Target {str(target)!r} cannot run here: {finding.problem}.")
+    return {target: finding.devices for target, finding in findings.items()}
+
+
+def _started(targets: Sequence[Target]) -> dict[Target, Finding]:
+    with tempfile.TemporaryDirectory(prefix="harness-") as folder:
+        processes = {target: _start(target, Path(folder)) for target in targets}
+        return {target: _finding(target.backend, process) for target, process in processes.items()}
+
+
+def _start(target: Target, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [interpreter.path_of(target), "-P", "-m", "harness.worker.probe"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **interpreter.environment(target, folder),
+            **backends.get(target.backend).environment_for(target),
+            "KERAS_BACKEND": target.backend,
+        },
+    )
+
+
+def _finding(name: str, process: subprocess.Popen[str]) -> Finding:
+    try:
+        output, errors = process.communicate(timeout=STARTUP_TIMEOUT)
+        seen = json.loads(output.splitlines()[-1])
+        return Finding(name, True, None, seen["versions"], seen["devices"])
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return Finding(name, True, f"it did not start within {STARTUP_TIMEOUT:g} s")
+    except (ValueError, IndexError, KeyError):
+        last = errors.strip().splitlines()[-1:] or [f"it ended with status {process.returncode}"]
+        return Finding(name, True, last[0])

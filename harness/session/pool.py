@@ -1,0 +1,343 @@
+"""The controller's end of the wall: worker processes, their requests, and deadlines on everything."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from harness import backends
+from harness.session import interpreter, sharing
+from harness.target import Target
+
+#: Seconds a worker has to import its backend.
+STARTUP_TIMEOUT = 180.0
+#: Seconds past a request's own deadline until its worker is given up.
+GRACE = 15.0
+#: A library that starts threads when it is imported would make forking unsafe.
+_SINGLE_THREADED = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+
+Ended = Literal["exit", "signal", "timeout", "worker"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a worker is asked to do. `body` is described in `harness.worker.child`."""
+
+    target: Target
+    body: dict[str, Any]
+    timeout: float
+    output: Path
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How the child of a request ended.
+
+    Attributes:
+        ended: `exit`, with `code`; `signal`, with its number as `code`; `timeout`; or `worker`: there was no worker.
+        output: the last lines that it printed.
+    """
+
+    request: Request
+    ended: Ended
+    code: int
+    seconds: float
+    output: str
+
+    def describe(self) -> str:
+        """What happened, in a sentence, and the last words."""
+        if self.ended == "timeout":
+            what = f"ran past its limit of {self.request.timeout:g} s and was killed"
+        elif self.ended == "signal":
+            what = f"was killed by {_signal_name(self.code)}"
+        elif self.ended == "exit":
+            what = f"ended with status {self.code} before its trace was written"
+        else:
+            what = "could not run"
+        return f"{what}\n{self.output}" if self.output else what
+
+
+@dataclass
+class _Worker:
+    """A worker as the pool sees it. One that is shared is nobody's process here."""
+
+    target: Target
+    channel: socket.socket
+    process: subprocess.Popen[bytes] | None
+    log: Path
+    started: float
+    ready: dict[str, Any] | None = None
+    failed: str | None = None
+    buffer: bytes = b""
+    running: dict[int, tuple[Request, float]] = field(default_factory=dict)
+    groups: dict[int, int] = field(default_factory=dict)
+
+
+class Pool:
+    """One warm worker for each target. Use it as a context manager: no process outlives it.
+
+    Args:
+        targets: where cases will run.
+        folder: for the workers' own output.
+        jobs: how many requests run at once, over all workers.
+        native: whether each backend keeps its own randomness.
+        shared: the folder of a `harness.session.sharing.Host`, where the workers are shared with other processes.
+    """
+
+    def __init__(
+        self,
+        targets: Iterable[Target],
+        folder: Path,
+        jobs: int,
+        *,
+        native: bool = False,
+        shared: Path | None = None,
+    ) -> None:
+        self._jobs = jobs
+        self._options = ["--native"] if native else []
+        self._shared = shared
+        self._ids = 0
+        self._selector = selectors.DefaultSelector()
+        self._workers: dict[Target, _Worker] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self._cache = tempfile.TemporaryDirectory(prefix="harness-cache-", ignore_cleanup_errors=True)
+        for target in targets:
+            self._workers[target] = self._start(target, folder / f"{target.slug}.txt")
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers.values():
+            self._stop(worker)
+        self._selector.close()
+        self._cache.cleanup()
+
+    def run(
+        self,
+        requests: Iterable[Request],
+        on_reply: Callable[[Reply], None],
+        *,
+        on_start: Callable[[Request], None] = lambda _: None,
+        is_wanted: Callable[[Request], bool] = lambda _: True,
+    ) -> None:
+        """Carry out requests, in order as far as workers are ready. Every request gets one reply.
+
+        Args:
+            on_reply: called as each request ends.
+            on_start: called as each request starts.
+            is_wanted: asked just before a request would start; one that is no longer wanted is dropped.
+        """
+        waiting = deque(requests)
+        while waiting or self._running():
+            self._dispatch(waiting, on_reply, on_start, is_wanted)
+            if waiting or self._running():
+                self._wait(on_reply)
+
+    def why_not(self, target: Target) -> str | None:
+        """Why a target's worker cannot run anything; None where it can, or may yet."""
+        return self._workers[target].failed
+
+    def _start(self, target: Target, log: Path) -> _Worker:
+        cache = Path(self._cache.name) if self._shared is None else self._shared
+        environment = {
+            **interpreter.environment(target, cache),
+            **_SINGLE_THREADED,
+            **backends.get(target.backend).environment_for(target, cache),
+            "KERAS_BACKEND": target.backend,
+        }
+        command = [interpreter.path_of(target), "-P", "-m", "harness.worker", *self._options]
+        if self._shared is None:
+            channel, process = self._own(command, log, environment)
+        else:
+            channel, process = self._join(self._shared, target, command, log, environment), None
+        channel.setblocking(False)
+        worker = _Worker(target, channel, process, log, time.monotonic())
+        self._selector.register(channel, selectors.EVENT_READ, worker)
+        return worker
+
+    def _own(
+        self, command: list[str], log: Path, environment: dict[str, str]
+    ) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
+        """Start a worker that serves this pool alone."""
+        channel, theirs = socket.socketpair()
+        with log.open("wb") as output, theirs:
+            process = subprocess.Popen(
+                command,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=output,
+                env=environment,
+                start_new_session=True,  # an interrupt is the controller's to handle
+            )
+        return channel, process
+
+    def _join(
+        self, folder: Path, target: Target, command: list[str], log: Path, environment: dict[str, str]
+    ) -> socket.socket:
+        """Connect to a shared worker, and start it where there is none."""
+
+        def start(life: socket.socket, listener: socket.socket) -> None:
+            with log.open("wb") as output:
+                subprocess.run(
+                    [*command, "--listen", str(listener.fileno())],
+                    stdin=life.fileno(),
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=[listener.fileno()],
+                    env=environment,
+                    start_new_session=True,
+                    check=True,
+                )
+
+        return sharing.join(folder, target.slug, start)
+
+    def _dispatch(
+        self,
+        waiting: deque[Request],
+        on_reply: Callable[[Reply], None],
+        on_start: Callable[[Request], None],
+        is_wanted: Callable[[Request], bool],
+    ) -> None:
+        later: list[Request] = []
+        while waiting and self._running() < self._jobs:
+            request = waiting.popleft()
+            worker = self._workers[request.target]
+            if worker.ready is None and worker.failed is None:
+                later.append(request)
+            elif not is_wanted(request):
+                continue
+            elif worker.failed is not None:
+                on_reply(Reply(request, "worker", 0, 0.0, worker.failed))
+            else:
+                self._send(worker, request)
+                on_start(request)
+        waiting.extendleft(reversed(later))
+
+    def _running(self) -> int:
+        return sum(len(worker.running) for worker in self._workers.values())
+
+    def _send(self, worker: _Worker, request: Request) -> None:
+        self._ids += 1
+        message = {
+            **request.body,
+            "id": self._ids,
+            "timeout": request.timeout,
+            "output": str(request.output),
+        }
+        worker.running[self._ids] = (request, time.monotonic() + request.timeout + GRACE)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which reading will tell
+            worker.channel.setblocking(True)
+            worker.channel.sendall(json.dumps(message).encode() + b"\n")
+        worker.channel.setblocking(False)
+
+    def _wait(self, on_reply: Callable[[Reply], None]) -> None:
+        for key, _ in self._selector.select(timeout=0.2):
+            worker: _Worker = key.data
+            try:
+                data = worker.channel.recv(1 << 16)
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                how = "" if worker.process is None else f": {_how(worker.process.wait())}"
+                self._give_up(worker, f"its worker ended{how}", on_reply)
+                continue
+            *lines, worker.buffer = (worker.buffer + data).split(b"\n")
+            for line in lines:
+                self._receive(worker, json.loads(line), on_reply)
+        now = time.monotonic()
+        for worker in self._workers.values():
+            if worker.failed is not None:
+                continue
+            if worker.ready is None and now > worker.started + STARTUP_TIMEOUT:
+                self._give_up(worker, f"its worker was not ready after {STARTUP_TIMEOUT:g} s", on_reply)
+            elif any(now > deadline for _, deadline in worker.running.values()):
+                self._give_up(worker, "its worker stopped answering", on_reply)
+
+    def _receive(self, worker: _Worker, message: dict[str, Any], on_reply: Callable[[Reply], None]) -> None:
+        if "ready" in message:
+            worker.ready = message["ready"]
+        elif "failed" in message:
+            self._give_up(worker, f"its backend cannot be imported: {message['failed']}", on_reply)
+        elif "started" in message:
+            worker.groups[message["id"]] = message["started"]
+        else:
+            worker.groups.pop(message["id"], None)
+            request, _ = worker.running.pop(message["id"])
+            output = _last_lines(request.output)
+            on_reply(Reply(request, message["ended"], message["code"], message["seconds"], output))
+
+    def _give_up(self, worker: _Worker, reason: str, on_reply: Callable[[Reply], None]) -> None:
+        if worker.failed is None:
+            last_words = _last_lines(worker.log)
+            worker.failed = f"{reason}\n{last_words}" if last_words else reason
+        self._stop(worker)
+        for group in worker.groups.values():  # which a worker that was killed has left running
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+        worker.groups.clear()
+        running, worker.running = worker.running, {}
+        for request, _ in running.values():
+            on_reply(Reply(request, "worker", 0, 0.0, worker.failed))
+
+    def _stop(self, worker: _Worker) -> None:
+        """End a worker, or leave one that is shared. It kills our children as the channel closes, and has a moment."""
+        if worker.channel.fileno() == -1:
+            return
+        self._selector.unregister(worker.channel)
+        worker.channel.close()
+        if worker.process is None:
+            return
+        try:
+            worker.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            worker.process.wait()
+
+
+def _how(code: int) -> str:
+    return f"killed by {_signal_name(-code)}" if code < 0 else f"status {code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _last_lines(path: Path, count: int = 12) -> str:
+    """The end of what a process printed; empty where it printed nothing.
+
+    Of a stack that faulthandler dumped, the frames of the harness and of pytest, and the list of extension modules, are
+    left out: they would stand where the case's own lines should.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - (1 << 16)))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    lines = [line for line in text.rstrip().splitlines() if not _NOT_OF_THE_CASE.match(line)]
+    return "\n".join(lines[-count:])
+
+
+_NOT_OF_THE_CASE = re.compile(
+    rf'Extension modules:|  File "(<frozen runpy>|{re.escape(str(Path(__file__).resolve().parents[1]))}|'
+    r".*[/\\]site-packages[/\\](harness|_pytest|pluggy|pytest)[/\\])"
+)

@@ -1,0 +1,126 @@
+"""The values that a test gives to its assertions: `assert_allclose`, `assertAllClose`, `approx` and the like."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import unittest
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import backends
+from harness.errors import CaseError
+from harness.worker.capture.record import Recorder
+
+_NUMPY = (
+    "assert_allclose",
+    "assert_almost_equal",
+    "assert_approx_equal",
+    "assert_array_almost_equal",
+    "assert_array_almost_equal_nulp",
+    "assert_array_equal",
+    "assert_array_less",
+    "assert_array_max_ulp",
+    "assert_equal",
+)
+_UNITTEST = ("assertAlmostEqual", "assertNotAlmostEqual")
+
+
+class Assertions:
+    """Records what assertions compare, each value under the line of the test file that asked for it.
+
+    Keras' own `TestCase` ends in NumPy's functions, so it needs nothing of its own. An assertion that calls another is
+    recorded once.
+    """
+
+    def __init__(self) -> None:
+        self._recorder: Recorder | None = None
+        self._file = Path()
+        self._seen: Counter[str] = Counter()
+        self._depth = 0
+
+    def install(self) -> None:
+        """Replace the assertions of this process, for good. A module that is imported later finds the replaced ones."""
+        for name in _NUMPY:
+            self._replace(np.testing, name)
+        for name in _UNITTEST:
+            self._replace(unittest.TestCase, name)
+        for owner, name in backends.current().assertions():
+            self._replace(owner, name)
+        self._replace_approx()
+
+    def watch(self, recorder: Recorder | None, file: Path) -> None:
+        """Record from now on into this recorder, or not at all. `file` is that of the test."""
+        self._recorder, self._file = recorder, file
+        self._seen.clear()
+
+    def _replace(self, owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+        signature = inspect.signature(original)
+        skipped = 1 if inspect.isclass(owner) else 0
+
+        @functools.wraps(original)
+        def assertion(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True  # of pytest: the test's own line is what a reader wants
+            try:
+                given = list(signature.bind_partial(*args, **kwargs).arguments.values())[skipped : skipped + 2]
+            except TypeError:  # which the assertion itself will say
+                given = []
+            return self._observed(name, given, lambda: original(*args, **kwargs))
+
+        setattr(owner, name, assertion)
+
+    def _replace_approx(self) -> None:
+        """`pytest.approx` compares by `==` of the objects that it makes, whose classes have no public name."""
+        import pytest
+
+        for sample in (1.0, [1.0], {"": 1.0}, np.ones(1)):
+            kind = type(pytest.approx(sample))
+
+            def equals(approximate: Any, actual: Any, original: Any = kind.__eq__) -> Any:
+                return self._observed("approx", [actual, approximate.expected], lambda: original(approximate, actual))
+
+            kind.__eq__ = equals  # type: ignore[method-assign]
+
+    def _observed(self, name: str, given: list[Any], compare: Callable[[], Any]) -> Any:
+        __tracebackhide__ = True
+        if self._recorder is not None and not self._depth:
+            for role, value in zip(("actual", "desired"), given, strict=False):
+                self._record(self._recorder, f"{self._line()} {name} {role}", value)
+        self._depth += 1
+        try:
+            return compare()
+        finally:
+            self._depth -= 1
+
+    def _record(self, recorder: Recorder, name: str, value: Any) -> None:
+        self._seen[name] += 1
+        if self._seen[name] > 1:
+            name = f"{name} ({self._seen[name]})"
+        try:
+            recorder.record(name, _as_array(value))
+        except CaseError as error:
+            recorder.note(name, str(error))
+
+    def _line(self) -> str:
+        """The innermost line of the test's file that is being executed."""
+        frame = sys._getframe(2)
+        while frame.f_back is not None and frame.f_code.co_filename != str(self._file):
+            frame = frame.f_back
+        return f"{self._file.name}:{frame.f_lineno}"
+
+
+def _as_array(value: Any) -> Any:
+    """Lists of numbers as the array that an assertion makes of them. Anything else as it is."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    try:
+        array = np.asarray(value)
+    except Exception:  # ragged, or of tensors that refuse: then it is recorded leaf by leaf
+        return value
+    return array if array.dtype.kind in "biufc" else value

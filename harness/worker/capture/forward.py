@@ -1,0 +1,109 @@
+"""What a `Forward` records."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from harness import backends
+from harness.case import Forward
+from harness.errors import CaseError
+from harness.worker.capture import state
+from harness.worker.capture.gradients import or_none, projected_gradients
+from harness.worker.capture.layers import observed_layers, record_tensors, takes_training
+from harness.worker.capture.noise import QUIET, Noise
+from harness.worker.capture.record import Recorder
+from harness.worker.capture.tensors import as_input
+
+
+def record_forward(
+    forward: Forward, recorder: Recorder, noise: Noise = QUIET, *, observed: bool = True, mode: str | None = None
+) -> None:
+    """Call a layer or function once, and record outputs, gradients, and what the call left behind.
+
+    Args:
+        noise: what disturbs inputs and weights.
+        observed: whether the instruments are on. If not, only the outputs are recorded.
+        mode: of the target. Layers are observed eagerly; with `graph` and `jit` the outputs are those of a compiled
+            call.
+    """
+    import keras
+
+    function = forward.function
+    if not callable(function):
+        raise CaseError(f"Forward takes a layer or a function, and was given {type(function).__name__}.")
+    layer = function if isinstance(function, keras.Layer) else None
+    options = dict(forward.options)
+    if layer is not None and takes_training(layer.call):
+        options["training"] = forward.training
+    inputs = noise.disturbed(keras.tree.map_structure(as_input, forward.inputs))
+
+    if layer is not None:
+        if not layer.built:
+            state.build(layer, inputs, **options)
+        noise.disturb(layer.variables)
+        state.record_variables(recorder, "initial", layer.variables, 0, owner=layer)
+    name, owner = ("output", None) if layer is None else (f"{layer.name}/output", layer.name)
+    if not observed:
+        record_tensors(recorder, name, function(*inputs, **options), 0, owner)
+        return
+    variables = state.model_state(layer) if layer is not None else []
+    trains = backends.current().trains
+    with state.preserved(variables) if trains else contextlib.nullcontext(), observed_layers(recorder):
+        outputs = function(*inputs, **options)
+    if layer is None:
+        recorder.add("forward", name, outputs, step=0)
+    if mode in ("graph", "jit"):
+        compiled = Recorder()
+        with state.preserved(variables):
+            outputs = _compiled(function, inputs, options, variables, jit=mode == "jit")
+        if layer is None:
+            compiled.add("forward", name, outputs, step=0)
+        else:
+            record_tensors(compiled, name, outputs, 0, owner)
+        recorder.take(compiled)
+    if trains:
+        _record_gradients(forward, layer, inputs, options, recorder)
+    else:
+        recorder.lack("gradient/*", f"Keras has no gradients on {backends.current().name}")
+    if layer is not None:
+        # The gradients, where there are any, were taken of the one call whose effects are kept.
+        state.record_variables(recorder, "update", layer.non_trainable_variables, 0, owner=layer)
+
+
+def _compiled(
+    function: Any, inputs: tuple[Any, ...], options: dict[str, Any], variables: list[Any], *, jit: bool
+) -> Any:
+    import keras
+
+    leaves = keras.tree.flatten(inputs)
+    positions = [position for position, leaf in enumerate(leaves) if keras.ops.is_tensor(leaf)]
+
+    def call(tensors: Sequence[Any]) -> Any:
+        given = list(leaves)
+        for position, tensor in zip(positions, tensors, strict=True):
+            given[position] = tensor
+        return function(*keras.tree.pack_sequence_as(inputs, given), **options)
+
+    tensors = [leaves[position] for position in positions]
+    return backends.current().compiled(call, tensors, variables, jit=jit)
+
+
+def _record_gradients(
+    forward: Forward, layer: Any, inputs: tuple[Any, ...], options: dict[str, Any], recorder: Recorder
+) -> None:
+    import keras
+
+    weights = layer.trainable_variables if layer is not None else []
+    with recorder.part("gradients", optional=True):
+        of_inputs, of_weights = projected_gradients(forward.function, (inputs, options), weights)
+        named = list(state.named(weights))
+        for (name, owner, _), gradient in reversed(list(zip(named, of_weights, strict=True))):
+            recorder.add("gradient", name, or_none(gradient), step=0, layer=owner)
+        owner = layer.name if layer is not None else None
+        several = len(keras.tree.flatten(inputs)) > 1
+        for position, gradient in of_inputs.items():
+            recorder.add(
+                "gradient", f"input/{position}" if several else "input", or_none(gradient), step=0, layer=owner
+            )

@@ -1,0 +1,82 @@
+"""Layer calls: what goes into every layer and comes out of it, in the order they run."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from harness.worker import keras_internals
+from harness.worker.capture.record import Recorder
+from harness.worker.capture.tensors import has_value, numbered
+
+#: Stands for a layer's call: given where it is (`model/block/dense`), the layer, its own call and the arguments.
+Visit = Callable[[str, Any, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+
+
+@contextlib.contextmanager
+def visited_layers(visit: Visit) -> Iterator[None]:
+    """Let `visit` stand for every eager call of a layer while the context is open.
+
+    A layer is named by the layers it is called in, as `model/block/dense`; its second call is `dense#2`. What runs
+    inside a recurrent or time-distributed layer is not visited: its cell is called once for each timestep on one
+    backend and traced once on another. The layer itself is.
+    """
+    import keras
+
+    opaque = (keras.layers.RNN, keras.layers.TimeDistributed)
+    original = keras.Layer.__call__
+    path: list[str] = []
+    calls: Counter[str] = Counter()
+    depth_of_opaque = 0
+
+    def __call__(layer: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - stands for the method
+        nonlocal depth_of_opaque
+        placeholders = any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten([args, kwargs]))
+        if depth_of_opaque or placeholders or keras_internals.in_symbolic_scope():
+            return original(layer, *args, **kwargs)
+        name = "/".join([*path, layer.name])
+        calls[name] += 1
+        path.append(layer.name if calls[name] == 1 else f"{layer.name}#{calls[name]}")
+        depth_of_opaque += isinstance(layer, opaque)
+        try:
+            return visit("/".join(path), layer, functools.partial(original, layer), args, kwargs)
+        finally:
+            path.pop()
+            depth_of_opaque -= isinstance(layer, opaque)
+
+    keras.Layer.__call__ = __call__
+    try:
+        yield
+    finally:
+        keras.Layer.__call__ = original
+
+
+def observed_layers(recorder: Recorder, *, step: int = 0) -> contextlib.AbstractContextManager[None]:
+    """Record inputs and outputs of every layer that is called eagerly while the context is open."""
+
+    def visit(where: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        record_tensors(recorder, f"{where}/input", [args, kwargs], step, layer.name)
+        outputs = call(*args, **kwargs)
+        record_tensors(recorder, f"{where}/output", outputs, step, layer.name)
+        return outputs
+
+    return visited_layers(visit)
+
+
+def takes_training(call: Callable[..., Any]) -> bool:
+    """Whether a layer's or model's `call` has an argument `training`."""
+    parameters = inspect.signature(call).parameters
+    return "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def record_tensors(recorder: Recorder, name: str, structure: Any, step: int, layer: str | None) -> None:
+    """Record the tensors of a structure that have a value now, as `name`, or `name/0`, `name/1`, ... of several."""
+    import keras
+
+    tensors = [leaf for leaf in keras.tree.flatten(structure) if has_value(leaf)]
+    for key, tensor in zip(numbered(name, len(tensors)), tensors, strict=True):
+        recorder.add("forward", key, tensor, step=step, layer=layer)

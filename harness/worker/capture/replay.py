@@ -1,0 +1,442 @@
+"""A case once more, part by part: each on the values that the reference had there, so that nothing is inherited."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import inspect
+import itertools
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import backends
+from harness.case import Fit, Forward
+from harness.trace import Phase, Trace
+from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, operation
+from harness.worker import keras_internals
+from harness.worker.capture import state, training
+from harness.worker.capture.gradients import or_none, projected_gradients, value_and_grad_once
+from harness.worker.capture.layers import Visit, record_tensors, takes_training, visited_layers
+from harness.worker.capture.record import Recorder
+from harness.worker.capture.tensors import as_input, has_value, numbered, numpy_of
+
+#: Operations of one part that are observed. A loop by hand may run any number of them.
+MOST_OPERATIONS = 500
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the variables come from: their keys in a trace are `phase/step/prefix...`."""
+
+    trace: Path
+    phase: Phase
+    step: int
+    prefix: str = ""
+
+    def assign(self, variables: Sequence[Any]) -> None:
+        """Give variables the values they have there."""
+        state.assign(variables, Trace(self.trace), self.phase, self.step, self.prefix)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What to replay, as a request says it.
+
+    Attributes:
+        given: the trace of the reference's own replay, whose values each part is given; None on the reference at first.
+        inside: the part whose operations are observed as well.
+        state: where the variables come from; None for those the case makes.
+        rows: the rows of the data that make the batch; None for the first batch.
+        training: whether the model is called as in training, or as for predictions.
+    """
+
+    given: Path | None = None
+    inside: str | None = None
+    state: Start | None = None
+    rows: list[int] | None = None
+    training: bool = True
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Replay:
+        start = data.get("state")
+        return cls(
+            given=None if data.get("given") is None else Path(data["given"]),
+            inside=data.get("inside"),
+            state=None if start is None else Start(**{**start, "trace": Path(start["trace"])}),
+            rows=data.get("rows"),
+            training=data.get("training", True),
+        )
+
+
+class Parts:
+    """Runs parts and records them. Gradients come last, in reverse order: `finish` takes them."""
+
+    def __init__(self, recorder: Recorder, replay: Replay) -> None:
+        self._recorder = recorder
+        self._given = None if replay.given is None else Trace(replay.given)
+        self._inside = replay.inside
+        self._later: list[Callable[[], None]] = []
+        self._start: list[tuple[Any, Any]] = []
+        self._observing = False
+        self.layer: str | None = None
+
+    def starting_from(self, variables: Sequence[Any]) -> None:
+        """Take gradients with these variables as they are now."""
+
+        self._start = [(variable, numpy_of(variable)) for variable in variables]
+
+    def restore(self) -> None:
+        """Put the variables back to where the parts start from."""
+        for variable, value in self._start:
+            variable.assign(value)
+
+    def visit_layer(self) -> Visit:
+        """For `visited_layers`: every call of a layer as a part."""
+
+        def visit(part: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
+            outer, self.layer = self.layer, layer.name
+            try:
+                is_leaf = not keras_internals.has_inner_layers(layer)
+                if is_leaf:
+                    self._describe(part, layer, (args, kwargs))
+                # The gradients of a whole model are those of its parts.
+                weights = layer.trainable_variables if outer is not None or is_leaf else None
+                outputs = self.run(part, call, args, kwargs, weights=weights, layer=layer.name)
+            finally:
+                self.layer = outer
+            if is_leaf:
+                for name, _, variable in state.named(layer.non_trainable_variables):
+                    if state.is_float(variable):
+                        self._recorder.add("update", f"{part}/state/{name}", variable, step=0, layer=layer.name)
+            return outputs
+
+        return visit
+
+    def _describe(self, part: str, layer: Any, arguments: Any) -> None:
+        """What it takes to make that layer and call it: what differs here is not its inputs' fault."""
+        self._recorder.add("initial", f"{part}/config", _config(layer), step=0, layer=layer.name)
+        self._recorder.add("initial", f"{part}/arguments", _template(arguments), step=0, layer=layer.name)
+        for name, _, variable in state.named(layer.weights):
+            if state.is_float(variable):
+                self._recorder.add("initial", f"{part}/weight/{name}", variable, step=0, layer=layer.name)
+
+    def run(
+        self,
+        part: str,
+        call: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        *,
+        weights: Sequence[Any] | None = (),
+        layer: str | None = None,
+    ) -> Any:
+        """Call one part on what it is given, and record inputs and outputs.
+
+        Args:
+            weights: variables to take gradients with respect to, beside the inputs; None to take no gradients.
+        """
+        args, kwargs = self.given((tuple(args), kwargs), f"{part}/input")
+        record_tensors(self._recorder, f"{part}/input", [args, kwargs], 0, layer)
+        if weights is not None and backends.current().trains:
+            self._later.append(functools.partial(self._gradients, part, call, args, kwargs, weights, layer))
+        outputs = self.observed(part, lambda: call(*args, **kwargs))
+        record_tensors(self._recorder, f"{part}/output", outputs, 0, layer)
+        return outputs
+
+    def given(self, structure: Any, name: str) -> Any:
+        """A structure of tensors, with the reference's values in place of its own."""
+        import keras
+
+        if self._given is None:
+            return structure
+        leaves = keras.tree.flatten(structure)
+        places = [position for position, leaf in enumerate(leaves) if has_value(leaf)]
+        keys = [f"forward/0/{key}" for key in numbered(name, len(places))]
+        if not all(key in self._given for key in keys):
+            self._recorder.note(name, "the reference has no such values, or another number of them")
+            return structure
+        for position, key in zip(places, keys, strict=True):
+            leaves[position] = _like(self._given[key].value, leaves[position])
+        return keras.tree.pack_sequence_as(structure, leaves)
+
+    def observed(self, part: str, call: Callable[[], Any]) -> Any:
+        """Call a part, with its operations as parts of their own if they are asked for."""
+        if part != self._inside or self._observing:
+            return call()
+        self._observing = True
+        count = depth = 0
+
+        def wrap(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+            def call_operation(*args: Any, **kwargs: Any) -> Any:
+                nonlocal count, depth
+                if depth or not self._observing or not _has_values((args, kwargs)):
+                    return function(*args, **kwargs)
+                if count == MOST_OPERATIONS:
+                    self._observing = False
+                    self._recorder.note(part, f"operations after the first {MOST_OPERATIONS} were not observed")
+                    return function(*args, **kwargs)
+                where = operation(part, count, name)
+                count += 1
+                depth += 1
+                try:
+                    self._recorder.add("initial", f"{where}/arguments", _template((args, kwargs)), step=0, layer=layer)
+                    return self.run(where, function, args, kwargs, layer=self.layer)
+                finally:
+                    depth -= 1
+
+            return call_operation
+
+        layer = self.layer
+        try:
+            with keras_internals.wrapped_operations(wrap):
+                return call()
+        finally:
+            self._observing = False
+
+    def finish(self) -> None:
+        """Take the gradients of the parts, last part first."""
+        for take in reversed(self._later):
+            take()
+        self._later.clear()
+        self.restore()
+
+    def _gradients(
+        self,
+        part: str,
+        call: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        weights: Sequence[Any],
+        layer: str | None,
+    ) -> None:
+        import keras
+
+        self.restore()
+        arguments = _tensors(args), _tensors(kwargs)
+        try:
+            of_inputs, of_weights = projected_gradients(call, arguments, weights)
+        except Exception:
+            return  # nothing in it can be differentiated: a mask, an index, a comparison
+        leaves = keras.tree.flatten(arguments)
+        for key, (position, gradient) in zip(numbered(f"{part}/input", len(of_inputs)), of_inputs.items(), strict=True):
+            self._recorder.add("gradient", key, _or_zeros(gradient, leaves[position]), step=0, layer=layer)
+        for (name, _, weight), gradient in zip(state.named(weights), of_weights, strict=True):
+            key = f"{part}/weight/{name}"
+            self._recorder.add("gradient", key, _or_zeros(gradient, weight.value), step=0, layer=layer)
+
+
+def replay_case(call: Callable[[], Any], recorder: Recorder, replay: Replay) -> None:
+    """Replay a case: the parts of what it returns, or the operations of its own."""
+    if replay.inside == CASE:
+        _observed(call, recorder, replay)
+        return
+    result = call()
+    if isinstance(result, Fit):
+        _replay_fit(result, recorder, replay)
+    elif isinstance(result, Forward):
+        _replay_forward(result, recorder, replay)
+
+
+def _observed(call: Callable[[], Any], recorder: Recorder, replay: Replay) -> None:
+    """The operations of a case as a whole, up to where its model is built or its function returns."""
+    import keras
+
+    parts = Parts(recorder, replay)
+
+    def visit(part: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        outer, parts.layer = parts.layer, layer.name
+        try:
+            return call(*args, **kwargs)
+        finally:
+            parts.layer = outer
+
+    def whole() -> None:
+        result = call()
+        if isinstance(result, Fit) and not result.model.built:
+            state.build(result.model, [training.batch(result)[0]])
+        elif isinstance(result, Forward) and not isinstance(result.function, keras.Layer):
+            result.function(*keras.tree.map_structure(as_input, result.inputs), **result.options)
+
+    with visited_layers(visit):
+        parts.observed(CASE, whole)
+    parts.finish()
+
+
+def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
+    """The parts of one training step, or of one call for predictions."""
+    import keras
+
+    model, parts, trains = fit.model, Parts(recorder, replay), backends.current().trains
+    x, y, sample_weight = training.batch(fit, replay.rows)
+    if not model.built:
+        state.build(model, [x])
+    weights, optimizer = model.trainable_variables, model.optimizer
+    if not optimizer.built:
+        optimizer.build(weights)
+    if replay.state is not None:
+        replay.state.assign(state.model_state(model))
+    parts.starting_from(state.model_state(model))
+    with visited_layers(parts.visit_layer()):
+        y_pred = model(x, **({"training": replay.training} if takes_training(model.call) else {}))
+
+    if training.has_loss(model) and replay.training:
+
+        def compute_loss(y_pred: Any) -> Any:
+            given = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": sample_weight, "training": True}
+            accepted = inspect.signature(model.compute_loss).parameters
+            return model.compute_loss(**{name: value for name, value in given.items() if name in accepted})
+
+        for name, layer, weight in state.named(weights):
+            if getattr(weight, "regularizer", None) is not None:
+                value = parts.observed(f"{name}/regularizer", functools.partial(weight.regularizer, weight))
+                recorder.add("loss", f"{name}/regularizer", value, step=0, layer=layer)
+        y_pred = parts.run(LOSS, lambda y_pred: y_pred, (y_pred,), {}, weights=None)
+        loss = parts.observed(LOSS, lambda: compute_loss(y_pred))
+        recorder.add("loss", f"{LOSS}/value", loss, step=0)
+        if trains:
+            _, of_outputs = value_and_grad_once(compute_loss, y_pred)
+            for position, gradient in enumerate(keras.tree.flatten(of_outputs)):
+                recorder.add("gradient", f"{LOSS}/input/{position}", or_none(gradient), step=0)
+        model.reset_metrics()
+    if replay.training:
+        parts.finish()
+    parts.restore()
+    if training.has_loss(model) and replay.training and trains:
+        _replay_update(model, parts, recorder, compute_loss, x)
+    with recorder.part(METRICS, optional=True):
+        model.reset_metrics()
+        results = parts.observed(METRICS, lambda: model.compute_metrics(x, y, y_pred, sample_weight))
+        for name, value in results.items():
+            recorder.add("metric", f"{METRICS}/value/{name}", value, step=0)
+
+
+def _replay_update(model: Any, parts: Parts, recorder: Recorder, compute_loss: Callable[[Any], Any], x: Any) -> None:
+    """The constraints, the rate, and the optimizer's step with the reference's gradients."""
+    weights, optimizer = model.trainable_variables, model.optimizer
+    training_mode = {"training": True} if takes_training(model.call) else {}
+    _, gradients = value_and_grad_once(lambda _: compute_loss(model(x, **training_mode)), weights)
+    present = [(weight, gradient) for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None]
+    parts.restore()
+    recorder.add("update", f"{OPTIMIZER}/value/learning rate", float(optimizer.learning_rate), step=0)
+
+    def step(gradients: list[Any]) -> None:
+        optimizer.apply(gradients, [weight for weight, _ in present])
+
+    for name, layer, weight in state.named(weights):
+        if getattr(weight, "constraint", None) is not None:
+            recorder.add("update", f"{name}/constraint", weight.constraint(weight.value), step=0, layer=layer)
+    parts.run(OPTIMIZER, step, ([gradient for _, gradient in present],), {}, weights=None)
+    for name, _, variable in state.named(optimizer.variables):
+        if state.is_float(variable):
+            recorder.add("optimizer", f"{OPTIMIZER}/state/{name}", variable, step=0)
+    for name, layer, weight in state.named(weights):
+        recorder.add("update", f"{OPTIMIZER}/weight/{name}", weight, step=0, layer=layer)
+    parts.restore()
+
+
+def _replay_forward(forward: Forward, recorder: Recorder, replay: Replay) -> None:
+    """The layers that are called, and of a function's own operations those that `inside` asks for."""
+    import keras
+
+    parts, function = Parts(recorder, replay), forward.function
+    inputs = keras.tree.map_structure(as_input, forward.inputs)
+    options = dict(forward.options)
+    if isinstance(function, keras.Layer):
+        if takes_training(function.call):
+            options["training"] = forward.training
+        if not function.built:
+            state.build(function, inputs, **options)
+        if replay.state is not None:
+            replay.state.assign(function.variables)
+        parts.starting_from(state.model_state(function))
+    with visited_layers(parts.visit_layer()):
+        function(*inputs, **options)
+    parts.finish()
+
+
+def _or_zeros(gradient: Any, like: Any) -> Any:
+    """A gradient, or zeros where there is none: which of the two it is of a constant function differs by backend."""
+    import keras
+
+    return keras.ops.zeros_like(like) if gradient is None else gradient
+
+
+def _like(value: Any, leaf: Any) -> Any:
+    """An array as the tensor or array that it stands for: of its dtype here, and with its mask."""
+    import keras
+
+    if not keras.ops.is_tensor(leaf) and not isinstance(leaf, keras.Variable):
+        return np.asarray(value, leaf.dtype)
+    tensor = keras.ops.convert_to_tensor(value, dtype=keras.backend.standardize_dtype(leaf.dtype))
+    mask = None if isinstance(leaf, keras.Variable) else keras_internals.mask_of(leaf)
+    return tensor if mask is None else keras_internals.carry_mask(tensor, mask)
+
+
+def _tensors(structure: Any) -> Any:
+    import keras
+
+    def tensor(leaf: Any) -> Any:
+        return keras.ops.convert_to_tensor(leaf) if isinstance(leaf, keras.Variable) else leaf
+
+    return keras.tree.map_structure(tensor, structure)
+
+
+def _has_values(structure: Any) -> bool:
+    """Whether tensors are among a structure's leaves, and all of them have values."""
+    import keras
+
+    kinds = (keras.KerasTensor, keras.Variable)
+    tensors = [leaf for leaf in keras.tree.flatten(structure) if keras.ops.is_tensor(leaf) or isinstance(leaf, kinds)]
+    return bool(tensors) and all(has_value(leaf) for leaf in tensors)
+
+
+def _config(layer: Any) -> str:
+    """A layer's class and configuration as JSON and, if it is not one of Keras', its source. As much as can be had."""
+    import keras
+
+    kind = type(layer)
+    described: dict[str, Any] = {"class": f"{kind.__module__}.{kind.__qualname__}", "config": None}
+    with contextlib.suppress(Exception):
+        if not kind.__module__.startswith("keras."):
+            described["source"] = _imports_of(sys.modules[kind.__module__]) + inspect.getsource(kind)
+        config = layer.get_config()
+        described["config"] = json.loads(
+            json.dumps({k: keras.saving.serialize_keras_object(v) for k, v in config.items()})
+        )
+    return json.dumps(described, sort_keys=True)
+
+
+def _imports_of(module: Any) -> str:
+    """The import statements at the top of a module, without the harness' own."""
+    tree = ast.parse(inspect.getsource(module))
+    lines = [ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return "\n".join(line for line in lines if "harness" not in line and "__future__" not in line) + "\n\n\n"
+
+
+def _template(arguments: Any) -> str:
+    """The arguments of an operation as JSON, in which `{"tensor": 0}` stands for its first tensor, and so on."""
+    count = itertools.count()
+
+    def described(value: Any) -> Any:
+        if has_value(value):
+            return {"tensor": next(count)}
+        if isinstance(value, dict):
+            return {"dict": {str(key): described(value[key]) for key in sorted(value, key=str)}}
+        if isinstance(value, (list, tuple)):
+            return {"tuple" if isinstance(value, tuple) else "list": [described(item) for item in value]}
+        if isinstance(value, float) and not math.isfinite(value):
+            return {"float": str(value)}
+        return (
+            value if value is None or isinstance(value, (str, bool, int, float)) else {"object": type(value).__name__}
+        )
+
+    args, kwargs = arguments
+    return json.dumps({"args": [described(value) for value in args], "kwargs": described(kwargs)["dict"]})

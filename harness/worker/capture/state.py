@@ -1,0 +1,118 @@
+"""The state of a model and of the generators round it: named, recorded, and put back."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from harness.trace import Phase, Trace
+from harness.worker import keras_internals
+from harness.worker.capture.record import Recorder
+from harness.worker.capture.tensors import numpy_of
+
+#: What tensorflow alone puts before the paths of an optimizer's slots, where its gradients are scaled.
+_SCALED = re.compile(r"loss_scale_optimizer(_\d+)?/(?=[^/]+/)")
+
+
+def named(variables: Iterable[Any]) -> Iterator[tuple[str, str | None, Any]]:
+    """Name, layer and value of each variable, in order. Two of one path are told apart by their position."""
+    seen: Counter[str] = Counter()
+    for variable in variables:
+        path = _SCALED.sub("", variable.path)
+        seen[path] += 1
+        name = path if seen[path] == 1 else f"{path}#{seen[path]}"
+        parts = path.split("/")
+        yield name, parts[-2] if len(parts) > 1 else None, variable
+
+
+def record_variables(
+    recorder: Recorder,
+    phase: Phase,
+    variables: Iterable[Any],
+    step: int,
+    *,
+    prefix: str = "",
+    owner: Any = None,
+) -> None:
+    """Record variables, by path. Integer state, such as seeds, is plain: its dtype is each backend's own.
+
+    Args:
+        owner: the layer or model that they are of, which tells the layer inside it that each belongs to.
+    """
+
+    owners = {} if owner is None else keras_internals.owners(owner)
+    for name, layer, variable in named(variables):
+        layer = owners.get(id(variable), layer)
+        if recorder.native and name.split("#")[0].endswith("seed_generator_state"):
+            continue  # torch does not advance the seed of a dropout layer that was given none
+        value = variable if is_float(variable) else numpy_of(variable).tolist()
+        recorder.add(phase, prefix + name, value, step=step, layer=layer)
+
+
+def assign(variables: Iterable[Any], trace: Trace, phase: Phase, step: int, prefix: str = "") -> None:
+    """Give variables the values that `record_variables` recorded of the same, wherever the trace has them."""
+    for name, _, variable in named(variables):
+        key = f"{phase}/{step}/{prefix}{name}"
+        if key in trace:
+            variable.assign(np.asarray(trace[key].value, variable.dtype))
+
+
+def is_float(variable: Any) -> bool:
+    """Whether a variable is a floating one, and not a counter or a seed."""
+    import keras
+
+    return bool(keras.backend.is_float_dtype(variable.dtype))
+
+
+def model_state(model: Any) -> list[Any]:
+    """Every variable a training step may change: weights, seeds, metrics and, once built, the optimizer's."""
+    state = list(model.variables)
+    state += getattr(model, "metrics_variables", [])
+    optimizer = getattr(model, "optimizer", None)
+    state += getattr(optimizer, "variables", [])
+    return list({id(variable): variable for variable in state}.values())
+
+
+def build(layer: Any, inputs: Any, **options: Any) -> None:
+    """Build a layer or model by a call on placeholders, which runs `call` without values and leaves no trace in state.
+
+    One that looks at values is built by a call on them.
+
+    Args:
+        inputs: positional arguments of the call; their tensors are replaced by placeholders.
+    """
+    import keras
+
+    def placeholder(leaf: Any) -> Any:
+        return keras.KerasTensor(leaf.shape, dtype=leaf.dtype) if keras.ops.is_tensor(leaf) else leaf
+
+    try:
+        layer(*keras.tree.map_structure(placeholder, tuple(inputs)), **options)
+    except Exception:
+        with preserved(model_state(layer)):
+            layer(*inputs, **options)
+
+
+@contextlib.contextmanager
+def preserved(variables: Iterable[Any]) -> Iterator[None]:
+    """Put variables, and the generators of Python, NumPy and Keras, back to what they are now."""
+
+    generator = keras_internals.global_seed_generator()
+    kept = [*variables, *([generator.state] if generator is not None else [])]
+    values = [(variable, numpy_of(variable)) for variable in kept]
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        for variable, value in values:
+            variable.assign(value)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        if generator is None:
+            keras_internals.forget_global_seed()

@@ -1,0 +1,104 @@
+"""Training once more, step by step: each step from the state that the reference had before it.
+
+So no step inherits a difference from an earlier one, and none grows: what differs after a step was made in it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.case import Fit
+from harness.trace import Trace
+from harness.worker.capture import state, training
+from harness.worker.capture.record import Recorder
+from harness.worker.randomness import Order
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Which steps to follow, as a request says it.
+
+    Attributes:
+        first, last: the steps, counted over all epochs.
+        given: the reference's trace of the same steps, from whose states each step starts; None on the reference.
+    """
+
+    first: int
+    last: int
+    given: Path | None = None
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Steps:
+        return cls(data["first"], data["last"], None if data.get("given") is None else Path(data["given"]))
+
+
+def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) -> None:
+    """Train up to the last step, and record state before and after each of the steps, and its logs.
+
+    Args:
+        order: the order of the rows, unless the backend keeps its own.
+    """
+    import keras
+
+    model = fit.model
+    given = None if steps.given is None else Trace(steps.given)
+    number = order.fits if order is not None else 0
+
+    class Follower(keras.callbacks.Callback):  # type: ignore[misc]
+        async_safe = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.step = -1
+            self.epoch = 0
+
+        @property
+        def followed(self) -> bool:
+            return steps.first <= self.step <= steps.last
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.epoch = epoch
+
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            self.step += 1
+            if not self.followed:
+                return
+            variables = state.model_state(self.model)
+            if given is not None:
+                state.assign(variables, given, "initial", self.step)
+            state.record_variables(recorder, "initial", variables, self.step)
+            recorder.add("initial", "rows", _rows(fit, batch, self.epoch, number, order), step=self.step)
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if self.followed:
+                recorder.add("log", "batch", dict(logs or {}), step=self.step)
+                state.record_variables(recorder, "update", self.model.variables, self.step, owner=self.model)
+                state.record_variables(recorder, "optimizer", self.model.optimizer.variables, self.step)
+            if self.step >= steps.last:
+                self.model.stop_training = True
+
+    callbacks = fit.options.get("callbacks") or []
+    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    if not model.built:
+        state.build(model, [training.batch(fit)[0]])
+    model.fit(fit.x, fit.y, **{"verbose": 0, **fit.options, "callbacks": [*callbacks, Follower()]})
+
+
+def _rows(fit: Fit, batch: int, epoch: int, number: int, order: Order | None) -> list[int] | None:
+    """The rows of the data that make a batch of an epoch; None where they cannot be told."""
+    import keras
+
+    leaves = keras.tree.flatten(fit.x)
+    arrays = all(hasattr(leaf, "shape") and len(leaf.shape) for leaf in leaves)
+    if not arrays or fit.options.get("class_weight") or fit.options.get("steps_per_epoch"):
+        return None
+    size = training.batch_size(fit)
+    count = math.floor(len(leaves[0]) * (1 - (fit.options.get("validation_split") or 0)))
+    shuffled = fit.options.get("shuffle", True)
+    if shuffled and (order is None or shuffled == "batch"):
+        return None
+    rows = order.of(number, epoch, count) if shuffled and order is not None else range(count)
+    return [int(row) for row in rows[batch * size : (batch + 1) * size]]

@@ -1,0 +1,277 @@
+"""What a `Fit` records."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import backends
+from harness.case import Fit
+from harness.errors import CaseError
+from harness.worker import keras_internals
+from harness.worker.capture import state
+from harness.worker.capture.callbacks import observer
+from harness.worker.capture.gradients import or_none, value_and_grad_once
+from harness.worker.capture.layers import observed_layers, takes_training
+from harness.worker.capture.noise import QUIET, Noise
+from harness.worker.capture.record import Recorder
+from harness.worker.capture.tensors import as_tensor, numpy_of
+
+#: What `fit` takes that `evaluate` and `predict` take as well.
+_SHARED_OPTIONS = ("batch_size", "verbose")
+
+
+def record_fit(fit: Fit, recorder: Recorder, folder: Path, noise: Noise = QUIET, *, observed: bool = True) -> None:
+    """Train a model and record everything on the way, in order of execution.
+
+    Args:
+        folder: an empty folder, for the saved model.
+        noise: what disturbs data and weights.
+        observed: whether the instruments are on. If not, only the epochs' logs and the predictions are recorded, as
+            whoever calls `fit` and `predict` sees them.
+    """
+    import keras
+
+    model = fit.model
+    if not isinstance(model, keras.Model):
+        raise CaseError(f"Fit takes a keras.Model, and was given {type(model).__name__}.")
+    if not model.compiled:
+        raise CaseError(f"Fit trains a compiled model: call compile on {model.name!r} before you return it.")
+    options = {"verbose": 0, **fit.options}
+    if not observed:
+        _fit_unobserved(fit, options, recorder)
+        return
+
+    _record_data(fit, recorder)
+    fit.x = noise.disturbed(fit.x)
+    _record_instrumented_pass(fit, recorder, noise)
+    # With an exception in here the weights are not those of the other targets: nothing after it can be compared.
+    with recorder.part("fit and all that follows"):
+        watcher = _train(fit, options, recorder)
+        _record_inference(fit, options, watcher, recorder, folder)
+
+
+def _fit_unobserved(fit: Fit, options: dict[str, Any], recorder: Recorder) -> None:
+    model = fit.model
+    if not model.built:
+        # The pass that is left out here would have built it, and drawn its initial weights.
+        with recorder.part("building before training", optional=True):
+            state.build(model, [batch(fit)[0]])
+    history = model.fit(fit.x, fit.y, **options)
+    for position, epoch in enumerate(history.epoch):
+        logs = {name: values[position] for name, values in history.history.items() if len(values) == len(history.epoch)}
+        recorder.add("log", f"epoch {epoch}", logs)
+    if not _is_exhaustible(fit.x):
+        shared = {name: options[name] for name in _SHARED_OPTIONS if name in options}
+        recorder.add("prediction", "predict", model.predict(fit.x, **shared))
+
+
+def _record_data(fit: Fit, recorder: Recorder) -> None:
+    """Digests of the data: where it differs, so does everything after it."""
+    import keras
+
+    for name, data in (("x", fit.x), ("y", fit.y), ("sample_weight", fit.options.get("sample_weight"))):
+        for position, leaf in enumerate(keras.tree.flatten(data)):
+            if isinstance(leaf, np.ndarray):
+                digest = hashlib.sha256(np.ascontiguousarray(leaf).tobytes()).hexdigest()
+                value = {"dtype": leaf.dtype.name, "shape": list(leaf.shape), "sha256": digest}
+                recorder.add("initial", f"data/{name}/{position}", value, step=0)
+
+
+def _train(fit: Fit, options: dict[str, Any], recorder: Recorder) -> Any:
+    model = fit.model
+
+    def record_state(step: int) -> None:
+        _record_weights(model, recorder, step)
+
+    watcher = observer(recorder, record_state)
+    callbacks = options.get("callbacks") or []
+    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    model.fit(fit.x, fit.y, **{**options, "callbacks": [*callbacks, watcher]})
+    step = max(watcher.step, 0)
+    recorder.add("event", "fit", watcher.take_events(), step=step)
+    _record_weights(model, recorder, step, prefix="after fit/")
+    recorder.environment["model"] = _resolved_flags(model)
+    return watcher
+
+
+def _record_inference(fit: Fit, options: dict[str, Any], watcher: Any, recorder: Recorder, folder: Path) -> None:
+    import keras
+
+    model, step = fit.model, max(watcher.step, 0)
+    if _is_exhaustible(fit.x):
+        recorder.note("evaluate, predict and save", "x is an iterator, which can be read only once")
+        return
+    shared = {name: options[name] for name in _SHARED_OPTIONS if name in options}
+    if has_loss(model) or type(model).test_step is not keras.Model.test_step:
+        _record_evaluation(fit, options, watcher, recorder, shared)
+    else:
+        recorder.note("evaluate", "compile was given no loss, and the model has no test_step of its own")
+    with recorder.part("predict"):
+        recorder.add("prediction", "predict", model.predict(fit.x, callbacks=[watcher], **shared), step=step)
+        recorder.add("event", "predict", watcher.take_events(), step=step)
+    with recorder.part("save to .keras, and load", optional=True):
+        loaded = _saved_and_loaded(model, folder)
+        _record_survivors(recorder, model, loaded, step)
+        recorder.add("prediction", "after load", loaded.predict(fit.x, **shared), step=step)
+
+
+def _record_evaluation(
+    fit: Fit, options: dict[str, Any], watcher: Any, recorder: Recorder, shared: dict[str, Any]
+) -> None:
+    with recorder.part("evaluate"):
+        weights = {"sample_weight": options["sample_weight"]} if "sample_weight" in options else {}
+        step = max(watcher.step, 0)
+        values = fit.model.evaluate(fit.x, fit.y, return_dict=True, callbacks=[watcher], **shared, **weights)
+        recorder.add("metric", "evaluate", values, step=step)
+        recorder.add("event", "evaluate", watcher.take_events(), step=step)
+
+
+def has_loss(model: Any) -> bool:
+    """Whether a model can compute a loss: from `compile`, or by a `compute_loss` of its own."""
+    import keras
+
+    return model.loss is not None or type(model).compute_loss is not keras.Model.compute_loss
+
+
+def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> None:
+    """Initial weights, then an eager forward and backward pass over the first batch. The model is left as it was."""
+    model = fit.model
+    first: tuple[Any, Any, Any] | None = None
+    with recorder.part("forward, layer by layer, and gradients", optional=True):
+        first = batch(fit)
+        if not model.built:
+            state.build(model, [first[0]])
+    if not model.built:
+        recorder.note("initial weights", "the model could not be built before training")
+        return
+    noise.disturb(model.variables)
+    state.record_variables(recorder, "initial", model.variables, 0, owner=model)
+    if first is None:
+        return
+    x, y, sample_weight = first
+    training = {"training": True} if takes_training(model.call) else {}
+    before = state.model_state(model)
+    with (
+        recorder.part("forward, layer by layer", optional=True),
+        state.preserved(before),
+        observed_layers(recorder),
+    ):
+        model(x, **training)
+
+    def loss(_: Any) -> Any:
+        given = {
+            "x": x,
+            "y": y,
+            "y_pred": model(x, **training),
+            "sample_weight": sample_weight,
+            "training": True,
+        }
+        accepted = inspect.signature(model.compute_loss).parameters
+        return model.compute_loss(**{name: value for name, value in given.items() if name in accepted})
+
+    if not has_loss(model):
+        recorder.note("gradients", "compile was given no loss")
+        return
+    if not backends.current().trains:
+        with recorder.part("loss", optional=True), state.preserved(before):
+            recorder.add("loss", "loss", loss(None), step=0)
+        return
+    with recorder.part("gradients", optional=True), state.preserved(before):
+        weights = model.trainable_variables
+        value, gradients = value_and_grad_once(loss, weights)
+        _reset_new_metrics(model, before)
+        recorder.add("loss", "loss", value, step=0)
+        named = list(state.named(weights))
+        for (name, layer, _), gradient in reversed(list(zip(named, gradients, strict=True))):
+            recorder.add("gradient", name, or_none(gradient), step=0, layer=layer)
+
+
+def _reset_new_metrics(model: Any, before: list[Any]) -> None:
+    """Reset the metrics that a first loss made, such as a tracker for each output: they were not there to be kept."""
+    known = {id(variable) for variable in before}
+    for metric in model.metrics:
+        if any(id(variable) not in known for variable in metric.variables):
+            metric.reset_state()
+
+
+def batch(fit: Fit, rows: Sequence[int] | None = None) -> tuple[Any, Any, Any]:
+    """Some rows of the data as tensors: x, y and sample weights. Without rows, the first batch, unshuffled.
+
+    Raises:
+        ValueError: the data is not such that its rows can be had.
+    """
+    import keras
+
+    if isinstance(fit.x, keras.utils.PyDataset) and rows is None:
+        first = fit.x[0]
+        x, y, sample_weight, *_ = (*(first if isinstance(first, tuple) else (first,)), None, None)
+        return _as_tensors(x), _as_tensors(y), _as_tensors(sample_weight)
+    leaves = keras.tree.flatten(fit.x)
+    if not leaves or not all(hasattr(leaf, "shape") and len(leaf.shape) for leaf in leaves):
+        raise ValueError(f"the first batch of {type(fit.x).__name__} cannot be looked at before training")
+    chosen = slice(0, batch_size(fit)) if rows is None else list(rows)
+    x, y, sample_weight = (_rows(part, chosen) for part in (fit.x, fit.y, fit.options.get("sample_weight")))
+    return _as_tensors(x), _as_tensors(y), _as_tensors(sample_weight)
+
+
+def batch_size(fit: Fit) -> int:
+    """Rows of a batch, as `fit` takes them."""
+    return int(fit.options.get("batch_size") or 32)
+
+
+def _rows(structure: Any, chosen: slice | list[int]) -> Any:
+    import keras
+
+    return None if structure is None else keras.tree.map_structure(lambda leaf: leaf[chosen], structure)
+
+
+def _as_tensors(structure: Any) -> Any:
+    import keras
+
+    return None if structure is None else keras.tree.map_structure(as_tensor, structure)
+
+
+def _record_weights(model: Any, recorder: Recorder, step: int, *, prefix: str = "") -> None:
+    state.record_variables(recorder, "update", model.variables, step, prefix=prefix, owner=model)
+    state.record_variables(recorder, "optimizer", model.optimizer.variables, step, prefix=prefix)
+
+
+def _resolved_flags(model: Any) -> dict[str, Any]:
+    """What `compile` was resolved to: it differs by backend, and belongs to the proof of what ran."""
+    return {
+        "jit_compile": model.jit_compile,
+        "run_eagerly": model.run_eagerly,
+        "dtype": model.dtype_policy.name,
+    }
+
+
+def _saved_and_loaded(model: Any, folder: Path) -> Any:
+    import keras
+
+    path = folder / "model.keras"
+    model.save(path)
+    return keras.models.load_model(path)
+
+
+def _record_survivors(recorder: Recorder, model: Any, loaded: Any, step: int) -> None:
+    """Which variables a saved model has bit for bit when it is loaded. Seeds are not saved, and not looked at."""
+
+    owners = keras_internals.owners(model)
+    kept = [variable for variable in [*loaded.variables, *loaded.optimizer.variables] if state.is_float(variable)]
+    ours = [item for item in state.named([*model.variables, *model.optimizer.variables]) if state.is_float(item[2])]
+    recorder.add("prediction", "after load/as many variables", len(kept) == len(ours), step=step)
+    for position, (name, layer, variable) in enumerate(ours):
+        value = numpy_of(variable)
+        same = position < len(kept) and np.array_equal(value, numpy_of(kept[position]), equal_nan=True)
+        owner = owners.get(id(variable), layer)
+        recorder.add("prediction", f"after load/{name} survived", bool(same), step=step, layer=owner)
+
+
+def _is_exhaustible(x: Any) -> bool:
+    return hasattr(x, "__next__")

@@ -1,0 +1,266 @@
+"""The private places of Keras that the harness touches, all of them, each guarded by a test of the same name.
+
+Everything else uses Keras' public interface. When Keras moves one of these,
+`tests/worker/checks/check_keras_internals.py` says which.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+
+def keep_float64() -> None:
+    """Stop Keras from narrowing float64 results to float32 (`BIT64_TO_BIT32_DTYPE`)."""
+    from keras.src.backend.common import dtypes
+
+    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+    dtypes.BIT64_TO_BIT32_DTYPE["complex128"] = "complex128"
+
+
+#: An attribute of functions that are observed: makes another function be observed in the same way.
+_OBSERVED = "__harness_observed__"
+
+
+def replace_function(module: str, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Replace a function of Keras by `wrap(function)`, in its module and wherever another module of Keras holds it.
+
+    One that is observed (`wrapped_operations`) stays observed, with its replacement beneath.
+    """
+    original = getattr(importlib.import_module(module), name)
+    observed = getattr(original, _OBSERVED, None)
+    replacement = wrap(original) if observed is None else observed(wrap(original.__wrapped__))
+    for holder in [m for key, m in sys.modules.items() if key == "keras" or key.startswith("keras.")]:
+        for attribute, value in list(vars(holder).items()):
+            if value is original:
+                setattr(holder, attribute, replacement)
+
+
+#: Functions of `keras.src.backend.core` that compute. The others only look at tensors, make them, or call back.
+_COMPUTING = ("cast", "scatter", "scatter_update", "slice", "slice_update", "unstack")
+
+
+def operations() -> dict[str, Callable[..., Any]]:
+    """What `keras.ops` and `keras.random` come down to on this backend: its functions, by their public name."""
+    import keras
+    from keras.src import backend
+
+    plumbing = {id(value) for value in vars(backend.core).values()}
+    found = {f"keras.ops.{name}": getattr(backend.core, name) for name in _COMPUTING}
+    for part in ("numpy", "nn", "math", "linalg", "image", "random"):
+        public, prefix = (keras.random, "keras.random") if part == "random" else (keras.ops, "keras.ops")
+        for name, function in vars(getattr(backend, part)).items():
+            is_operation = hasattr(public, name) and callable(function) and not isinstance(function, type)
+            if is_operation and id(function) not in plumbing:
+                found.setdefault(f"{prefix}.{name}", function)
+    return found
+
+
+@contextlib.contextmanager
+def wrapped_operations(wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """Replace each of `operations` by `wrap(name, function)`, wherever Keras holds it, while the context is open."""
+
+    def observed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        wrapper = functools.wraps(function)(wrap(name, function))
+        setattr(wrapper, _OBSERVED, functools.partial(observed, name))
+        return wrapper
+
+    replacements = {id(function): observed(name, function) for name, function in operations().items()}
+    changed = []
+    for holder in [m for key, m in sys.modules.items() if key == "keras" or key.startswith("keras.")]:
+        for attribute, value in list(vars(holder).items()):
+            if id(value) in replacements:
+                changed.append((holder, attribute, value))
+                setattr(holder, attribute, replacements[id(value)])
+    try:
+        yield
+    finally:
+        for holder, attribute, value in changed:
+            setattr(holder, attribute, value)
+
+
+def owners(layer: Any) -> dict[int, str]:
+    """The innermost layer that each variable belongs to, by the variable's `id`. Paths do not tell that of seeds."""
+    found: dict[int, str] = {}
+    for inner in layer._flatten_layers():  # from the outside in
+        found |= {id(variable): inner.name for variable in inner.variables}
+    return found
+
+
+def has_inner_layers(layer: Any) -> bool:
+    """Whether a layer is made of other layers."""
+    return any(True for _ in layer._flatten_layers(include_self=False, recursive=False))
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that a tensor carries, or None."""
+    from keras.src.backend.common.masking import get_keras_mask
+
+    return get_keras_mask(tensor)
+
+
+def carry_mask(tensor: Any, mask: Any) -> Any:
+    """The tensor, which carries a mask from here on."""
+    from keras.src.backend.common.masking import set_keras_mask
+
+    set_keras_mask(tensor, mask)
+    return tensor
+
+
+def do_not_import_tensorflow() -> None:
+    """Keep Keras on another backend from importing an installed TensorFlow, which costs every child two seconds.
+
+    `keras.utils.set_random_seed` and the serializer ask whether TensorFlow is *available*, to seed it and to
+    recognise its types. Neither is called for until a case imports TensorFlow itself, so they are told that it is
+    available once it is imported.
+    """
+    from keras.src.saving import serialization_lib
+    from keras.src.utils import rng_utils
+
+    for module in (serialization_lib, rng_utils):
+        module.tf = _OnceImported(module.tf)
+
+
+class _OnceImported:
+    """A lazy module of Keras that is available once somebody else has imported it."""
+
+    def __init__(self, lazy: Any) -> None:
+        self._lazy = lazy
+
+    @property
+    def available(self) -> bool:
+        return self._lazy.name in sys.modules and bool(self._lazy.available)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lazy, name)
+
+
+def compile_openvino_with(properties: dict[str, Any]) -> None:
+    """Let Keras compile graphs of OpenVINO with further properties: those of `predict`, and of a tensor looked at."""
+    import openvino
+    from keras.src.backend.openvino import core
+
+    original = openvino.compile_model
+
+    def compile_model(model: Any, device: str, config: dict[str, Any] | None = None) -> Any:
+        return original(model, device, {**(config or {}), **properties})
+
+    openvino.compile_model = core.compile_model = compile_model
+
+
+def shuffles_all(adapter: Any) -> bool:
+    """Whether an `ArrayDataAdapter` shuffles over all the data, as `fit(shuffle=True)` does."""
+    return bool(adapter._shuffle) and adapter._shuffle != "batch"
+
+
+@contextlib.contextmanager
+def array_adapter_method(name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """Wrap a method of `ArrayDataAdapter`, through which `fit` takes arrays, while the context is open."""
+    from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
+
+    with _wrapped_method(ArrayDataAdapter, name, wrap):
+        yield
+
+
+@contextlib.contextmanager
+def dataset_adapter_method(name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """Wrap a method of `PyDatasetAdapter`, through which `fit` takes a `PyDataset`, while the context is open."""
+    from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+    with _wrapped_method(PyDatasetAdapter, name, wrap):
+        yield
+
+
+@contextlib.contextmanager
+def dataset_shuffle(shuffle: Callable[[list[int]], None]) -> Iterator[None]:
+    """Let a `PyDataset`'s batches be shuffled by `shuffle`, in place, and not by Python's `random`."""
+    from keras.src.trainers.data_adapters import py_dataset_adapter
+
+    original = py_dataset_adapter.random
+    py_dataset_adapter.random = SimpleNamespace(shuffle=shuffle)
+    try:
+        yield
+    finally:
+        py_dataset_adapter.random = original
+
+
+@contextlib.contextmanager
+def _wrapped_method(owner: type, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    original = getattr(owner, name)
+    setattr(owner, name, wrap(original))
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def tracking_scope(state: Sequence[tuple[Any, Any]]) -> Any:
+    """A `keras.StatelessScope` that remembers which variables were updated in it, in order (`updated`).
+
+    Inside another such scope it starts from that scope's state.
+    """
+    import keras
+    from keras.src.backend.common.stateless_scope import get_stateless_scope
+
+    class TrackingScope(keras.StatelessScope):  # type: ignore[misc]
+        state_mapping: dict[int, Any]
+
+        def __init__(self) -> None:
+            outer = get_stateless_scope()
+            super().__init__(state)
+            self.updated: list[Any] = []
+            if outer is not None:
+                self.state_mapping = {**outer.state_mapping, **self.state_mapping}
+
+        def get_current_value(self, variable: Any) -> Any:
+            """A variable's value here. Keras takes it to have none in a scope it was not given to, in `losses`."""
+            value = super().get_current_value(variable)
+            return variable._value if value is None else value
+
+        def add_update(self, update: tuple[Any, Any]) -> None:
+            if not any(variable is update[0] for variable in self.updated):
+                self.updated.append(update[0])
+            super().add_update(update)
+
+    return TrackingScope()
+
+
+def in_symbolic_scope() -> bool:
+    """Whether Keras is only inferring shapes now, so that what a layer is given has no values."""
+    from keras.src.backend.common.symbolic_scope import in_symbolic_scope as answer
+
+    return bool(answer())
+
+
+#: Where Keras keeps the generator of unseeded `keras.random` calls.
+_GLOBAL_SEED_GENERATOR = "global_seed_generator"
+
+
+def forget_global_seed() -> None:
+    """Let the generator of unseeded `keras.random` calls start anew from Python's `random`."""
+    from keras.src.backend.common import global_state
+
+    global_state.set_global_attribute(_GLOBAL_SEED_GENERATOR, None)
+
+
+def global_seed_generator() -> Any:
+    """The generator of unseeded `keras.random` calls, or None where none has been drawn from yet."""
+    from keras.src.backend.common import global_state
+
+    return global_state.get_global_attribute(_GLOBAL_SEED_GENERATOR)
+
+
+def next_seed(seed: Any) -> Any:
+    """The next two words of a seed as `keras.random` takes it: an integer, a `SeedGenerator`, or None.
+
+    For None Keras multiplies the words of its global generator, which overflows in another way on each backend. Here
+    that generator counts, like any other.
+    """
+    from keras.src.random import seed_generator
+
+    return seed_generator.global_seed_generator().next() if seed is None else seed_generator.draw_seed(seed)

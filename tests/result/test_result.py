@@ -1,0 +1,334 @@
+"""Results: outcomes, exit status, and a result.json that any program can read."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.case import Expected
+from harness.errors import TraceError
+from harness.judge.compare import Comparison, Finding
+from harness.judge.verdict import Judgement, Verdict
+from harness.result.model import CaseResult, Result, TargetRun, judge_case, read
+from harness.trace import Header, Note, Observation, Trace, write
+from harness.version import __version__
+
+CASE = "cases/x.py::y"
+X = np.linspace(1.0, 2.0, 32)
+LEAKED, WRONG = X * (1 + 3e-8), X * 1.01
+LEAK, DIVERGENT = Expected("leak", "a reason"), Expected("divergent", "a reason")
+VERDICTS = ["identical", "rounding", "leak", "imprecise", "divergent", "mismatch"]
+
+
+def recorded(folder: Path, target: str, exact: Any, *, twin: dict[str, Any] | None = None, **header: Any) -> Trace:
+    """A trace of one observation and its twin, or of none; `twin` is what the twin's header has."""
+    for place, precision, dtype, changes in (
+        (folder / target, "float32", np.float32, header),
+        (folder / target / "twin", "float64", np.float64, twin or {}),
+    ):
+        value = None if exact is None else exact.astype(dtype)
+        items = [] if exact is None else [Observation("loss/2/x", "loss", 2, "x", "dense", dtype.__name__, value)]
+        write(place, Header(CASE, target, precision, **changes), items)
+    return Trace(folder / target)
+
+
+def judged(folder: Path, fail_on: str = "divergent", **traces: Trace | None) -> CaseResult:
+    return judge_case(CASE, traces, "torch", Verdict.parse(fail_on), folder)
+
+
+def result_of(*cases: CaseResult) -> Result:
+    return Result("torch", ["torch", "jax"], "both", Verdict.DIVERGENT, cases=list(cases))
+
+
+def case_of(outcome: str) -> CaseResult:
+    return CaseResult(CASE, outcome, [], [])
+
+
+# Outcomes
+
+
+@pytest.mark.parametrize(
+    ("mine", "jax", "torch", "outcome"),
+    [
+        (X, {}, {}, "agree"),
+        (X * (1 + 1e-15), {}, {}, "agree"),
+        (LEAKED, {}, {}, "agree"),
+        (WRONG, {}, {}, "differ"),
+        (X[:5], {}, {}, "differ"),
+        (None, {}, {}, "differ"),
+        (None, {"status": "error"}, {}, "error"),
+        (None, {"status": "crashed"}, {}, "error"),
+        (None, {"status": "timeout"}, {}, "error"),
+        (None, {"status": "unavailable"}, {}, "error"),
+        (X, {"status": "error"}, {}, "error"),
+        (X, {}, {"status": "error"}, "error"),
+        (WRONG, {"status": "error"}, {}, "differ"),
+        (WRONG, {}, {"status": "timeout"}, "differ"),
+        (LEAKED, {"expect": {"jax": LEAK}}, {}, "known"),
+        (WRONG, {"expect": {"jax": DIVERGENT}}, {}, "known"),
+        (WRONG, {"expect": {"jax": LEAK}}, {}, "differ"),
+        (X, {"expect": {"jax": LEAK}}, {}, "differ"),
+        (WRONG, {"expect": {"jax": DIVERGENT}, "status": "error"}, {}, "error"),
+        (X, {"expect": {"jax": DIVERGENT}, "status": "error"}, {}, "error"),
+        (X, {"expect": {"tensorflow": DIVERGENT}}, {}, "agree"),
+    ],
+)
+def test_the_outcome_of_a_case(
+    tmp_path: Path, mine: Any, jax: dict[str, Any], torch: dict[str, Any], outcome: str
+) -> None:
+    traces = {"torch": recorded(tmp_path, "torch", X, **torch), "jax": recorded(tmp_path, "jax", mine, **jax)}
+    assert judged(tmp_path, **traces).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("mine", "verdict"),
+    [
+        (X, "identical"),
+        (X * (1 + 1e-15) * (1 + 1e-7), "leak"),
+        (LEAKED, "leak"),
+        (WRONG, "divergent"),
+        (None, "mismatch"),
+    ],
+)
+def test_a_verdict_as_bad_as_fail_on_is_a_difference_and_a_milder_one_is_not(
+    tmp_path: Path, mine: Any, verdict: str
+) -> None:
+    traces = {"torch": recorded(tmp_path, "torch", X), "jax": recorded(tmp_path, "jax", mine)}
+    for limit in VERDICTS:
+        case = judged(tmp_path, limit, **traces)
+        assert str(case.comparisons[0].verdict) == verdict
+        assert case.outcome == ("differ" if VERDICTS.index(verdict) >= VERDICTS.index(limit) else "agree")
+
+
+def test_a_known_difference_is_known_however_strict_fail_on_is(tmp_path: Path) -> None:
+    jax = recorded(tmp_path, "jax", LEAKED, expect={"jax": LEAK})
+    assert judged(tmp_path, "leak", torch=recorded(tmp_path, "torch", X), jax=jax).outcome == "known"
+
+
+def test_every_other_target_is_held_against_the_reference_and_one_that_differs_is_enough(tmp_path: Path) -> None:
+    exact = {"tensorflow": X, "torch": X, "jax": WRONG}
+    case = judged(tmp_path, **{target: recorded(tmp_path, target, value) for target, value in exact.items()})
+    assert [(item.target, item.reference, str(item.verdict)) for item in case.comparisons] == [
+        ("tensorflow", "torch", "identical"),
+        ("jax", "torch", "divergent"),
+    ]
+    assert [run.target for run in case.runs] == ["tensorflow", "torch", "jax"]
+    assert case.outcome == "differ"
+
+
+def test_a_target_without_a_trace_is_unavailable_and_an_error(tmp_path: Path) -> None:
+    torch = recorded(tmp_path, "torch", X)
+    case = judged(tmp_path, torch=torch, jax=None)
+    assert (case.outcome, case.comparisons) == ("error", [])
+    run = case.runs[1]
+    assert (run.target, run.status, run.trace, run.seconds) == ("jax", "unavailable", None, 0.0)
+    assert run.error
+
+
+def test_without_the_reference_nothing_is_compared_and_that_is_an_error(tmp_path: Path) -> None:
+    case = judged(
+        tmp_path, torch=None, jax=recorded(tmp_path, "jax", X), tensorflow=recorded(tmp_path, "tensorflow", X)
+    )
+    assert (case.outcome, case.comparisons) == ("error", [])
+
+
+# Runs
+
+
+def test_a_run_tells_how_it_ended_and_where_its_trace_is(tmp_path: Path) -> None:
+    header = {"status": "error", "error": "ValueError: x", "seconds": 2.5, "environment": {"keras": "3"}}
+    torch = recorded(tmp_path / "traces", "torch", X, pictures=["a.png"], twin={"seconds": 0.25}, **header)
+    (run,) = judged(tmp_path, torch=torch).runs
+    assert (run.target, run.status, run.error, run.seconds) == ("torch", "error", "ValueError: x", 2.75)
+    assert (run.trace, run.environment) == ("traces/torch", {"keras": "3"})
+    assert run.pictures == ["traces/torch/pictures/a.png"]
+
+
+def test_a_trace_outside_the_root_has_a_path_that_leads_there(tmp_path: Path) -> None:
+    torch = recorded(tmp_path / "elsewhere", "torch", X)
+    (run,) = judged(tmp_path / "out", torch=torch).runs
+    assert run.trace == "../elsewhere/torch"
+
+
+def test_what_was_not_recorded_is_told_of_both_precisions_and_once(tmp_path: Path) -> None:
+    both, mine, theirs = Note("save", "r"), Note("only 32", "r"), Note("only 64", "r")
+    twin = {"notes": [both, theirs], "status": "crashed", "error": "signal 11"}
+    torch = recorded(tmp_path, "torch", X, notes=[both, mine], twin=twin)
+    (run,) = judged(tmp_path, torch=torch).runs
+    assert run.notes[:3] == [both, mine, Note("float64: only 64", "r")]
+    assert [note.reason for note in run.notes[3:]] == ["signal 11"]
+    assert run.notes[3].part.startswith("float64")
+
+
+# Exit status
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status"),
+    [
+        ([], 0),
+        (["agree"], 0),
+        (["agree", "known"], 0),
+        (["differ"], 1),
+        (["error"], 3),
+        (["agree", "error", "known"], 3),
+        (["error", "differ"], 1),
+        (["differ", "error", "agree"], 1),
+        (["agree"] * 50 + ["differ"], 1),
+    ],
+)
+def test_a_difference_goes_before_an_error_and_an_error_before_agreement(outcomes: list[str], status: int) -> None:
+    result = result_of(*map(case_of, outcomes))
+    assert result.exit_status == status
+    assert result.to_json()["exit_status"] == status
+
+
+# result.json
+
+
+def strict(text: str) -> Any:
+    return json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
+
+
+def test_result_json_has_the_documented_keys(tmp_path: Path) -> None:
+    traces = {"torch": recorded(tmp_path, "torch", X, seconds=1.23456), "jax": recorded(tmp_path, "jax", WRONG)}
+    result = result_of(judged(tmp_path, **traces))
+    result.write(tmp_path / "deep" / "result.json")
+    data = strict((tmp_path / "deep" / "result.json").read_text(encoding="utf-8"))
+    assert data == read(tmp_path / "deep" / "result.json")
+    assert (data["schema"], data["reference"], data["targets"], data["exit_status"]) == (
+        1,
+        "torch",
+        ["torch", "jax"],
+        1,
+    )
+    assert (data["harness"], data["precision"], data["fail_on"]) == (__version__, "both", "divergent")
+    (case,) = data["cases"]
+    assert (case["id"], case["outcome"]) == (CASE, "differ")
+    assert (
+        case["runs"][0].items()
+        >= {
+            "target": "torch",
+            "status": "ok",
+            "seconds": 1.235,
+            "trace": "torch",
+            "error": None,
+        }.items()
+    )
+    (comparison,) = case["comparisons"]
+    assert (
+        comparison.items()
+        >= {
+            "target": "jax",
+            "reference": "torch",
+            "verdict": "divergent",
+            "observations": 1,
+            "blame": None,
+        }.items()
+    )
+    first = comparison["first"]
+    assert (
+        first.items()
+        >= {
+            "key": "loss/2/x",
+            "phase": "loss",
+            "step": 2,
+            "layer": "dense",
+            "verdict": "divergent",
+        }.items()
+    )
+    distance = 0.02 / math.sqrt(np.mean(WRONG**2))
+    assert first["d64"] == pytest.approx(distance)
+    assert first["d32"] == pytest.approx(distance, rel=1e-4)
+    assert 1 <= first["amplification"] < 2
+    assert (first["index"], first["basis"]) == ([31], "twins")
+    assert f"{first['d64']:.1e}" in first["reason"]
+
+
+def test_where_nothing_differs_first_is_null(tmp_path: Path) -> None:
+    traces = {target: recorded(tmp_path, target, X) for target in ("torch", "jax")}
+    (comparison,) = result_of(judged(tmp_path, **traces)).to_json()["cases"][0]["comparisons"]
+    assert (comparison["verdict"], comparison["first"]) == ("identical", None)
+    assert (comparison["counts"], comparison["bases"]) == ({"identical": 1}, {"twins": 1})
+
+
+def test_where_nothing_could_be_compared_the_verdict_is_null(tmp_path: Path) -> None:
+    traces = {"torch": recorded(tmp_path, "torch", X), "jax": recorded(tmp_path, "jax", None, status="crashed")}
+    (comparison,) = result_of(judged(tmp_path, **traces)).to_json()["cases"][0]["comparisons"]
+    assert (comparison["verdict"], comparison["observations"], comparison["not_compared"]) == (None, 0, 1)
+
+
+def test_known_and_fixed_declarations_are_told_with_their_reasons(tmp_path: Path) -> None:
+    torch, entry = (
+        recorded(tmp_path, "torch", X),
+        {"verdict": "leak", "reason": "a reason", "where": "*", "link": None, "keras": ""},
+    )
+    for exact, known, fixed in ((LEAKED, [entry], []), (X, [], [entry])):
+        jax = recorded(tmp_path, "jax", exact, expect={"jax": LEAK})
+        (comparison,) = result_of(judged(tmp_path, torch=torch, jax=jax)).to_json()["cases"][0]["comparisons"]
+        assert (comparison["known"], comparison["fixed"]) == (known, fixed)
+
+
+@given(st.lists(st.none() | st.floats(), min_size=4, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_a_number_that_json_cannot_hold_is_null(numbers: list[float | None]) -> None:
+    names = ("d32", "d64", "amplification", "bound")
+    judgement = Judgement(Verdict.DIVERGENT, "twins", "reason", **dict(zip(names, numbers, strict=True)))
+    comparison = Comparison("jax", "torch", Verdict.DIVERGENT, first=Finding("loss/x", "x", "loss", 0, None, judgement))
+    case = CaseResult(CASE, "differ", [], [comparison])
+    data = strict(json.dumps(result_of(case).to_json()))["cases"][0]["comparisons"][0]["first"]
+    assert [data[name] for name in names] == [n if n is not None and math.isfinite(n) else None for n in numbers]
+
+
+@pytest.mark.parametrize("special", [math.nan, math.inf])
+def test_special_values_in_traces_do_not_spoil_result_json(tmp_path: Path, special: float) -> None:
+    bad = X.copy()
+    bad[3] = special
+    traces = {"torch": recorded(tmp_path, "torch", X), "jax": recorded(tmp_path, "jax", bad)}
+    result = result_of(judged(tmp_path, **traces))
+    result.write(tmp_path / "result.json")
+    first = strict((tmp_path / "result.json").read_text(encoding="utf-8"))["cases"][0]["comparisons"][0]["first"]
+    assert (first["verdict"], first["index"]) == ("mismatch", [3])
+
+
+def test_text_of_any_kind_comes_back(tmp_path: Path) -> None:
+    case = CaseResult('ä/☃::x[\n"]', "error", [TargetRun("torch", "error", 0.0, None, "☃\x00\ud800", {}, [])], [])
+    result_of(case).write(tmp_path / "result.json")
+    data = read(tmp_path / "result.json")["cases"][0]
+    assert (data["id"], data["runs"][0]["error"]) == ('ä/☃::x[\n"]', "☃\x00\ud800")
+
+
+def test_a_result_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    result_of().write(path)
+    before = path.read_text(encoding="utf-8")
+    bad = TargetRun("torch", "ok", 0.0, None, None, {"x": math.nan}, [])
+    with pytest.raises(ValueError, match="JSON"):
+        result_of(CaseResult(CASE, "agree", [bad], [])).write(path)
+    assert path.read_text(encoding="utf-8") == before
+    assert [item.name for item in tmp_path.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b"{}", b'{"schema": 2}', b'{"schema": "1"}', b"\xff", b"[" * 100_000],
+    ids=lambda data: repr(data[:15]),
+)
+def test_what_is_no_result_is_refused_by_its_path(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(data)
+    with pytest.raises(TraceError) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_result_that_is_not_there_is_refused_by_its_path(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"gone\.json"):
+        read(tmp_path / "gone.json")

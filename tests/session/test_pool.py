@@ -1,0 +1,287 @@
+"""The pool: warm workers, one reply for every request, deadlines on everything, and no process left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.session import pool as module
+from harness.session.pool import Pool, Reply, Request
+from harness.target import Target
+
+JAX = Target("jax")
+CASE = "from harness import case\n@case\ndef it(record): record('x', 1)\n"
+
+
+@pytest.fixture(autouse=True)
+def impatience() -> Iterator[None]:
+    """Fails a test that waits for ever, as a pool without deadlines would."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError("the pool did not come to an end")
+
+    heard = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(180)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, heard)
+
+
+def collecting(project: Any, name: str, text: str, timeout: float = 60.0, target: Target = JAX) -> Request:
+    """A request to collect a file, which imports it in a child."""
+    file = project.write(f"cases/{name}.py", text)
+    result = project.folder / f"{name}.json"
+    body = {"kind": "collect", "file": str(file), "root": str(project.folder), "result": str(result)}
+    return Request(target, body, timeout, project.folder / f"{name}.txt")
+
+
+class Events:
+    """What a pool said, in order."""
+
+    def __init__(self) -> None:
+        self.started: list[Request] = []
+        self.replies: list[Reply] = []
+        self.most = 0
+
+    def start(self, request: Request) -> None:
+        self.started.append(request)
+        self.most = max(self.most, len(self.started) - len(self.replies))
+
+    def reply(self, reply: Reply) -> None:
+        self.replies.append(reply)
+
+
+def carry_out(pool: Pool, requests: list[Request], **options: Any) -> Events:
+    events = Events()
+    pool.run(requests, events.reply, on_start=events.start, **options)
+    return events
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    """A warm worker on jax that does two things at once."""
+    with Pool([JAX], tmp_path_factory.mktemp("logs"), jobs=2) as pool:
+        yield pool
+
+
+def test_every_request_gets_one_reply_and_they_start_in_order(pool: Pool, project: Any) -> None:
+    requests = [collecting(project, f"x{number}", CASE) for number in range(6)]
+    events = carry_out(pool, requests)
+    assert events.started == requests
+    assert sorted(requests.index(reply.request) for reply in events.replies) == list(range(6))
+    assert {(reply.ended, reply.code, reply.output) for reply in events.replies} == {("exit", 0, "")}
+    assert all(Path(request.body["result"]).exists() for request in requests)
+    assert pool.why_not(JAX) is None
+
+
+def test_as_many_run_at_once_as_were_allowed_and_no_more(pool: Pool, project: Any) -> None:
+    events = carry_out(pool, [collecting(project, f"x{n}", "import time; time.sleep(0.2)") for n in range(5)])
+    assert events.most == 2
+
+
+def test_what_is_no_longer_wanted_is_dropped(pool: Pool, project: Any) -> None:
+    requests = [collecting(project, f"x{number}", CASE) for number in range(4)]
+    events = carry_out(pool, requests, is_wanted=lambda request: request in requests[2:])
+    assert events.started == requests[2:]
+    assert sorted(map(requests.index, (reply.request for reply in events.replies))) == [2, 3]
+
+
+def test_no_request_is_done_at_once(pool: Pool) -> None:
+    assert carry_out(pool, []).replies == []
+
+
+@pytest.mark.parametrize(
+    ("text", "ended", "code"),
+    [
+        ("import os; print('last words', flush=True); os._exit(7)", "exit", 7),
+        ("import os; print('last words', flush=True); os.kill(os.getpid(), 9)", "signal", 9),
+        ("import os; os.write(2, b'last words'); os.close(1); os.close(2); os.abort()", "signal", 6),
+        ("import time; print('last words', flush=True); time.sleep(600)", "timeout", 9),
+    ],
+)
+def test_a_bad_end_is_told_with_the_last_words(pool: Pool, project: Any, text: str, ended: str, code: int) -> None:
+    (reply,) = carry_out(pool, [collecting(project, "x", text, timeout=2)]).replies
+    assert (reply.ended, reply.code) == (ended, code)
+    assert "last words" in reply.output
+    assert pool.why_not(JAX) is None
+
+
+def test_output_of_any_bytes_is_told_by_its_end(pool: Pool, project: Any) -> None:
+    text = "import os\nos.write(1, b''.join(b'%d \\xff\\n' % n for n in range(50000)))\nos._exit(1)"
+    (reply,) = carry_out(pool, [collecting(project, "x", text)]).replies
+    lines = reply.output.splitlines()
+    assert lines == [f"{number} \ufffd" for number in range(50000 - len(lines), 50000)]
+    assert 5 <= len(lines) <= 100
+
+
+def test_what_a_child_prints_and_reads_does_not_reach_the_channel(pool: Pool, project: Any) -> None:
+    prints = "import sys\nfor f in (sys.stdout, sys.__stdout__): print('{\"id\": 1}', file=f)\n"
+    reads = "assert sys.stdin.read() == ''\n"
+    requests = [collecting(project, "x", prints + reads + CASE), collecting(project, "y", CASE)]
+    replies = carry_out(pool, requests).replies
+    assert sorted((reply.ended, reply.code) for reply in replies) == [("exit", 0), ("exit", 0)]
+    assert (project.folder / "x.txt").read_text() == '{"id": 1}\n' * 2
+
+
+@pytest.mark.parametrize(
+    ("ended", "code", "words"),
+    [
+        ("timeout", 9, "ran past its limit of 2.5 s and was killed"),
+        ("signal", 11, "was killed by SIGSEGV"),
+        ("signal", 99, "was killed by signal 99"),
+        ("exit", 0, "ended with status 0"),
+        ("exit", 3, "ended with status 3"),
+        ("worker", 0, "could not run"),
+    ],
+)
+def test_a_reply_is_described_in_words(ended: Any, code: int, words: str) -> None:
+    request = Request(JAX, {}, 2.5, Path("output.txt"))
+    assert words in Reply(request, ended, code, 0.0, "").describe()
+    described = Reply(request, ended, code, 0.0, "last\nwords").describe()
+    assert words in described.splitlines()[0]
+    assert described.endswith("\nlast\nwords")
+
+
+@pytest.fixture
+def backend(project: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pool]:
+    """Starts a pool whose TensorFlow is a module of that text."""
+
+    def start(text: str) -> Pool:
+        project.write("site/tensorflow/__init__.py", text)
+        monkeypatch.setenv("PYTHONPATH", project.environment["PYTHONPATH"])
+        return Pool([Target("tensorflow")], project.folder / "logs", jobs=1)
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("print('last words')\nraise RuntimeError('broken')", ["cannot be imported", "RuntimeError: broken"]),
+        ("import os; os.write(1, b'last words'); os._exit(7)", ["its worker ended", "status 7"]),
+        ("import os; os.write(2, b'last words'); os.kill(os.getpid(), 9)", ["its worker ended", "SIGKILL"]),
+        ("print('last words', flush=True)\nimport sys; sys.exit('enough')", ["its worker ended", "status 1"]),
+    ],
+)
+def test_a_worker_that_does_not_come_up_is_told_of_every_request(
+    project: Any, backend: Callable[[str], Pool], text: str, words: list[str]
+) -> None:
+    requests = [collecting(project, f"x{n}", CASE, target=Target("tensorflow")) for n in range(2)]
+    with backend(text) as pool:
+        events = carry_out(pool, requests)
+        reason = pool.why_not(Target("tensorflow"))
+    assert [(reply.request, reply.ended, reply.output) for reply in events.replies] == [
+        (request, "worker", reason) for request in requests
+    ]
+    assert [word for word in [*words, "last words"] if word not in str(reason)] == []
+
+
+def test_a_worker_that_never_comes_up_is_given_up(
+    project: Any, backend: Callable[[str], Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STARTUP_TIMEOUT", 2.0)
+    with backend("import time; time.sleep(600)") as pool:
+        (reply,) = carry_out(pool, [collecting(project, "x", CASE, target=Target("tensorflow"))]).replies
+    assert reply.ended == "worker"
+    assert "not ready after 2 s" in reply.output
+
+
+STOPS_ITS_WORKER = "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\n"
+
+
+def test_a_worker_that_stops_answering_is_given_up(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GRACE", 0.5)
+    requests = [collecting(project, name, text, 1.0) for name, text in (("x", STOPS_ITS_WORKER), ("y", CASE))]
+    with Pool([JAX], project.folder / "logs", jobs=1) as pool:
+        replies = carry_out(pool, requests).replies
+    assert [(reply.request, reply.ended) for reply in replies] == [(request, "worker") for request in requests]
+    assert all("stopped answering" in reply.output for reply in replies)
+
+
+KILLS_ITS_WORKER = """
+import fcntl, os, signal, time
+from harness import case
+
+
+@case
+def before(record):
+    record("x", 1)
+
+
+@case
+def kills(record, target):
+    if str(target) == "jax":
+        lock = open("alive.lock", "w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    record("x", 1)
+
+
+@case
+def after(record):
+    record("x", 1)
+"""
+
+
+@pytest.fixture(scope="module")
+def bereft(make_project: Callable[[], Any]) -> Any:
+    """A run in which the second worker is killed while it runs a case."""
+    project = make_project()
+    project.write("cases/x.py", KILLS_ITS_WORKER)
+    arguments = ("--targets", "jax:cpu,jax", "--jobs", "1", "--precision", "float32", "--out", "out")
+    project.process = project.harness("run", *arguments)
+    return project
+
+
+def statuses(project: Any, target: str) -> list[str]:
+    runs = [run for case in project.result()["cases"] for run in case["runs"]]
+    return [run["status"] for run in runs if run["target"] == target]
+
+
+@pytest.mark.slow
+class TestAWorkerIsKilled:
+    def test_the_run_ends_and_says_which_target_was_lost_and_how(self, bereft: Any) -> None:
+        assert bereft.process.returncode == 3
+        assert statuses(bereft, "jax") == ["ok", "unavailable", "unavailable"]
+        for name in ("kills", "after"):
+            assert "SIGKILL" in bereft.cases()[name]["runs"][1]["error"]
+            assert f"x.py::{name} on jax: unavailable" in bereft.process.stdout
+
+    def test_other_targets_go_on(self, bereft: Any) -> None:
+        assert statuses(bereft, "jax:cpu") == ["ok", "ok", "ok"]
+
+    def test_the_case_that_ran_does_not_outlive_the_run(self, bereft: Any, comes_true: Callable[..., bool]) -> None:
+        assert comes_true(lambda: not bereft.is_held("alive.lock"))
+
+
+def test_no_worker_outlives_the_pool(project: Any) -> None:
+    text = f"import os, pathlib\npathlib.Path({str(project.folder)!r}, 'worker.pid').write_text(str(os.getppid()))"
+    with Pool([JAX], project.folder / "logs", jobs=1) as pool:
+        carry_out(pool, [collecting(project, "x", text)])
+        worker = int((project.folder / "worker.pid").read_text())
+        os.kill(worker, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+def test_nothing_outlives_a_pool_that_is_left_in_the_middle(project: Any, comes_true: Callable[..., bool]) -> None:
+    text = f"import fcntl, time\nlock = open({str(project.folder / 'alive.lock')!r}, 'w')\n"
+    text += "fcntl.flock(lock, fcntl.LOCK_EX)\ntime.sleep(600)"
+
+    def leave(_: Request) -> None:
+        assert comes_true((project.folder / "alive.lock").exists)
+        raise KeyboardInterrupt
+
+    def run() -> None:
+        with Pool([JAX], project.folder / "logs", jobs=1) as pool:
+            pool.run([collecting(project, "x", text)], lambda _: None, on_start=leave)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert comes_true(lambda: not project.is_held("alive.lock"))

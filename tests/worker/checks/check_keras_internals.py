@@ -1,0 +1,405 @@
+"""Guards of the private places of Keras that the harness touches: each says what Keras moved."""
+
+import ast
+import importlib
+import inspect
+import random
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from packaging.version import Version
+
+import harness
+from harness import backends
+from harness.worker import keras_internals
+
+BACKEND = keras.config.backend()
+#: All that `install` replaces, and all methods of `ArrayDataAdapter` that are wrapped.
+RANDOM = (
+    "uniform",
+    "normal",
+    "truncated_normal",
+    "dropout",
+    "randint",
+    "categorical",
+    "shuffle",
+    "gamma",
+    "beta",
+    "binomial",
+)
+ADAPTER_METHODS = ("on_epoch_end", "get_torch_dataloader", "get_tf_dataset", "_get_iterator")
+
+
+def held_by_keras(module, name):
+    """An attribute of a private module of Keras."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        pytest.fail(f"Keras moved {module}.{name}: {error}")
+
+
+def private_imports():
+    """Module and name of whatever the harness imports from `keras.src`, but for other backends' modules."""
+    found = set()
+    for path in Path(harness.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("keras.src"):
+                found |= {(node.module, alias.name) for alias in node.names}
+    others = {f"keras.src.backend.{name}" for name in backends.NAMES if name != BACKEND}
+    return sorted(pair for pair in found if not any(pair[0].startswith(other) for other in others))
+
+
+def adapter(shuffle):
+    """What `fit` makes of array data."""
+    make = held_by_keras("keras.src.trainers.data_adapters.array_data_adapter", "ArrayDataAdapter")
+    return make(np.zeros((4, 1), np.float32), np.zeros((4, 1), np.float32), batch_size=2, shuffle=shuffle)
+
+
+def small_model():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer="sgd", loss="mse")
+    return model
+
+
+def as_list(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor)).tolist()
+
+
+@pytest.mark.parametrize(("module", "name"), [pytest.param(*pair, id=".".join(pair)) for pair in private_imports()])
+def test_what_the_harness_imports_of_keras_own_is_there(module, name):
+    held_by_keras(module, name)
+
+
+def test_every_function_of_keras_internals_has_a_guard_here():
+    functions = inspect.getmembers(keras_internals, inspect.isfunction)
+    public = {name for name, f in functions if f.__module__ == keras_internals.__name__ and not name.startswith("_")}
+    assert len(public) > 5
+    assert {name for name in public if f"test_{name}" not in globals()} == set()
+
+
+def test_keep_float64():
+    table = held_by_keras("keras.src.backend.common.dtypes", "BIT64_TO_BIT32_DTYPE")
+    # Before 3.12 Keras narrows no complex numbers.
+    for dtype in ("float64", "complex128") if Version(keras.__version__) >= Version("3.12") else ("float64",):
+        assert dtype in table, f"Keras no longer narrows {dtype} in BIT64_TO_BIT32_DTYPE, but elsewhere or not at all."
+
+
+def test_keep_float64_keeps_it(in_float64):
+    assert in_float64["dtypes"] == {
+        "floatx": "float64",
+        "policy": "float64",
+        "weight": "float64",
+        "result type": "float64",
+        "with a float": "float64",
+        "with float32": "float64",
+        "mean": "float64",
+        "complex": "complex128",
+    }, "Keras narrows float64 in a place that the harness does not know."
+
+
+def test_a_python_float_is_cast_to_float64_exactly(in_float64):
+    assert in_float64["a tenth"] == 0.1, "Keras' cast of a Python float to float64 goes through float32 again."
+
+
+def test_replace_function():
+    module, name = "keras.src.utils.numerical_utils", "normalize"
+    original = held_by_keras(module, name)
+    assert keras.utils.normalize is original
+    calls = []
+
+    def wrap(native):
+        def replacement(*args, **kwargs):
+            calls.append(native)
+            return native(*args, **kwargs)
+
+        return replacement
+
+    keras_internals.replace_function(module, name, wrap)
+    try:
+        assert keras.utils.normalize(np.array([[3.0, 4.0]])).tolist() == [[0.6, 0.8]]
+    finally:
+        keras_internals.replace_function(module, name, lambda _: original)
+    assert calls == [original]
+    assert keras.utils.normalize is original
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_replace_function_replaces_those_of_keras_random(name):
+    module = f"keras.src.backend.{BACKEND}.random"
+    function = held_by_keras(module, name)
+    assert function.__module__ == "harness.worker.randomness", f"{module}.{name} is not the shared generator's."
+
+
+def test_do_not_import_tensorflow(tmp_path):
+    is_backend = BACKEND == "tensorflow"
+    for module in ("keras.src.saving.serialization_lib", "keras.src.utils.rng_utils"):
+        lazy = held_by_keras(module, "tf")
+        assert lazy.available is is_backend, f"{module} has another way to ask for TensorFlow."
+    keras.utils.set_random_seed(0)
+    small_model().save(tmp_path / "model.keras")
+    keras.models.load_model(tmp_path / "model.keras")
+    assert ("tensorflow" in sys.modules) is is_backend, "Keras imported TensorFlow, where it is not the backend."
+
+
+def test_do_not_import_tensorflow_keeps_its_generator_seeded():
+    lazy = held_by_keras("keras.src.utils.rng_utils", "tf")
+    drawn = []
+    for _ in range(2):
+        keras.utils.set_random_seed(7)
+        drawn.append(lazy.random.uniform((3,)).numpy().tolist() if lazy.available else random.random())
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.skipif(BACKEND != "openvino", reason="is of openvino alone")
+@pytest.mark.parametrize("compiles", [lambda: as_list(ops.ones(2) + 1), lambda: small_model().predict(np.ones((1, 1)))])
+def test_compile_openvino_with(compiles, monkeypatch):
+    """What looks at a tensor compiles with the properties, and what predicts does."""
+    import openvino
+
+    monkeypatch.setattr(openvino, "compile_model", openvino.compile_model)
+    core = importlib.import_module("keras.src.backend.openvino.core")
+    monkeypatch.setattr(core, "compile_model", held_by_keras(core.__name__, "compile_model"))
+    keras_internals.compile_openvino_with({"NO_SUCH_PROPERTY": 1})
+    with pytest.raises(RuntimeError) as raised:
+        compiles()
+    assert "NO_SUCH_PROPERTY" in f"{raised.value} {raised.value.__cause__}"
+
+
+@pytest.mark.parametrize(("shuffle", "expected"), [(True, True), (False, False), ("batch", False)])
+def test_shuffles_all(shuffle, expected):
+    made = adapter(shuffle)
+    assert hasattr(made, "_shuffle"), "Keras moved ArrayDataAdapter._shuffle."
+    assert keras_internals.shuffles_all(made) is expected
+
+
+@pytest.mark.parametrize("name", ADAPTER_METHODS)
+def test_array_adapter_method_is_there(name):
+    assert callable(getattr(type(adapter(True)), name, None)), f"Keras moved ArrayDataAdapter.{name}."
+
+
+def test_array_adapter_method():
+    original = type(adapter(True)).on_epoch_end
+    calls = []
+
+    def wrap(native):
+        def on_epoch_end(self):
+            calls.append(type(self).__name__)
+            native(self)
+
+        return on_epoch_end
+
+    with keras_internals.array_adapter_method("on_epoch_end", wrap):
+        small_model().fit(np.zeros((4, 1)), np.zeros((4, 1)), epochs=2, verbose=0)
+    assert calls == 3 * ["ArrayDataAdapter"], "fit no longer ends an epoch once before the first, and after each."
+    assert type(adapter(True)).on_epoch_end is original
+
+
+def test_array_adapter_method_is_put_back_after_an_error():
+    original = type(adapter(True)).on_epoch_end
+    with (
+        pytest.raises(RuntimeError, match="on purpose"),
+        keras_internals.array_adapter_method("on_epoch_end", lambda native: None),
+    ):
+        raise RuntimeError("on purpose")
+    assert type(adapter(True)).on_epoch_end is original
+
+
+def test_array_adapter_method_lets_the_backend_take_its_order():
+    asked = []
+
+    def permutation(asking, size):
+        asked.append((type(asking).__name__, size))
+        return np.arange(size)
+
+    methods = {name: getattr(type(adapter(True)), name) for name in ADAPTER_METHODS}
+    with backends.current().shuffle_with(permutation):
+        small_model().fit(np.zeros((4, 1)), np.zeros((4, 1)), verbose=0)
+    assert set(asked) == {("ArrayDataAdapter", 4)}, f"fit shuffles in another way on {BACKEND}."
+    assert {name: getattr(type(adapter(True)), name) for name in ADAPTER_METHODS} == methods
+
+
+def test_tracking_scope():
+    given, updated, untouched = (keras.Variable([value], trainable=False) for value in (1.0, 2.0, 3.0))
+    assert hasattr(given, "_value"), "Keras moved Variable._value."
+    with keras_internals.tracking_scope([(given, ops.convert_to_tensor([10.0]))]) as scope:
+        assert as_list(scope.get_current_value(untouched)) == [3.0]
+        assert as_list(given.value) == [10.0]
+        updated.assign([20.0])
+        updated.assign_add(1.0)
+        given.assign([11.0])
+        assert as_list(updated.value) == [21.0]
+        assert as_list(untouched.value) == [3.0]
+    assert [variable.path for variable in scope.updated] == [updated.path, given.path], "Keras moved add_update."
+    assert as_list(scope.get_current_value(updated)) == [21.0]
+    assert [as_list(variable.value) for variable in (given, updated, untouched)] == [[1.0], [2.0], [3.0]]
+
+
+def test_tracking_scope_starts_from_the_scope_it_is_opened_in():
+    one, other = keras.Variable(1.0, trainable=False), keras.Variable(2.0, trainable=False)
+    with keras_internals.tracking_scope([(one, ops.convert_to_tensor(10.0))]) as outer:
+        other.assign(20.0)
+        with keras_internals.tracking_scope([]) as inner:
+            assert (as_list(one.value), as_list(other.value)) == (10.0, 20.0), "Keras moved state_mapping."
+            one.assign(11.0)
+        assert as_list(one.value) == 10.0
+    assert [variable is one for variable in inner.updated] == [True]
+    assert [variable is other for variable in outer.updated] == [True]
+
+
+@pytest.mark.skipif(BACKEND == "openvino", reason="Keras infers shapes with parameters of a graph there")
+def test_in_symbolic_scope():
+    answers = []
+
+    class Asking(keras.Layer):
+        def call(self, x):
+            answers.append(keras_internals.in_symbolic_scope())
+            return x
+
+    Asking()(keras.Input((2,)))
+    assert True in answers, "Keras infers shapes in another scope."
+    answers.clear()
+    Asking()(np.zeros((1, 2)))
+    assert answers == [False]
+
+
+def test_global_seed_generator():
+    keras.utils.set_random_seed(0)
+    assert keras_internals.global_seed_generator() is None
+    keras.random.uniform((1,))
+    generator = keras_internals.global_seed_generator()
+    assert isinstance(generator, keras.random.SeedGenerator), "Keras moved the generator of unseeded calls."
+    before = as_list(generator.state.value)
+    keras.random.uniform((1,))
+    assert as_list(generator.state.value) != before
+
+
+def test_forget_global_seed():
+    drawn = []
+    for _ in range(2):
+        random.seed(5)
+        keras_internals.forget_global_seed()
+        assert keras_internals.global_seed_generator() is None, "Keras moved the generator of unseeded calls."
+        drawn.append(as_list(keras.random.uniform((3,))))
+    assert drawn[0] == drawn[1]
+
+
+def test_next_seed():
+    keras.utils.set_random_seed(0)
+    first, second = (as_list(keras_internals.next_seed(None)) for _ in range(2))
+    assert second == [first[0], first[1] + 1], "Keras' global generator no longer counts when it is asked in order."
+    assert as_list(keras_internals.next_seed(7)) == [7, 0]
+    generator = keras.random.SeedGenerator(7)
+    assert [as_list(keras_internals.next_seed(generator)) for _ in range(2)] == [[7, 0], [7, 1]]
+
+
+def test_operations():
+    found = keras_internals.operations()
+    expected = ["matmul", "relu", "average_pool", "batch_normalization", "conv", "logsumexp", "cast", "slice_update"]
+    assert {f"keras.ops.{name}" for name in expected} <= set(found), "Keras moved the functions behind keras.ops."
+    assert {f"keras.random.{name}" for name in RANDOM} <= set(found), "Keras moved the functions behind keras.random."
+    assert "keras.ops.convert_to_tensor" not in found
+
+
+def test_wrapped_operations():
+    seen = []
+
+    def wrap(name, function):
+        def wrapped(*args, **kwargs):
+            seen.append(name)
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    dense = keras.layers.Dense(2, activation="relu")
+    dense.build((None, 3))
+    with keras_internals.wrapped_operations(wrap):
+        dense(np.ones((4, 3), np.float32))
+    assert [name for name in seen if name in ("keras.ops.matmul", "keras.ops.add", "keras.ops.relu")] == [
+        "keras.ops.matmul",
+        "keras.ops.add",
+        "keras.ops.relu",
+    ], "A dense layer no longer calls its operations through keras.src.backend."
+    count = len(seen)
+    dense(np.ones((4, 3), np.float32))
+    assert len(seen) == count
+
+
+def test_what_is_replaced_while_it_is_observed_stays_observed():
+    seen = []
+
+    def wrap(name, function):
+        def observed(*args, **kwargs):
+            result = function(*args, **kwargs)
+            seen.append((name, float(result)))
+            return result
+
+        return observed
+
+    with keras_internals.wrapped_operations(wrap):
+        keras_internals.replace_function(
+            f"keras.src.backend.{BACKEND}.numpy", "exp", lambda native: lambda x: x * 0 + 7
+        )
+        assert float(ops.exp(ops.convert_to_tensor(1.0))) == 7.0
+    assert seen == [("keras.ops.exp", 7.0)]
+    assert float(ops.exp(ops.convert_to_tensor(0.0))) == 1.0
+
+
+def test_owners():
+    inner = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(2, name="d"), keras.layers.Dropout(0.5, name="drop")]
+    )
+    model = keras.Sequential([inner, keras.layers.Dense(1, name="e")])
+    found = keras_internals.owners(model)
+    assert [found[id(variable)] for variable in model.variables] == ["d", "d", "drop", "e", "e"]
+
+
+def test_has_inner_layers():
+    assert keras_internals.has_inner_layers(small_model()), "Keras moved Layer._flatten_layers."
+    assert not keras_internals.has_inner_layers(keras.layers.Dense(1))
+
+
+def test_mask_of():
+    masked = keras.layers.Masking()(np.array([[[1.0], [0.0]]], np.float32))
+    assert as_list(keras_internals.mask_of(masked)) == [[True, False]], "Keras keeps masks elsewhere."
+    assert keras_internals.mask_of(ops.ones((1, 2, 1))) is None
+
+
+def test_carry_mask():
+    tensor = keras_internals.carry_mask(ops.ones((1, 2, 1)), ops.convert_to_tensor([[True, False]]))
+    assert as_list(keras.layers.GlobalAveragePooling1D()(tensor * 1.0)) == [[1.0]]
+    assert as_list(keras_internals.mask_of(tensor)) == [[True, False]]
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return np.full((2, 1), index, np.float32), np.zeros((2, 1), np.float32)
+
+
+def test_dataset_adapter_method():
+    ended = []
+
+    def wrap(native):
+        def on_epoch_end(self):
+            ended.append(type(self).__name__)
+            native(self)
+
+        return on_epoch_end
+
+    with keras_internals.dataset_adapter_method("on_epoch_end", wrap):
+        small_model().fit(Batches(), epochs=2, verbose=0)
+    assert set(ended) == {"PyDatasetAdapter"}
+    assert len(ended) >= 2, "fit no longer tells the adapter of a PyDataset that an epoch is over."
+
+
+def test_dataset_shuffle():
+    asked = []
+    with keras_internals.dataset_shuffle(lambda batches: asked.append(len(batches))):
+        small_model().fit(Batches(), verbose=0)
+    assert set(asked) == {3}, "A PyDataset's batches are no longer shuffled by the random of py_dataset_adapter."

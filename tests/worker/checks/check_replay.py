@@ -1,0 +1,259 @@
+"""Replays: parts on given values, steps from a given state, and disturbances of the last bit."""
+
+import json
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from harness import Fit, Forward, backends
+from harness.trace import Header, Trace, write
+from harness.trace.parts import CASE, LOSS, OPTIMIZER, part_of
+from harness.worker import randomness
+from harness.worker.capture.forward import record_forward
+from harness.worker.capture.noise import QUIET, ULP, Noise
+from harness.worker.capture.record import Recorder
+from harness.worker.capture.replay import Replay, Start, replay_case
+from harness.worker.capture.steps import Steps, follow_fit
+from harness.worker.capture.training import record_fit
+
+differentiates = pytest.mark.skipif(not backends.current().trains, reason="Keras has no gradients on this backend")
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(20, 3)).astype("float32")
+Y = (X[:, :1] + 0.5).astype("float32")
+
+
+def written(recorder, folder):
+    write(folder, Header("c", "t", "float32"), recorder.observations)
+    return Trace(folder)
+
+
+def replayed(case, folder, **options):
+    recorder = Recorder()
+    replay_case(case, recorder, Replay(**options))
+    return written(recorder, folder)
+
+
+def value(trace, key):
+    return np.asarray(trace[key].value)
+
+
+def model_of(*features, optimizer="sgd"):
+    model = keras.Sequential([keras.Input((3,)), *features], name="m")
+    model.compile(optimizer, "mse")
+    return model
+
+
+def small(optimizer="sgd"):
+    first = layers.Dense(4, activation="tanh", name="first", kernel_regularizer="l2", bias_constraint="non_neg")
+    return model_of(first, layers.Dense(1, name="last"), optimizer=optimizer)
+
+
+@differentiates
+def test_parts_are_recorded_with_what_they_were_given_and_their_gradients(tmp_path):
+    model = small()
+    trace = replayed(lambda: Fit(model, X, Y, batch_size=5), tmp_path)
+    first, last = model.layers
+    kernel, bias = (ops.convert_to_numpy(weight) for weight in last.weights)
+    hidden = np.tanh(X[:5] @ ops.convert_to_numpy(first.kernel))
+    np.testing.assert_array_equal(value(trace, "forward/0/m/first/input"), X[:5])
+    np.testing.assert_allclose(value(trace, "forward/0/m/first/output"), hidden, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(value(trace, "forward/0/m/last/output"), hidden @ kernel + bias, rtol=1e-5, atol=1e-6)
+    # The gradient of sum(c * output), with c from NumPy's first standard normals.
+    c = np.random.default_rng(0).standard_normal((5, 1)).astype("float32")
+    np.testing.assert_allclose(value(trace, "gradient/0/m/last/input"), c @ kernel.T, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        value(trace, "gradient/0/m/last/weight/m/last/kernel"), hidden.T @ c, rtol=1e-4, atol=1e-6
+    )
+    error = hidden @ kernel + bias - Y[:5]
+    penalty = 0.01 * np.sum(ops.convert_to_numpy(first.kernel) ** 2)
+    np.testing.assert_allclose(value(trace, "loss/0/m/first/kernel/regularizer"), penalty, rtol=1e-5)
+    np.testing.assert_allclose(value(trace, f"loss/0/{LOSS}/value"), np.mean(error**2) + penalty, rtol=1e-5)
+    np.testing.assert_allclose(value(trace, f"gradient/0/{LOSS}/input/0"), 2 * error / 5, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(value(trace, f"update/0/{OPTIMIZER}/value/learning rate"), 0.01, rtol=1e-6)
+    stepped = kernel - 0.01 * hidden.T @ (2 * error / 5)
+    np.testing.assert_allclose(
+        value(trace, f"update/0/{OPTIMIZER}/weight/m/last/kernel"), stepped, rtol=1e-4, atol=1e-6
+    )
+    assert value(trace, "update/0/m/first/bias/constraint").tolist() == [0, 0, 0, 0]
+
+
+@differentiates
+def test_gradients_come_last_part_first(tmp_path):
+    trace = replayed(lambda: Fit(small(), X, Y), tmp_path)
+    parts = [part_of(trace.name_of(key)).name for key in trace.keys if key.startswith("gradient/0/m")]
+    assert list(dict.fromkeys(parts)) == ["m/last", "m/first"]
+
+
+def test_a_replay_leaves_the_model_as_it_was(tmp_path):
+    model = model_of(layers.BatchNormalization(), layers.Dropout(0.5, seed=1), layers.Dense(1), optimizer="adam")
+    model.optimizer.build(model.trainable_variables)
+    before = [np.array(ops.convert_to_numpy(v)) for v in model.variables + model.optimizer.variables]
+    replayed(lambda: Fit(model, X, Y), tmp_path)
+    for was, variable in zip(before, model.variables + model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(was, ops.convert_to_numpy(variable))
+
+
+@differentiates
+def test_a_part_takes_what_the_reference_had(tmp_path):
+    """With other inputs from outside, layers that differ before it do not reach it."""
+    own = replayed(lambda: Fit(small(), X, Y), tmp_path / "own")
+    model = small()
+    model.layers[0].kernel.assign(model.layers[0].kernel * 2)
+    model.layers[1].set_weights([value(own, f"initial/0/m/last/weight/m/last/{name}") for name in ("kernel", "bias")])
+    given = replayed(lambda: Fit(model, X, Y), tmp_path / "given", given=tmp_path / "own")
+    assert not np.allclose(value(given, "forward/0/m/first/output"), value(own, "forward/0/m/first/output"))
+    np.testing.assert_array_equal(value(given, "forward/0/m/last/output"), value(own, "forward/0/m/last/output"))
+    np.testing.assert_array_equal(value(given, f"gradient/0/{LOSS}/input/0"), value(own, f"gradient/0/{LOSS}/input/0"))
+
+
+def test_a_mask_stays_with_what_stands_in_for_its_tensor(tmp_path):
+    def case():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((3, 1)), layers.Masking(), layers.LSTM(2, name="lstm")], name="m")
+        x = np.array([[[1.0], [2.0], [0.0]]], "float32")
+        return Forward(model, x)
+
+    own = replayed(case, tmp_path / "own")
+    given = replayed(case, tmp_path / "given", given=tmp_path / "own")
+    key = next(key for key in own.keys if key.startswith("forward/0/m/lstm") and key.endswith("output"))
+    np.testing.assert_array_equal(value(given, key), value(own, key))
+
+
+@differentiates
+def test_the_operations_of_a_part_are_parts(tmp_path):
+    trace = replayed(lambda: Fit(small(), X, Y, batch_size=5), tmp_path, inside="m/first")
+    names = [part_of(trace.name_of(key)).operation for key in trace.keys if key.endswith("/arguments")]
+    operations = [name for name in names if name is not None]
+    assert "keras.ops.matmul" in operations
+    assert operations[-1] == "keras.ops.tanh"
+    key = next(key for key in trace.keys if "keras.ops.tanh/output" in key)
+    np.testing.assert_allclose(
+        value(trace, key), np.tanh(value(trace, key.replace("output", "input"))), rtol=1e-5, atol=1e-6
+    )
+    c = np.random.default_rng(0).standard_normal((5, 4)).astype("float32")
+    slope = 1 - value(trace, key) ** 2
+    gradient = key.replace("forward/", "gradient/").replace("output", "input")
+    np.testing.assert_allclose(value(trace, gradient), c * slope, rtol=1e-4, atol=1e-6)
+
+
+def test_the_operations_of_a_case_are_recorded_with_how_they_were_called(tmp_path):
+    def case():
+        ops.sum(ops.exp(ops.convert_to_tensor(X)), axis=1, keepdims=True)
+
+    trace = replayed(case, tmp_path, inside=CASE)
+    (key,) = (key for key in trace.keys if key.endswith("keras.ops.sum/arguments"))
+    called = json.loads(trace[key].value)
+    assert called["args"][0] == {"tensor": 0}
+    assert 1 in [*called["args"], *called["kwargs"].values()]
+    output = value(trace, key.replace("initial", "forward").replace("arguments", "output"))
+    np.testing.assert_allclose(output, np.exp(X).sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+# Steps
+
+
+def followed(fit, folder, steps, seed=3):
+    recorder = Recorder()
+    with randomness.shared_order(seed) as order:
+        follow_fit(fit, recorder, steps, order)
+    return written(recorder, folder)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"shuffle": False}, {"validation_split": 0.2}], ids=["shuffled", "in order", "with validation"]
+)
+def test_the_rows_of_a_step_are_those_that_it_was_trained_on(tmp_path, options):
+    """The weight of a model without a bias moves by the gradient of just those rows."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1, use_bias=False, name="d")])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    trace = followed(Fit(model, X, Y, epochs=3, batch_size=6, **options), tmp_path, Steps(0, 8))
+    path = model.layers[0].kernel.path
+    assert len({json.dumps(trace[f"initial/{step}/rows"].value) for step in range(9)}) > 2
+    for step in range(9):
+        rows = trace[f"initial/{step}/rows"].value
+        before, after = value(trace, f"initial/{step}/{path}"), value(trace, f"update/{step}/{path}")
+        gradient = 2 * X[rows].T @ (X[rows] @ before - Y[rows]) / len(rows)
+        np.testing.assert_allclose(after, before - 0.1 * gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_each_step_starts_from_the_state_that_is_given(tmp_path):
+    def fit(scale):
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(0)
+        model = small(keras.optimizers.Adam(0.01))
+        model.layers[1].kernel.assign(model.layers[1].kernel * scale)
+        return Fit(model, X, Y, epochs=2, batch_size=6)
+
+    own = followed(fit(1.0), tmp_path / "own", Steps(2, 5))
+    given = followed(fit(3.0), tmp_path / "given", Steps(2, 5, tmp_path / "own"))
+    assert own.keys == given.keys
+    for key in own.keys:
+        np.testing.assert_array_equal(value(own, key), value(given, key), err_msg=key)
+
+
+def test_a_replay_starts_from_the_state_and_the_rows_it_is_told(tmp_path):
+    fit = Fit(small(), X, Y, epochs=2, batch_size=6)
+    steps = followed(fit, tmp_path / "steps", Steps(3, 3))
+    start = Start(tmp_path / "steps", "initial", 3)
+    trace = replayed(lambda: Fit(small(), X, Y), tmp_path / "parts", state=start, rows=[4, 7])
+    np.testing.assert_array_equal(value(trace, "forward/0/m/first/input"), X[[4, 7]])
+    kernel = value(trace, "initial/0/m/first/weight/m/first/kernel")
+    np.testing.assert_array_equal(kernel, value(steps, "initial/3/m/first/kernel"))
+
+
+# Noise, and no instruments
+
+
+def test_noise_moves_floats_by_at_most_one_unit_in_the_last_place():
+    ones = np.ones((1000, 2), np.float32)
+    disturbed = Noise(1).disturbed({"x": ones, "labels": np.arange(3), "tensor": ops.ones((50,))})
+    found = {round(float(v), 9) for v in np.ravel((disturbed["x"] - 1) / ULP)}
+    assert found == {-1.0, 0.0, 1.0}
+    assert disturbed["labels"].tolist() == [0, 1, 2]
+    assert not np.array_equal(ops.convert_to_numpy(disturbed["tensor"]), np.ones(50))
+    assert not np.array_equal(Noise(2).disturbed(ones), disturbed["x"])
+    assert QUIET.disturbed(ones) is ones
+
+
+def test_noise_reaches_weights_and_all_that_follows(tmp_path):
+    def outputs(noise):
+        keras.utils.set_random_seed(0)
+        recorder = Recorder()
+        record_forward(Forward(layers.Dense(40, name="d"), X), recorder, noise)
+        return {o.key: o.value for o in recorder.observations}
+
+    quiet, noisy = outputs(QUIET), outputs(Noise(1))
+    for key in ("initial/0/d/kernel", "forward/0/d/output"):
+        assert not np.array_equal(quiet[key], noisy[key])
+        np.testing.assert_allclose(quiet[key], noisy[key], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("built", [True, False], ids=["built", "not built"])
+def test_without_instruments_the_logs_and_predictions_are_the_same(tmp_path, built):
+    def recorded(observed):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([*([keras.Input((3,))] if built else []), layers.Dense(4), layers.Dropout(0.5)])
+        model.compile("adam", "mse")
+        recorder = Recorder()
+        (tmp_path / str(observed)).mkdir()
+        with randomness.shared_order(3):
+            fit = Fit(model, X, X[:, :1], epochs=2, batch_size=6, validation_split=0.2)
+            record_fit(fit, recorder, tmp_path / str(observed), observed=observed)
+        return {(o.phase, o.name): o.value for o in recorder.observations}
+
+    instrumented, plain = recorded(True), recorded(False)
+    assert {name for _, name in plain} == {f"epoch {e}/{n}" for e in (0, 1) for n in ("loss", "val_loss")} | {"predict"}
+    for name, found in plain.items():
+        np.testing.assert_array_equal(found, instrumented[name])
+
+
+def test_what_a_replay_needs_is_read_from_a_request():
+    request = {"given": None, "inside": "m/d", "state": {"trace": "t", "phase": "initial", "step": 2}, "rows": [1]}
+    replay = Replay.from_json(request)
+    assert (replay.inside, replay.rows, replay.training, replay.given) == ("m/d", [1], True, None)
+    assert replay.state is not None
+    assert SimpleNamespace(**vars(replay.state)).step == 2
