@@ -13,8 +13,9 @@ from typing import Any, cast
 from harness.errors import TraceError
 from harness.judge.compare import Comparison, Continuation, Finding, compare, disturbed_by_instruments, standing_alone
 from harness.judge.verdict import Evidence, Verdict
+from harness.plain import from_plain
 from harness.project.known import Known
-from harness.result.schema import CaseJson, Outcome, ResultJson, check
+from harness.result.schema import CaseJson, Outcome, ResultJson
 from harness.trace import PICTURES, Note, Status, Trace, parse_json
 from harness.version import __version__
 
@@ -226,10 +227,9 @@ def read(path: Path) -> ResultJson:
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise TraceError(f"{path} is not a result of schema {SCHEMA}. Run again with this version of the harness.")
     try:
-        check(data, ResultJson)
+        return from_plain(data, ResultJson)
     except ValueError as error:
         raise TraceError(f"{path} is not a whole result: {error}. Run the cases again.") from None
-    return cast(ResultJson, data)
 
 
 def judge_case(

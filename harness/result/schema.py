@@ -1,13 +1,11 @@
-"""The shape of `result.json`, as types for whoever reads one, and the check that data has it.
+"""The shape of `result.json`, as types for whoever reads one.
 
 More keys are welcome everywhere. Keys that are `NotRequired` were added later: results without them stay readable.
 """
 
 # Without `from __future__ import annotations`, in whose texts TypedDict does not see what is NotRequired.
 
-import types
-from collections.abc import Mapping
-from typing import Any, Literal, NotRequired, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from harness.trace import Phase, Status
 
@@ -145,67 +143,3 @@ class ResultJson(TypedDict):
     cases: list[CaseJson]
     unmatched: list[UnmatchedJson]
     golden: NotRequired[GoldenJson | None]
-
-
-def check(value: Any, kind: Any, where: str = "it") -> None:
-    """Check that data, as JSON has it, is of a type.
-
-    Args:
-        kind: a class, a `TypedDict`, or a `list`, `dict`, `Literal` or union of such.
-        where: what the data is, for the message.
-
-    Raises:
-        ValueError: it is not.
-    """
-    origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return
-    if is_typeddict(kind):
-        _check_members(value, kind, where)
-    elif origin in (types.UnionType, Union):
-        _check_union(value, arguments, where)
-    elif origin is Literal:
-        _require(type(value) is str and value in arguments, value, f"one of {', '.join(arguments)}", where)
-    elif origin is list:
-        _require(type(value) is list, value, "a list", where)
-        for position, item in enumerate(value):
-            check(item, arguments[0], f"{where}[{position}]")
-    elif origin is dict or kind is dict:
-        _require(type(value) is dict, value, "an object", where)
-        for key, item in value.items():
-            check(item, arguments[1], f"{where}.{key}")
-    else:
-        allowed = (int, float) if kind is float else (kind,)
-        _require(type(value) in allowed, value, kind.__name__, where)  # a bool is no int
-
-
-def _check_members(value: Any, kind: Any, where: str) -> None:
-    _require(type(value) is dict, value, "an object", where)
-    for name, member in _members(kind).items():
-        if name in value:
-            check(value[name], member, f"{where}.{name}")
-        elif name in kind.__required_keys__:
-            raise ValueError(f"{where} has no {name!r}")
-
-
-def _members(kind: Any) -> Mapping[str, Any]:
-    if kind not in _MEMBERS:
-        _MEMBERS[kind] = get_type_hints(kind)
-    return _MEMBERS[kind]
-
-
-#: Resolving annotations takes far longer than checking them.
-_MEMBERS: dict[Any, Mapping[str, Any]] = {}
-
-
-def _check_union(value: Any, kinds: tuple[Any, ...], where: str) -> None:
-    if value is None and type(None) in kinds:
-        return
-    (kind,) = [kind for kind in kinds if kind is not type(None)]
-    check(value, kind, where)
-
-
-def _require(is_right: bool, value: Any, wanted: str, where: str) -> None:
-    if not is_right:
-        shown = repr(value)
-        raise ValueError(f"{where} is {shown if len(shown) <= 60 else shown[:57] + '...'}, which is not {wanted}")

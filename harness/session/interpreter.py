@@ -29,7 +29,19 @@ OLDEST_PYTHON = (3, 11)
 #: Seconds that an interpreter has to say what it is.
 ANSWER_TIMEOUT = 60.0
 #: What the worker's side imports beside the frameworks and what Keras itself requires.
-CARRIED = ("harness", "safetensors", "pytest", "_pytest", "py", "pluggy", "iniconfig")
+CARRIED = (
+    "harness",
+    "attr",
+    "attrs",
+    "cattrs",
+    "typing_extensions",
+    "safetensors",
+    "pytest",
+    "_pytest",
+    "py",
+    "pluggy",
+    "iniconfig",
+)
 #: Variables that speak of our own environment.
 _OURS = ("PYTHONHOME", "VIRTUAL_ENV")
 #: Its name is that of what it stands in for, by which lines of libraries are told from the user's own.

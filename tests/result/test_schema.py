@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from harness.case import Expected
 from harness.judge.compare import Blame, Comparison, Continuation, Finding
 from harness.judge.verdict import Evidence, Judgement, Verdict
+from harness.plain import from_plain
 from harness.result.model import CaseResult, Result, TargetRun, as_json
-from harness.result.schema import ResultJson, check
+from harness.result.schema import ResultJson
 from harness.trace import Note, parse_json
 
 KNOWN = Expected("leak", "a reason")
@@ -34,14 +35,14 @@ def whole() -> Any:
 
 
 def test_what_is_written_has_the_shape() -> None:
-    check(whole(), ResultJson)
+    from_plain(whole(), ResultJson)
 
 
 def test_results_from_before_a_key_was_added_are_read_and_more_keys_are_welcome() -> None:
     result = whole()
     del result["cases"][0]["tags"], result["cases"][0]["comparisons"][0]["unexpected"]
     result["cases"][0]["runs"][0]["another"] = 1
-    check(result, ResultJson)
+    from_plain(result, ResultJson)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -60,7 +61,7 @@ def test_what_is_of_another_kind_is_refused_by_its_place(place: tuple[Any, ...],
     holder[place[-1]] = value
     shown = "it" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)
     with pytest.raises(ValueError, match="is not") as caught:
-        check(result, ResultJson)
+        from_plain(result, ResultJson)
     assert str(caught.value).startswith(f"{shown} is ")
 
 
@@ -84,11 +85,11 @@ def test_what_only_looks_alike_is_refused(place: tuple[Any, ...], value: Any) ->
         holder = holder[key]
     holder[place[-1]] = value
     with pytest.raises(ValueError, match=f"{place[-1]}".replace("0", r"\[0\]")):
-        check(result, ResultJson)
+        from_plain(result, ResultJson)
 
 
 def test_a_key_that_is_missing_is_named() -> None:
     result = whole()
     del result["cases"][0]["runs"][0]["status"]
     with pytest.raises(ValueError, match=r"it\.cases\[0\]\.runs\[0\] has no 'status'"):
-        check(result, ResultJson)
+        from_plain(result, ResultJson)

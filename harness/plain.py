@@ -1,0 +1,188 @@
+"""Values as plain data, and back: what JSON can hold, for whatever crosses the wall or lies on disk.
+
+The classes are dataclasses and `TypedDict`s, and their annotations are the rules. The reader is strict, for a file may
+be a stranger's: only a list becomes a tuple, text a path or an enumeration, and an integer a float. Keys that a class
+does not have are passed over in a dataclass, and kept in a `TypedDict`.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, is_typeddict
+
+from cattrs import ClassValidationError, Converter
+from cattrs.gen import make_dict_structure_fn
+from cattrs.gen.typeddicts import make_dict_structure_fn as make_typed_dict_structure_fn
+
+T = TypeVar("T")
+
+#: Characters of a wrong value that a message shows.
+_SHOWN = 60
+_SEQUENCES: tuple[Any, ...] = (list, tuple, Sequence)
+_MAPPINGS: tuple[Any, ...] = (dict, Mapping)
+
+
+def to_plain(value: Any) -> Any:
+    """A value as dicts, lists, text, numbers, bools and None. A float that is not finite becomes None."""
+    return _converter().unstructure(value)
+
+
+def from_plain(data: Any, kind: type[T], where: str = "it") -> T:
+    """Plain data as a value of a type.
+
+    Args:
+        kind: a dataclass, a `TypedDict`, or a list, dict, tuple, literal, enumeration or optional type of such.
+        where: what the data is, for the message.
+
+    Raises:
+        ValueError: the data is not of that type. The message names the place, as `it.cases[0].id`.
+    """
+    try:
+        return _converter().structure(data, kind)
+    except Exception as error:
+        place, reason = _located(error)
+        raise ValueError(f"{where}{place} {reason}") from None
+
+
+class _FaultError(ValueError):
+    """A value of another kind, and where it is."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(place, reason)
+        self.place = place
+        self.reason = reason
+
+
+def _located(error: BaseException) -> tuple[str, str]:
+    """The place of the first fault, and what it is."""
+    if isinstance(error, _FaultError):
+        return error.place, error.reason
+    if isinstance(error, ClassValidationError):
+        noted, _ = error.group_exceptions()
+        inner, note = noted[0]
+        if isinstance(inner, KeyError):
+            return "", f"has no {note.name!r}"
+        place, reason = _located(inner)
+        return f".{note.name}{place}", reason
+    return "", f"cannot be read: {error}"
+
+
+def _refuse(value: Any, wanted: str) -> _FaultError:
+    shown = repr(value)
+    return _FaultError(
+        "", f"is {shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + '...'}, which is not {wanted}"
+    )
+
+
+@cache
+def _converter() -> Converter:
+    converter = Converter()
+    for kind in (str, int, bool):
+        converter.register_structure_hook(kind, _exactly)
+    for enumeration in (enum.Enum, enum.IntEnum):  # the latter would otherwise be read as an int
+        converter.register_structure_hook(enumeration, _member)
+    converter.register_structure_hook(float, _float)
+    converter.register_structure_hook(Path, lambda value, _: Path(_exactly(value, str)))
+    converter.register_structure_hook_func(_is_literal, _literal)
+    converter.register_structure_hook_factory(_is_sequence, lambda kind: _sequence_hook(converter, kind))
+    converter.register_structure_hook_factory(_is_mapping, lambda kind: _mapping_hook(converter, kind))
+    converter.register_structure_hook_factory(
+        is_dataclass, lambda kind: _of_dict(make_dict_structure_fn(kind, converter))
+    )
+    converter.register_structure_hook_factory(
+        is_typeddict, lambda kind: _of_dict(make_typed_dict_structure_fn(kind, converter))
+    )
+    converter.register_unstructure_hook(float, lambda value: value if math.isfinite(value) else None)
+    converter.register_unstructure_hook(Path, str)
+    converter.register_unstructure_hook_func(_is_enumeration, str)
+    return converter
+
+
+def _exactly(value: Any, kind: Any) -> Any:
+    """A value of one type exactly: a bool is no int."""
+    if type(value) is not kind:
+        raise _refuse(value, kind.__name__)
+    return value
+
+
+def _float(value: Any, _: Any) -> float:
+    return float(value) if type(value) is int else cast(float, _exactly(value, float))
+
+
+def _literal(value: Any, kind: Any) -> Any:
+    if type(value) is not str or value not in get_args(kind):
+        raise _refuse(value, f"one of {', '.join(get_args(kind))}")
+    return value
+
+
+def _is_literal(kind: Any) -> bool:
+    return get_origin(kind) is Literal
+
+
+def _is_enumeration(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, enum.Enum)
+
+
+def _member(value: Any, kind: Any) -> Any:
+    """The member of an enumeration that has this as its text."""
+    members = {str(member): member for member in kind}
+    if type(value) is not str or value not in members:
+        raise _refuse(value, f"one of {', '.join(members)}")
+    return members[value]
+
+
+def _is_sequence(kind: Any) -> bool:
+    return kind in _SEQUENCES or get_origin(kind) in _SEQUENCES
+
+
+def _is_mapping(kind: Any) -> bool:
+    return kind in _MAPPINGS or get_origin(kind) in _MAPPINGS
+
+
+def _sequence_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    """A list of elements of one type, as a list, or as a tuple where that is asked for."""
+    element = next(iter(get_args(kind)), Any)
+    make = tuple if tuple in (kind, get_origin(kind)) else list
+
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is not list:
+            raise _refuse(value, "a list")
+        return make(_inside(converter, item, element, f"[{position}]") for position, item in enumerate(value))
+
+    return structure
+
+
+def _mapping_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    """An object with values of one type."""
+    element = (*get_args(kind), Any, Any)[1]
+
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is not dict:
+            raise _refuse(value, "an object")
+        return {key: _inside(converter, item, element, f".{key}") for key, item in value.items()}
+
+    return structure
+
+
+def _inside(converter: Converter, value: Any, kind: Any, place: str) -> Any:
+    try:
+        return converter.structure(value, kind)
+    except Exception as error:
+        inner, reason = _located(error)
+        raise _FaultError(place + inner, reason) from None
+
+
+def _of_dict(structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The reader of a class, which is given objects only."""
+
+    def checked(value: Any, kind: Any) -> Any:
+        if type(value) is not dict:
+            raise _refuse(value, "an object")
+        return structure(value, kind)
+
+    return checked
