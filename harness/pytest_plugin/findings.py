@@ -55,7 +55,7 @@ def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test:
     from harness.report import words
     from harness.result.run_folder import RunFolder
 
-    run = RunFolder(session.folder, shown_path(session), session.result.to_json())
+    run = RunFolder(session.folder, shown_path(session), session.workflow.result().to_json())
     outcome = words.outcome_on(run.result, case, str(target))
     comparison = words.comparison_on(case, str(target))
     properties = {"parity_target": str(target), "parity_reference": str(session.settings.reference)}

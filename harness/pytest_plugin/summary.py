@@ -55,7 +55,7 @@ class Summary:
         if cases:
             from harness.result.model import FILE
 
-            session.result.write_assembled(session.folder / FILE, cases)
+            session.workflow.result().write_assembled(session.folder / FILE, cases)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         seen = [

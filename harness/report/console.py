@@ -20,7 +20,8 @@ from harness.report import words
 from harness.result.model import CaseResult
 from harness.result.run_folder import RunFolder
 from harness.result.schema import CaseJson, ResultJson
-from harness.session.run import Listener, Planned
+from harness.session.plan import Planned
+from harness.session.session import Listener
 from harness.target import Target
 
 STYLES = {

@@ -14,7 +14,7 @@ from typing import Any
 from harness.errors import HarnessError, printable
 from harness.report.charts import logs
 from harness.result.run_folder import RunFolder
-from harness.session.run import slug_of
+from harness.session.layout import slug_of
 
 #: TensorBoard takes every file with such a name in a folder for one of a run. The zero is for a time.
 FILE = "events.out.tfevents.0000000000.harness"
