@@ -28,17 +28,19 @@ from numpy.typing import NDArray
 
 from harness import backends, trace
 from harness.blame.script import Script, Side, issue_text, script_of
-from harness.case import CaseRef
-from harness.judge.compare import PARTED, Blame, Comparison, Continuation, Finding, compare, differences, standing_alone
-from harness.judge.verdict import U32, Verdict, judge
-from harness.project.known import Known
-from harness.result.model import CaseResult, outcome_of
+from harness.case import CaseRef, Known
+from harness.judge.case import outcome_of
+from harness.judge.compare import PARTED, compare, differences
+from harness.judge.verdict import U32, judge
+from harness.judge.vote import standing_alone
+from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding
 from harness.session import interpreter
 from harness.session.pool import Pool, Reply, Request
 from harness.session.run import FIRST, TWIN, Options, Variant, request, slug_of, trace_folder, write_failure
 from harness.target import Target
 from harness.trace import Phase, Trace
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part, part_of
+from harness.verdict import Verdict
 
 #: Seconds that blaming one finding may take. What is known by then is said.
 BUDGET = 180.0
@@ -92,8 +94,8 @@ class Blamer:
         *,
         declared: bool = False,
         on_blame: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        """Continue trainings that parted, and find whose each difference is: what `seen` then says as well.
+    ) -> CaseResult:
+        """Continue trainings that parted, and attach a blame to each difference: returns `seen` with these.
 
         Args:
             known: differences that are declared beside the cases.
@@ -103,13 +105,15 @@ class Blamer:
             on_blame: called with a target before a difference on it is blamed.
         """
         traces = {target: Trace(trace_folder(self._folder, target, case.id)) for target in self._targets}
-        for comparison in seen.comparisons:
-            comparison.continuation = self.continuation(case, comparison, traces, known)
-        seen.outcome = outcome_of(seen.runs, seen.comparisons, fail_on)
-        if blame_from is not None:
-            for comparison in seen.worth_blaming(blame_from, declared=declared):
+        comparisons = [
+            replace(comparison, continuation=self.continuation(case, comparison, traces, known))
+            for comparison in seen.comparisons
+        ]
+        for position, comparison in enumerate(comparisons):
+            if blame_from is not None and comparison.is_worth_blaming(blame_from, declared=declared):
                 on_blame(comparison.target)
-                comparison.blame = self.blame(case, comparison, traces)
+                comparisons[position] = replace(comparison, blame=self.blame(case, comparison, traces))
+        return replace(seen, comparisons=comparisons, outcome=outcome_of(seen.runs, comparisons, fail_on))
 
     def blame(self, case: CaseRef, comparison: Comparison, traces: Mapping[Target, Trace]) -> Blame | None:
         """Blame a comparison's first difference. None where there is none.

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +17,18 @@ from harness.case import CaseRef
 from harness.errors import HarnessError, TraceError, printable
 from harness.session.targets import choose, choose_reference, left_out
 from harness.target import Target
+from harness.verdict import Verdict
 from harness.version import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.report.console import Detail
+    from harness.result.model import CaseResult
     from harness.result.run_folder import RunFolder
     from harness.session.pool import Pool
     from harness.session.run import Options, Selection
 
-VERDICTS = ("identical", "rounding", "leak", "imprecise", "divergent", "mismatch")
 #: The page of a run, in its folder.
 PAGE = "report.html"
 #: Exit status after Ctrl-C, as a shell gives it.
@@ -118,7 +119,7 @@ _how_to_judge = _together(
     click.option("--reference", metavar="T", help="What others are compared with.  [default: torch, or the first]"),
     click.option(
         "--fail-on",
-        type=click.Choice(VERDICTS),
+        type=click.Choice([str(verdict) for verdict in Verdict]),
         default="divergent",
         show_default=True,
         help="The mildest verdict that counts as a difference.",
@@ -269,11 +270,11 @@ def _run(
 ) -> None:
     """Run, judge, blame what is `blame_from` or worse, draw, write, print, and exit."""
     from harness.blame.search import Blamer
-    from harness.judge.verdict import Verdict
+    from harness.judge.declared import unmatched
     from harness.project import known
     from harness.report import plots
     from harness.report.console import Live, make_console, text
-    from harness.result.model import FILE, PLOTS, read
+    from harness.result.file import FILE, PLOTS, read, write
     from harness.result.run_folder import RunFolder
     from harness.session import run as running
     from harness.trace import Trace
@@ -288,7 +289,7 @@ def _run(
     if targets is None:
         _say_what_is_missing(console)
     result = running.empty_result(standard, wanted, options, Verdict.parse(fail_on))
-    judged = {}
+    judged: dict[str, CaseResult] = {}
     with Live(console, telling.detail) as live:
 
         def judge(case: str, places: Mapping[Target, Path]) -> None:
@@ -302,7 +303,7 @@ def _run(
             blamer = Blamer(pool, wanted, standard, root, folder, options)
             mildest = None if blame_from is None else Verdict.parse(blame_from)
             for case in cases:
-                blamer.examine(
+                judged[case.id] = blamer.examine(
                     case,
                     judged[case.id],
                     entries,
@@ -313,17 +314,17 @@ def _run(
                 )
 
         order = _record(selections, is_wanted, wanted, folder, options, live, judge, look_closer)
-    result.cases = [judged[case] for case in order]
-    result.unmatched = known.unmatched(entries, order, result.targets)
+    cases = [judged[case] for case in order]
     if plots.available():
-        for case in result.cases:
+        for position, case in enumerate(cases):
             traces = {run.target: Trace(folder / run.trace) for run in case.runs if run.trace is not None}
             stem = running.slug_of(case.id)
             pictures = plots.draw(traces, result.reference, folder / PLOTS, stem)
-            case.plots = [f"{PLOTS}/{picture.name}" for picture in pictures]
+            cases[position] = replace(case, plots=[f"{PLOTS}/{picture.name}" for picture in pictures])
     else:
         console.print(text(plots.MISSING))
-    result.write(folder / FILE)
+    result = replace(result, cases=cases, unmatched=unmatched(entries, order, result.targets))
+    write(folder / FILE, result.to_json())
     telling.tell(RunFolder(folder, _shown(folder), read(folder / FILE)), console, _shown(folder / FILE))
     sys.exit(result.exit_status)
 
@@ -353,7 +354,7 @@ def record(
     Compare them with others, on any machine, with `harness compare`.
     """
     from harness.report.console import Live, make_console, text
-    from harness.result.model import AGREE, FAILED
+    from harness.result.outcome import AGREE, FAILED
     from harness.session.run import root_of, select, trace_folder
     from harness.trace import Trace
 
@@ -388,17 +389,16 @@ def compare(folders: tuple[str, ...], reference: str | None, fail_on: str, telli
     each target is compared with itself. No framework is needed.
     """
     from harness.judge.folders import common_folder, compare_folders
-    from harness.judge.verdict import Verdict
     from harness.project import known
     from harness.report.console import make_console
-    from harness.result.model import FILE
+    from harness.result.file import FILE, write
     from harness.result.run_folder import RunFolder
 
     places = [Path(folder) for folder in folders]
     root = Path(out).resolve() if out else common_folder(places)
     result = compare_folders(places, reference, Verdict.parse(fail_on), known.read(Path.cwd()), root)
     if out:
-        result.write(_writable(root) / FILE)
+        write(_writable(root) / FILE, result.to_json())
     shown = _shown(root / FILE) if out else ", ".join(folders)
     telling.tell(RunFolder(root, _shown(root), result.to_json()), make_console(), shown)
     sys.exit(result.exit_status)
@@ -465,7 +465,7 @@ def show(path: str, other: str | None, key: str | None, quiet: bool, verbose: bo
     """Show what is in a trace, in two side by side, or in a run."""
     from harness.report import show as showing
     from harness.report.console import make_console, print_result
-    from harness.result.model import FILE
+    from harness.result.file import FILE
     from harness.result.run_folder import RunFolder
     from harness.trace import INDEX, Trace
 
@@ -509,7 +509,7 @@ def init(folder: str) -> None:
 def doctor() -> None:
     """Say which backends, devices and versions are here, and why one is not."""
     from harness.report.console import make_console, text
-    from harness.result.model import AGREE, FAILED
+    from harness.result.outcome import AGREE, FAILED
     from harness.session.doctor import examine
 
     console = make_console()
@@ -632,7 +632,7 @@ def _shown(path: Path) -> str:
 def _write_reports(run: RunFolder, files: Mapping[str, str | None]) -> None:
     """Write the reports that options name files for."""
     from harness.report import html, junit, markdown
-    from harness.result.model import as_json
+    from harness.result.file import as_json
 
     make: dict[str, Callable[[RunFolder], bytes]] = {
         "--json": lambda run: as_json(run.result),

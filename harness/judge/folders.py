@@ -7,13 +7,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.case import Known
 from harness.errors import TraceError
+from harness.judge.case import judge_case
+from harness.judge.declared import unmatched
 from harness.judge.golden import Recording, compare_golden
-from harness.judge.verdict import Verdict
-from harness.project.known import Known, unmatched
-from harness.result.model import Result, judge_case
+from harness.result.model import Result
 from harness.target import backend_of
 from harness.trace import Trace, find_traces
+from harness.verdict import Verdict
 
 #: The backend of the reference where none is named: the first target on it or, failing that, the first.
 DEFAULT_REFERENCE = "torch"
@@ -60,19 +62,22 @@ def compare_folders(
         raise TraceError(f"The reference {reference!r} has no trace here. There are traces of {', '.join(targets)}.")
     for case, by_target in cases.items():
         _check_comparable(case, list(by_target.values()))
-    twins = any(trace.twin is not None for trace in traces)
-    randomness = "native" if any(trace.repeats for trace in traces) else "shared"
-    result = Result(reference, targets, "both" if twins else "float32", fail_on, randomness)
-    result.cases = [
-        judge_case(case, {target: by_target.get(target) for target in targets}, reference, fail_on, root, known)
-        for case, by_target in cases.items()
-    ]
-    result.unmatched = unmatched(known, list(cases), targets)
-    return result
+    return Result(
+        reference=reference,
+        targets=targets,
+        precision="both" if any(trace.twin is not None for trace in traces) else "float32",
+        fail_on=fail_on,
+        randomness="native" if any(trace.repeats for trace in traces) else "shared",
+        cases=[
+            judge_case(case, {target: by_target.get(target) for target in targets}, reference, fail_on, root, known)
+            for case, by_target in cases.items()
+        ],
+        unmatched=unmatched(known, list(cases), targets),
+    )
 
 
 def common_folder(folders: Sequence[Path]) -> Path:
-    """What the paths of a comparison's traces are relative to, unless it has a folder of its own."""
+    """The folder that paths of traces are relative to if the comparison is not given a folder of its own."""
     return Path(os.path.commonpath([folder.resolve() for folder in folders]))
 
 

@@ -154,8 +154,7 @@ def _judged(session: ParitySession, planned: Planned, targets: Sequence[Target])
         judged = run.judge(case.id, places, settings.reference, settings.fail_on, folder, session.known)
         blamer = Blamer(session.pool, targets, settings.reference, session.root, folder, session.options)
         blame_from = settings.fail_on if settings.blame else None
-        blamer.examine(case, judged, session.known, settings.fail_on, blame_from)
-        return judged.to_json()
+        return blamer.examine(case, judged, session.known, settings.fail_on, blame_from).to_json()
 
     judged: CaseJson = session.once(f"judged-{run.slug_of(case.id)}", judge)
     return judged

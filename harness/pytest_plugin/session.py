@@ -22,7 +22,7 @@ from harness.pytest_plugin import settings
 from harness.pytest_plugin.settings import Settings
 
 if TYPE_CHECKING:
-    from harness.project.known import Known
+    from harness.case import Known
     from harness.result.model import Result
     from harness.session.pool import Pool
     from harness.session.run import Options

@@ -11,8 +11,8 @@ import pytest
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.judge.verdict import Verdict
     from harness.target import Target
+    from harness.verdict import Verdict
 
 DEFAULT_OUT = "runs/pytest"
 _PRECISIONS = ("both", "float32")
@@ -108,9 +108,9 @@ def read(config: pytest.Config) -> Settings:
     Raises:
         pytest.UsageError: an option's value is wrong, or no backend is here.
     """
-    from harness.judge.verdict import Verdict
     from harness.session.run import DEFAULT_TIMEOUT
     from harness.session.targets import choose, choose_reference
+    from harness.verdict import Verdict
 
     values = given(config)
     try:

@@ -14,9 +14,11 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.compare import Finding, all_findings
-from harness.judge.verdict import Verdict, rms
+from harness.judge.arrays import rms
+from harness.judge.compare import all_findings
+from harness.result.model import Finding
 from harness.trace import Observation, Trace
+from harness.verdict import Verdict
 
 #: Cells of a heat map that are no measured distance.
 EMPTY, IDENTICAL, MISMATCH, UNCOMPARED = " ", "=", "!", "?"
@@ -28,16 +30,16 @@ DIGITS = 5
 
 
 @dataclass(frozen=True)
-class Detail:
-    """How much of a case is shown: points of a curve, and columns and rows of a heat map, at most."""
+class Resolution:
+    """The most of a case that is shown: points of a curve, and columns and rows of a heat map."""
 
     points: int
     columns: int
     rows: int
 
 
-#: From the finest to the coarsest: a page takes what it has room for.
-DETAILS = (Detail(500, 200, 400), Detail(200, 100, 150), Detail(100, 50, 60), Detail(30, 20, 30))
+#: From the finest to the coarsest: each case of a page is drawn in the finest that there is room for.
+RESOLUTIONS = (Resolution(500, 200, 400), Resolution(200, 100, 150), Resolution(100, 50, 60), Resolution(30, 20, 30))
 
 #: Curves of one case. Names beyond are counted.
 MOST_CURVES = 8
@@ -105,7 +107,7 @@ Levels = dict[str, dict[int, str]]
 
 
 class Charts:
-    """What can be drawn of a case, read and judged once, and told in as much detail as there is room for.
+    """What can be drawn of a case: read and judged once, and then told in any resolution.
 
     Args:
         traces: by target, those of a case that can be read.
@@ -121,17 +123,17 @@ class Charts:
         shown = next((traces[other] for _, other in pairs), next(iter(traces.values()), None))
         self._graph = Graph(layers=[], edges=[], left_out=0) if shown is None else _graph(shown, self._levels)
 
-    def data(self, detail: Detail) -> CaseData:
-        """What is drawn, in so much detail."""
+    def data(self, resolution: Resolution) -> CaseData:
+        """What is drawn, in a resolution."""
         names = list(dict.fromkeys(name for logs in self._logs.values() for name in logs))
         names.sort(key=lambda name: name != "loss")
         shown = names[:MOST_CURVES]
         steps = [step for logs in self._logs.values() for points in logs.values() for step in points]
-        maps = [_heat_map(target, levels, detail) for target, levels in self._levels.items()]
+        maps = [_heat_map(target, levels, resolution) for target, levels in self._levels.items()]
         maps.sort(key=lambda item: -_ORDER.index(_worst(character for _, text in item["rows"] for character in text)))
         return CaseData(
             steps=max(steps, default=-1) + 1,
-            curves=[self._curve(name, detail.points) for name in shown],
+            curves=[self._curve(name, resolution.points) for name in shown],
             more_curves=len(names) - len(shown),
             maps=maps,
             gradients=self._gradients_of_all(),
@@ -196,10 +198,10 @@ def _levels(target: Trace, reference: Trace) -> Levels:
     return found
 
 
-def _heat_map(target: str, levels: Levels, detail: Detail) -> HeatMap:
+def _heat_map(target: str, levels: Levels, resolution: Resolution) -> HeatMap:
     """Distances by name and step. Steps that share a column are as bad as their worst."""
     steps = sorted({step for row in levels.values() for step in row})
-    parts = _parts(len(steps), detail.columns)
+    parts = _parts(len(steps), resolution.columns)
     column_of = {steps[position]: column for column, part in enumerate(parts) for position in part}
     columns = [[steps[part[0]], steps[part[-1]]] for part in parts]
     cells: dict[str, list[str]] = {}
@@ -209,10 +211,10 @@ def _heat_map(target: str, levels: Levels, detail: Detail) -> HeatMap:
             column = column_of[step]
             cells[name][column] = _worst((cells[name][column], character))
     names = list(cells)
-    if len(names) > detail.rows:
+    if len(names) > resolution.rows:
         # Those that matter stay, in their order.
         ranked = sorted(names, key=lambda name: -_ORDER.index(_worst(cells[name])))
-        kept = set(ranked[: detail.rows])
+        kept = set(ranked[: resolution.rows])
         names = [name for name in names if name in kept]
     return HeatMap(
         target=target,

@@ -15,13 +15,14 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from harness.errors import printable
-from harness.judge.verdict import Verdict
 from harness.report import words
+from harness.result.environment import versions_of
 from harness.result.model import CaseResult
 from harness.result.run_folder import RunFolder
 from harness.result.schema import CaseJson, ResultJson
 from harness.session.run import Listener, Planned
 from harness.target import Target
+from harness.verdict import Verdict
 
 STYLES = {
     "identical": "green",
@@ -206,9 +207,7 @@ def _print_details(console: Console, case: CaseJson) -> None:
     console.print()
     console.print(text(case["id"], "bold"))
     for item in case["runs"]:
-        versions = item["environment"].get("versions")
-        made_with = versions.items() if isinstance(versions, dict) else ()
-        listed = ", ".join(f"{name} {version}" for name, version in made_with)
+        listed = ", ".join(f"{name} {version}" for name, version in versions_of(item["environment"]).items())
         console.print(text(f"  {item['target']}: {item['status']} in {item['seconds']:.1f} s, {listed}"))
     for comparison in case["comparisons"]:
         bases = ", ".join(f"{count} by {basis}" for basis, count in comparison["bases"].items())

@@ -18,11 +18,11 @@ import jinja2
 from markupsafe import Markup
 
 from harness.errors import printable
-from harness.judge.verdict import Verdict
 from harness.report import sides, words
-from harness.report.charts import DETAILS, Charts
+from harness.report.charts import RESOLUTIONS, Charts
 from harness.result.run_folder import RunFolder
-from harness.result.schema import CaseJson, Outcome
+from harness.result.schema import CaseJson
+from harness.verdict import Verdict
 from harness.version import __version__
 
 #: Bytes that the data of all charts may have together: a page stays well below 10 MB.
@@ -57,7 +57,7 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
     """
     common = sides.common_environment(run.result)
     pages, charts = [], []
-    for case in _worst_first(run):
+    for case in run.worst_first:
         traces, unread = run.traces(case)
         charts.append(Charts(traces, _references(run)))
         pages.append(_case_page(run, case, common, sides.events(traces, run.result["targets"]), unread))
@@ -85,11 +85,6 @@ def _references(run: RunFolder) -> dict[str, str]:
     return {target: words.reference_of(run.result, target) for target in run.others}
 
 
-def _worst_first(run: RunFolder) -> list[CaseJson]:
-    order: list[Outcome] = list(words.OUTCOMES)
-    return sorted(run.result["cases"], key=lambda case: order.index(case["outcome"]))
-
-
 def _case_page(
     run: RunFolder, case: CaseJson, common: Sequence[sides.Row], events: Sequence[sides.Events], unread: dict[str, str]
 ) -> CasePage:
@@ -108,18 +103,19 @@ def _case_page(
 
 def _by_verdict(block: words.Block) -> int:
     """For sorting: what is no verdict first, then the worst verdict."""
-    return -list(words.MEANINGS).index(block.kind) if block.kind in words.MEANINGS else -len(words.MEANINGS)
+    return -Verdict.parse(block.kind) if block.kind in words.MEANINGS else -len(Verdict)
 
 
 def _fitting(charts: Sequence[Charts], budget: int) -> list[str]:
-    """The data of each case as JSON, as detailed as there is room for.
+    """The data of each case as JSON, in the finest resolution that there is room for.
 
-    The last ones, which agree and need little, are served first, and leave the rest to those that do not.
+    The room is shared out from the last case on: cases that agree come last and need little, and what they leave over
+    goes to those that differ.
     """
     fitting: list[str] = []
     for count, chart in enumerate(reversed(charts)):
         share = budget / (len(charts) - count)
-        texts = (_json(chart.data(detail)) for detail in DETAILS)
+        texts = (_json(chart.data(resolution)) for resolution in RESOLUTIONS)
         fitting.append(next((text for text in texts if len(text) <= share), "null"))
         budget -= len(fitting[-1])
     return fitting[::-1]

@@ -11,8 +11,9 @@ from xml.etree import ElementTree as ET
 
 from harness.errors import printable
 from harness.report import words
+from harness.result.outcome import Outcome
 from harness.result.run_folder import RunFolder
-from harness.result.schema import CaseJson, Outcome
+from harness.result.schema import CaseJson
 
 
 def document(run: RunFolder) -> bytes:

@@ -10,10 +10,10 @@ import html
 from collections.abc import Iterator
 
 from harness.errors import printable
-from harness.judge.verdict import Verdict
 from harness.report import words
 from harness.result.run_folder import RunFolder
-from harness.result.schema import CaseJson, Outcome
+from harness.result.schema import CaseJson
+from harness.verdict import Verdict
 
 #: Characters of a summary. A comment on GitHub has room for 65,536, and the summary of a step for 1 MiB of UTF-8.
 LIMIT = 65_000
@@ -62,11 +62,6 @@ def _taken(parts: Iterator[str], room: int) -> list[str]:
     return taken
 
 
-def _worst_first(run: RunFolder) -> list[CaseJson]:
-    order: list[Outcome] = list(words.OUTCOMES)
-    return sorted(run.result["cases"], key=lambda case: order.index(case["outcome"]))
-
-
 def _header(run: RunFolder) -> str:
     reference = run.result["reference"]
     columns = [f"{target} / {reference}" for target in run.others] or [reference]
@@ -74,7 +69,7 @@ def _header(run: RunFolder) -> str:
 
 
 def _rows(run: RunFolder) -> Iterator[str]:
-    for case in _worst_first(run):
+    for case in run.worst_first:
         cells = "".join(_cell(run, case, target) for target in run.others or [run.result["reference"]])
         yield f"<tr><td>{_code(case['id'])}</td>{cells}</tr>\n"
 
@@ -86,7 +81,7 @@ def _cell(run: RunFolder, case: CaseJson, target: str) -> str:
 
 def _blocks(run: RunFolder) -> Iterator[str]:
     at_least = min(Verdict.IMPRECISE, Verdict.parse(run.result["fail_on"]))
-    for case in _worst_first(run):
+    for case in run.worst_first:
         for block in words.blocks(run, case, at_least):
             facts = [*block.facts, *(("next", command) for command in block.commands)]
             rows = "".join(f"<tr><td>{label}</td><td><pre>{_literal(fact)}</pre></td></tr>\n" for label, fact in facts)

@@ -11,9 +11,11 @@ from rich.text import Text
 
 from harness.case import matches
 from harness.errors import TraceError
-from harness.judge.compare import Finding, all_findings
-from harness.judge.verdict import rms
+from harness.judge.arrays import rms
+from harness.judge.compare import all_findings
 from harness.report.console import STYLES, text
+from harness.result.environment import versions_of
+from harness.result.model import Finding
 from harness.trace import Array, Observation, Trace
 
 #: Elements of an array that are printed in full.
@@ -76,10 +78,8 @@ def _print_header(console: Console, trace: Trace) -> None:
     console.print(text(f"{header.case} on {header.target}, {header.precision}: {header.status}", "bold"))
     if header.error:
         console.print(text("\n".join(f"  {line}" for line in header.error.splitlines())))
-    versions = header.environment.get("versions")
-    made_with = versions.items() if isinstance(versions, dict) else ()
     facts = {
-        "made with": ", ".join(f"{name} {version}" for name, version in made_with),
+        "made with": ", ".join(f"{name} {version}" for name, version in versions_of(header.environment).items()),
         "device": header.environment.get("device", "unknown"),
         "seconds": f"{header.seconds:.2f}",
         "seed": header.seed,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from harness.result.environment import flattened
 from harness.result.schema import CaseJson, ResultJson
 from harness.trace import Trace
 
@@ -97,15 +98,13 @@ def _event(event: Any) -> str:
 
 def _environments(case: CaseJson, targets: Sequence[str]) -> dict[str, list[str]]:
     """Every setting of any target, as text, by its dotted name: one for each target."""
-    flat = {run["target"]: dict(_flat(run["environment"])) for run in case["runs"]}
+    flat = {run["target"]: _settings(run["environment"]) for run in case["runs"]}
     names = dict.fromkeys(name for settings in flat.values() for name in settings)
     return {name: [flat.get(target, {}).get(name, ABSENT) for target in targets] for name in names}
 
 
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    if isinstance(value, dict):
-        return [item for key, inner in value.items() for item in _flat(inner, f"{name}.{key}" if name else key)]
-    return [(name, value if isinstance(value, str) else json.dumps(value))]
+def _settings(environment: Mapping[str, Any]) -> dict[str, str]:
+    return {name: text if isinstance(text, str) else json.dumps(text) for name, text in flattened(environment)}
 
 
 def _row(name: str, texts: Sequence[str]) -> Row:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, printable
-from harness.judge.compare import Finding, all_findings
+from harness.judge.compare import all_findings
 from harness.report import words
+from harness.result import words as sentences
+from harness.result.model import Finding
 from harness.result.run_folder import RunFolder
 from harness.result.schema import CaseJson
 
@@ -95,7 +97,7 @@ def _row(finding: Finding) -> dict[str, Any]:
         "verdict": str(judgement.verdict),
         "basis": judgement.basis,
         **measured,
-        "reason": judgement.reason,
+        "reason": sentences.reason(judgement),
     }
 
 

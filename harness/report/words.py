@@ -1,6 +1,7 @@
 """What a result says, in words: every sentence of a report is made here, once, and laid out elsewhere.
 
-All text is as it came: whoever lays it out escapes it.
+The sentences that stand in `result.json` itself come from `harness.result.words`. No text is escaped here: the modules
+that lay it out escape it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 from harness import backends
 from harness.errors import printable
 from harness.judge.distribution import LEVEL, REPEATS, STATISTICS
-from harness.judge.verdict import Verdict
-from harness.result.model import former
+from harness.result import outcome
+from harness.result.environment import versions_of
+from harness.result.golden import former
+from harness.result.outcome import Outcome
 from harness.result.run_folder import RunFolder
 from harness.result.schema import (
     BlameJson,
@@ -22,14 +25,14 @@ from harness.result.schema import (
     ComparisonJson,
     EvidenceJson,
     FindingJson,
-    Outcome,
     ResultJson,
     RunJson,
 )
 from harness.target import backend_of
+from harness.verdict import Verdict, VerdictName
 
 #: What a verdict means, in words for somebody who sees it for the first time.
-MEANINGS = {
+MEANINGS: dict[VerdictName, str] = {
     "identical": "equal bit for bit",
     "rounding": "the same function; the difference is rounding, as measured",
     "leak": "the same function; one side drops to single precision somewhere in its float64 run",
@@ -72,7 +75,7 @@ class Block:
 def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]:
     """Everything of a case that somebody has to look at: what failed to run, and differences so bad or worse."""
     for item in case["runs"]:
-        if has_failed(item):
+        if _has_failed(item):
             yield _failed(run, case, item)
         if item["disturbed"]:
             yield _disturbed(case, item)
@@ -96,7 +99,7 @@ def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]
 def failures(run: RunFolder, case: CaseJson) -> list[Block]:
     """What makes a case fail, on the targets where it does."""
     outcomes = {item["target"]: outcome_on(run.result, case, item["target"]) for item in case["runs"]}
-    failing = [target for target, outcome in outcomes.items() if outcome in ("differ", "error")]
+    failing = [target for target, found in outcomes.items() if found in ("differ", "error")]
     at_least = Verdict.parse(run.result["fail_on"])
     return [block for block in blocks(run, case, at_least) if block.target in failing]
 
@@ -164,22 +167,19 @@ def counts(comparison: ComparisonJson) -> str:
 
 def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
     """The outcome of a case on one target: what `outcome` of the case is to all of them."""
-    fail_on = Verdict.parse(result["fail_on"])
     comparison = comparison_on(case, target)
-    if comparison is not None:
-        continuation = comparison["continuation"]
-        worst = [_unexpected(comparison), None if continuation is None else continuation.get("unexpected")]
-        if comparison["fixed"] or any(verdict and Verdict.parse(verdict) >= fail_on for verdict in worst):
-            return "differ"
     sides = [run for run in case["runs"] if run["target"] in (target, reference_of(result, target))]
-    if any(has_failed(run) or run["disturbed"] for run in sides):
-        return "error"
-    return "known" if comparison is not None and comparison["known"] else "agree"
+    return outcome.outcome(
+        [] if comparison is None else _unexpected(comparison),
+        Verdict.parse(result["fail_on"]),
+        is_fixed=comparison is not None and bool(comparison["fixed"]),
+        has_failed=any(_has_failed(run) or run["disturbed"] for run in sides),
+        is_known=comparison is not None and bool(comparison["known"]),
+    )
 
 
-def has_failed(run: RunJson) -> bool:
-    """Whether a run did not end as its target lets it."""
-    return run["status"] != "ok" and not (run["status"] == "unavailable" and run.get("inference_only", False))
+def _has_failed(run: RunJson) -> bool:
+    return outcome.has_failed(run["status"], inference_only=run.get("inference_only", False))
 
 
 def stopped(result: ResultJson, case: CaseJson, target: str) -> str | None:
@@ -189,11 +189,15 @@ def stopped(result: ResultJson, case: CaseJson, target: str) -> str | None:
     return next(iter(reasons), None)
 
 
-def _unexpected(comparison: ComparisonJson) -> str | None:
-    """The worst that is not declared. Older results do not say: there it is all of a comparison, or nothing."""
-    if "unexpected" in comparison:
-        return comparison["unexpected"]
-    return None if comparison["known"] else comparison["verdict"]
+def _unexpected(comparison: ComparisonJson) -> list[Verdict | None]:
+    """The worst verdicts that no declaration covers, of a comparison and of its continuation.
+
+    Older results do not tell them. There a comparison with any declared difference has none.
+    """
+    own = comparison.get("unexpected", None if comparison["known"] else comparison["verdict"])
+    continuation = comparison["continuation"]
+    names = [own, None if continuation is None else continuation.get("unexpected")]
+    return [None if name is None else Verdict.parse(name) for name in names]
 
 
 def reference_of(result: ResultJson, target: str) -> str:
@@ -214,10 +218,10 @@ def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
     run, comparison = run_on(case, target), comparison_on(case, target)
     if run is None:
         return "not run", "unavailable"
-    if has_failed(run):
+    if _has_failed(run):
         return run["status"], run["status"]
     theirs = run_on(case, result["reference"])
-    if theirs is not None and has_failed(theirs):
+    if theirs is not None and _has_failed(theirs):
         return f"{theirs['status']} on {theirs['target']}", theirs["status"]
     so_far = "" if stopped(result, case, target) is None else ", inference only"
     if comparison is None:
@@ -230,7 +234,7 @@ def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
     return verdict, comparison["verdict"] or ("ok" if so_far else "unavailable")
 
 
-def seen(result: ResultJson) -> list[str]:
+def seen(result: ResultJson) -> list[VerdictName]:
     """The verdicts that comparisons came to, from best to worst."""
     found = {item["verdict"] for case in result["cases"] for item in case["comparisons"]}
     return [verdict for verdict in MEANINGS if verdict in found]
@@ -242,7 +246,7 @@ def total(result: ResultJson) -> str:
     words: dict[Outcome, str] = dict(OUTCOMES)
     if len(result["targets"]) < 2 and not result.get("golden"):
         words["agree"] = "ran, and nothing was compared: there is one target"
-    parts = [f"{outcomes.count(outcome)} {word}" for outcome, word in words.items() if outcome in outcomes]
+    parts = [f"{outcomes.count(name)} {word}" for name, word in words.items() if name in outcomes]
     cases = f"{len(outcomes)} case{'s' if len(outcomes) != 1 else ''}"
     runs = [run for case in result["cases"] for run in case["runs"] if run.get("inference_only", False)]
     ended = Counter(run["target"] for run in runs)
@@ -252,8 +256,7 @@ def total(result: ResultJson) -> str:
 
 def worst(result: ResultJson) -> Outcome:
     """The worst outcome of a run."""
-    outcomes = {case["outcome"] for case in result["cases"]}
-    return next((outcome for outcome in OUTCOMES if outcome in outcomes), "agree")
+    return outcome.worst(case["outcome"] for case in result["cases"])
 
 
 def caveat(result: ResultJson) -> str | None:
@@ -335,9 +338,8 @@ def _apart(case: CaseJson, comparison: ComparisonJson) -> list[str]:
 
 def _made_of(run: RunJson | None) -> dict[str, str]:
     environment = {} if run is None else run["environment"]
-    found = environment.get("versions")
-    told = {**(found if isinstance(found, dict) else {}), "Python": environment.get("python")}
-    return {name: str(version) for name, version in told.items() if version is not None}
+    python = environment.get("python")
+    return {**versions_of(environment), **({} if python is None else {"Python": str(python)})}
 
 
 def notes(result: ResultJson) -> list[str]:

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from harness import trace
-from harness.case import CaseRef
+from harness.case import CaseRef, Known
 from harness.errors import CaseError, HarnessError
+from harness.judge.case import judge_case
 from harness.judge.distribution import REPEATS
-from harness.judge.verdict import Verdict
-from harness.project.known import Known
-from harness.result.model import CaseResult, Result, judge_case
+from harness.result.model import CaseResult, Result
 from harness.session.pool import Pool, Reply, Request
 from harness.target import Target
+from harness.verdict import Verdict
 
 TRACES = "traces"
 DEFAULT_TIMEOUT = 300.0

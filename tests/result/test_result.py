@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 
 from harness.case import Expected
 from harness.errors import TraceError
-from harness.judge.compare import Comparison, Finding
-from harness.judge.verdict import Judgement, Verdict
-from harness.result.model import CaseResult, Result, TargetRun, judge_case, read
+from harness.judge.case import judge_case
+from harness.result import file
+from harness.result.file import read
+from harness.result.judgement import Judgement
+from harness.result.model import CaseResult, Comparison, Finding, Result, TargetRun
 from harness.trace import Header, Note, Observation, Trace, write
+from harness.verdict import Verdict
 from harness.version import __version__
 
 CASE = "cases/x.py::y"
@@ -200,7 +203,7 @@ def strict(text: str) -> Any:
 def test_result_json_has_the_documented_keys(tmp_path: Path) -> None:
     traces = {"torch": recorded(tmp_path, "torch", X, seconds=1.23456), "jax": recorded(tmp_path, "jax", WRONG)}
     result = result_of(judged(tmp_path, **traces))
-    result.write(tmp_path / "deep" / "result.json")
+    file.write(tmp_path / "deep" / "result.json", result.to_json())
     data = strict((tmp_path / "deep" / "result.json").read_text(encoding="utf-8"))
     assert data == read(tmp_path / "deep" / "result.json")
     assert (data["schema"], data["reference"], data["targets"], data["exit_status"]) == (
@@ -280,7 +283,7 @@ def test_known_and_fixed_declarations_are_told_with_their_reasons(tmp_path: Path
 @settings(max_examples=60, deadline=None)
 def test_a_number_that_json_cannot_hold_is_null(numbers: list[float | None]) -> None:
     names = ("d32", "d64", "amplification", "bound")
-    judgement = Judgement(Verdict.DIVERGENT, "twins", "reason", **dict(zip(names, numbers, strict=True)))
+    judgement = Judgement(Verdict.DIVERGENT, "twins", **dict(zip(names, numbers, strict=True)))
     comparison = Comparison("jax", "torch", Verdict.DIVERGENT, first=Finding("loss/x", "x", "loss", 0, None, judgement))
     case = CaseResult(CASE, "differ", [], [comparison])
     data = strict(json.dumps(result_of(case).to_json()))["cases"][0]["comparisons"][0]["first"]
@@ -293,25 +296,25 @@ def test_special_values_in_traces_do_not_spoil_result_json(tmp_path: Path, speci
     bad[3] = special
     traces = {"torch": recorded(tmp_path, "torch", X), "jax": recorded(tmp_path, "jax", bad)}
     result = result_of(judged(tmp_path, **traces))
-    result.write(tmp_path / "result.json")
+    file.write(tmp_path / "result.json", result.to_json())
     first = strict((tmp_path / "result.json").read_text(encoding="utf-8"))["cases"][0]["comparisons"][0]["first"]
     assert (first["verdict"], first["index"]) == ("mismatch", [3])
 
 
 def test_text_of_any_kind_comes_back(tmp_path: Path) -> None:
     case = CaseResult('ä/☃::x[\n"]', "error", [TargetRun("torch", "error", 0.0, None, "☃\x00\ud800", {}, [])], [])
-    result_of(case).write(tmp_path / "result.json")
+    file.write(tmp_path / "result.json", result_of(case).to_json())
     data = read(tmp_path / "result.json")["cases"][0]
     assert (data["id"], data["runs"][0]["error"]) == ('ä/☃::x[\n"]', "☃\x00\ud800")
 
 
 def test_a_result_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    result_of().write(path)
+    file.write(path, result_of().to_json())
     before = path.read_text(encoding="utf-8")
     bad = TargetRun("torch", "ok", 0.0, None, None, {"x": math.nan}, [])
     with pytest.raises(ValueError, match="JSON"):
-        result_of(CaseResult(CASE, "agree", [bad], [])).write(path)
+        file.write(path, result_of(CaseResult(CASE, "agree", [bad], [])).to_json())
     assert path.read_text(encoding="utf-8") == before
     assert [item.name for item in tmp_path.iterdir()] == ["result.json"]
 
