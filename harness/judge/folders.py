@@ -11,7 +11,7 @@ from harness.case import Known
 from harness.errors import TraceError
 from harness.judge.case import judge_case
 from harness.judge.declared import unmatched
-from harness.judge.golden import Recording, compare_golden
+from harness.judge.golden import Recording, compare_golden, recorded_with
 from harness.result.model import Result
 from harness.target import backend_of
 from harness.trace import Trace, find_traces
@@ -62,12 +62,13 @@ def compare_folders(
         raise TraceError(f"The reference {reference!r} has no trace here. There are traces of {', '.join(targets)}.")
     for case, by_target in cases.items():
         _check_comparable(case, list(by_target.values()))
+    precision, randomness = recorded_with(traces)
     return Result(
         reference=reference,
         targets=targets,
-        precision="both" if any(trace.twin is not None for trace in traces) else "float32",
+        precision=precision,
         fail_on=fail_on,
-        randomness="native" if any(trace.repeats for trace in traces) else "shared",
+        randomness=randomness,
         cases=[
             judge_case(case, {target: by_target.get(target) for target in targets}, reference, fail_on, root, known)
             for case, by_target in cases.items()

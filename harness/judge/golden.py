@@ -44,12 +44,13 @@ def compare_golden(
     }
     traces = [trace for by_target in (*old.values(), *new.values()) for trace in by_target.values()]
     changed = _changes(pairs)
+    precision, randomness = recorded_with(traces)
     return Result(
         reference=OLD,
         targets=targets,
-        precision="both" if any(trace.twin is not None for trace in traces) else "float32",
+        precision=precision,
         fail_on=fail_on,
-        randomness="native" if any(trace.repeats for trace in traces) else "shared",
+        randomness=randomness,
         cases=[_judge(case, by_target, changed, fail_on, root) for case, by_target in pairs.items()],
         golden=Golden(
             old=folders[0],
@@ -58,6 +59,12 @@ def compare_golden(
             edited=tuple(case for case, by_target in pairs.items() if any(map(_is_edited, by_target.values()))),
         ),
     )
+
+
+def recorded_with(traces: Sequence[Trace]) -> tuple[str, str]:
+    """The `precision` and the `randomness` of a result, by what its traces hold."""
+    twins, repeats = any(trace.twin is not None for trace in traces), any(trace.repeats for trace in traces)
+    return "both" if twins else "float32", "native" if repeats else "shared"
 
 
 def _judge(

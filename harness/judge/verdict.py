@@ -195,6 +195,28 @@ def _mismatch(cause: Cause, index: tuple[int, ...] | None = None) -> Judgement:
 # What the two sides are
 
 
+def _low_and_wide(observation: Observation, twin: Observation | None, precision: str) -> tuple[Array, Array | None]:
+    """What a side computed in the lower of its two precisions and, if that is there, in float64."""
+    own = observation.array
+    if precision != "float64":
+        return own, twin_array(twin, own.shape)
+    wide = twin_array(observation, own.shape)
+    if wide is None or twin is None or not twin.is_array or twin.array.shape != own.shape:
+        return own, None
+    return (twin.array, wide) if twin.array.dtype.kind in INEXACT else (own, None)
+
+
+def _lower(precision: str) -> str:
+    """The lower of the two precisions of a target."""
+    return "float32" if precision == "float64" else precision
+
+
+def _if_finite_with(single: Array, twin: Array | None) -> Array | None:
+    """A twin, unless it lost what float32 has: where only it is not finite, it says nothing of rounding."""
+    lost = twin is not None and bool((np.isfinite(widen(single)) & ~np.isfinite(twin)).any())
+    return None if lost else twin
+
+
 @dataclass(frozen=True)
 class _Side:
     """One side's values of an observation.
@@ -285,9 +307,9 @@ class _Pair:
 
     @property
     def ours_is_coarse(self) -> bool:
-        """Whether the target is the side that may be less precise than it should.
+        """Whether the target is the side that may be less precise than it should be.
 
-        Of two precisions only the lower one can be: rounding in the higher one is never too small.
+        Of two precisions only the lower one can be: in the higher one, no rounding is too small.
         """
         u_a, u_b = self.ours.roundoff, self.theirs.roundoff
         return u_a > u_b or (u_a == u_b and self.ours.amplification > self.theirs.amplification)
@@ -298,40 +320,21 @@ class _Pair:
         return Judgement(verdict, "twins", self.d32, self.d64, self.amplification, bound, index, self.explained, cause)
 
 
-# One rule for each verdict that twins can lead to
-
-
-def _divergent(pair: _Pair) -> Judgement | None:
-    return pair.judged(Verdict.DIVERGENT, pair.explained) if pair.d64 > pair.explained else None
-
-
-def _imprecise(pair: _Pair) -> Judgement | None:
+def _judge_twins(pair: _Pair) -> Judgement:
+    """The table of this module, from top to bottom."""
     coarse, fine = (pair.ours, pair.theirs) if pair.ours_is_coarse else (pair.theirs, pair.ours)
     times = COARSER if coarse.roundoff == fine.roundoff == U32 else COARSER_LOW
-    if pair.is_few or coarse.amplification <= times * fine.amplification:
-        return None
-    cause = LessPrecise(pair.ours_is_coarse, coarse.precision, coarse.error, fine.precision, fine.error)
-    return pair.judged(Verdict.IMPRECISE, times * fine.amplification * coarse.roundoff, cause)
+    if pair.d64 > pair.explained:
+        return pair.judged(Verdict.DIVERGENT, pair.explained)
+    if coarse.amplification > times * fine.amplification and not pair.is_few:
+        cause = LessPrecise(pair.ours_is_coarse, coarse.precision, coarse.error, fine.precision, fine.error)
+        return pair.judged(Verdict.IMPRECISE, times * fine.amplification * coarse.roundoff, cause)
+    if pair.d64 > pair.rounding:
+        return pair.judged(Verdict.LEAK, pair.rounding)
+    return pair.judged(Verdict.IDENTICAL if pair.same_bits else Verdict.ROUNDING, pair.rounding)
 
 
-def _leak(pair: _Pair) -> Judgement | None:
-    return pair.judged(Verdict.LEAK, pair.rounding) if pair.d64 > pair.rounding else None
-
-
-def _identical(pair: _Pair) -> Judgement | None:
-    return pair.judged(Verdict.IDENTICAL, pair.rounding) if pair.same_bits else None
-
-
-def _rounding(pair: _Pair) -> Judgement:
-    return pair.judged(Verdict.ROUNDING, pair.rounding)
-
-
-def _judge_twins(pair: _Pair) -> Judgement:
-    """The first rule that applies decides."""
-    return _divergent(pair) or _imprecise(pair) or _leak(pair) or _identical(pair) or _rounding(pair)
-
-
-# One rule for each basis where a twin is missing
+# Where a twin is missing: one rule for each basis
 
 
 @dataclass(frozen=True)
@@ -372,6 +375,7 @@ def _from_tolerance(pair: _Pair, u: float, step: int) -> _Allowance:
 
 
 def _judge_without_twins(pair: _Pair, reference: Observation, disturbed: Sequence[Array]) -> Judgement:
+    """By the first basis that there is."""
     low = max(pair.ours.roundoff, pair.theirs.roundoff)
     u = max(_roundoff(pair.theirs.low, reference.dtype), low if low > U32 else 0.0)
     allowed = _from_one_twin(pair, u) or _from_noise(pair, u, disturbed) or _from_tolerance(pair, u, reference.step)
@@ -384,28 +388,6 @@ def _judge_without_twins(pair: _Pair, reference: Observation, disturbed: Sequenc
         index=pair._low[1],
         explained=allowed.bound,
     )
-
-
-def _low_and_wide(observation: Observation, twin: Observation | None, precision: str) -> tuple[Array, Array | None]:
-    """What a side computed in the lower of its two precisions and, if that is there, in float64."""
-    own = observation.array
-    if precision != "float64":
-        return own, twin_array(twin, own.shape)
-    wide = twin_array(observation, own.shape)
-    if wide is None or twin is None or not twin.is_array or twin.array.shape != own.shape:
-        return own, None
-    return (twin.array, wide) if twin.array.dtype.kind in INEXACT else (own, None)
-
-
-def _lower(precision: str) -> str:
-    """The lower of the two precisions of a target."""
-    return "float32" if precision == "float64" else precision
-
-
-def _if_finite_with(single: Array, twin: Array | None) -> Array | None:
-    """A twin, unless it lost what float32 has: where only it is not finite, it says nothing of rounding."""
-    lost = twin is not None and bool((np.isfinite(widen(single)) & ~np.isfinite(twin)).any())
-    return None if lost else twin
 
 
 def _roundoff(array: Array, dtype: str | None) -> float:
