@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from harness.judge.arrays import rms
-from harness.judge.evidence import evidence
 from harness.judge.verdict import judge
-from harness.result.judgement import Evidence, Judgement
+from harness.result.judgement import Judgement
 from harness.result.words import reason
 from harness.trace import NUMBER, Observation
 from harness.verdict import Verdict
@@ -84,17 +83,6 @@ def dense(dtype: type, order: int, *, scale: float = 1.0) -> Any:
 # The verdicts
 
 
-def test_verdicts_are_ordered_from_best_to_worst() -> None:
-    names = ["identical", "rounding", "leak", "imprecise", "divergent", "mismatch"]
-    assert [str(verdict) for verdict in sorted(Verdict)] == names
-    assert [Verdict.parse(name) for name in names] == sorted(Verdict)
-
-
-def test_a_name_that_is_no_verdict_is_named_beside_those_that_are() -> None:
-    with pytest.raises(ValueError, match=r"'wrong' is not a verdict.* identical, rounding, leak"):
-        Verdict.parse("wrong")
-
-
 def test_another_order_of_summation_is_rounding() -> None:
     a32, b32, a64, b64 = (dense(dtype, order) for dtype in (np.float32, np.float64) for order in (1, -1))
     judgement = judged(a32, b32, a64, b64)
@@ -112,7 +100,7 @@ def test_a_layer_that_scales_its_weights_wrongly_is_divergent(fault: float) -> N
 def test_a_fault_the_size_of_its_rounding_in_float32_is_still_more_than_rounding() -> None:
     a32, a64 = (dense(dtype, 1, scale=1 + 1e-6) for dtype in (np.float32, np.float64))
     b32, b64 = (dense(dtype, -1) for dtype in (np.float32, np.float64))
-    assert judged(a32, b32, a64, b64).verdict in (LEAK, DIVERGENT)
+    assert judged(a32, b32, a64, b64).verdict is LEAK
 
 
 @pytest.mark.parametrize("fault", [1e-3, 1e-6])
@@ -157,7 +145,7 @@ def test_identical_needs_the_twins_to_agree_too() -> None:
     x = values(8, 8)
     assert judged(single(x), single(x), x, x * (1 + 1e-15)).verdict is IDENTICAL
     assert judged(single(x), single(x), x, x * (1 + 1e-8)).verdict is LEAK
-    assert judged(single(x), single(x), x, x * (1 + 1e-2)).verdict > ROUNDING
+    assert judged(single(x), single(x), x, x * (1 + 1e-2)).verdict is IMPRECISE
 
 
 @given(ARRAYS)
@@ -306,14 +294,14 @@ def test_a_gradient_that_is_rounding_in_both_precisions_is_rounding() -> None:
 
 def test_noise_of_the_twins_where_float32_happens_to_be_zero_is_rounding_of_its_group() -> None:
     zeros, noise = np.zeros(32, np.float32), np.random.default_rng(1).normal(size=(2, 32)) * 1e-17
-    assert judged(zeros, zeros, *noise).verdict is not IDENTICAL
+    assert judged(zeros, zeros, *noise).verdict is LEAK
     assert judged(zeros, zeros, *noise, group_scale=1.0).verdict is IDENTICAL
 
 
 def test_the_group_excuses_noise_of_256_roundoffs_of_float64_and_no_more() -> None:
     zeros, b = np.zeros(32, np.float32), np.ones(32) * 2.0**-50
     assert judged(zeros, zeros, b - 256 * U64 * 2.0**-20, b, group_scale=2.0**-20).verdict is IDENTICAL
-    assert judged(zeros, zeros, b - 257 * U64 * 2.0**-20, b, group_scale=2.0**-20).verdict is not IDENTICAL
+    assert judged(zeros, zeros, b - 257 * U64 * 2.0**-20, b, group_scale=2.0**-20).verdict is LEAK
 
 
 def test_a_small_gradient_that_is_wrong_is_divergent_in_the_largest_of_groups() -> None:
@@ -384,6 +372,7 @@ def test_a_bound_does_not_grow_with_the_size_of_an_array(size: int) -> None:
 
 
 # NaN and infinity
+
 
 ONE_SIDED = [(NAN, 1.0), (1.0, NAN), (NAN, 0.0), (INF, 1.0), (1.0, -INF), (INF, -INF), (NAN, INF), (-INF, NAN)]
 
@@ -511,6 +500,7 @@ def test_empty_arrays_of_one_shape_are_identical(shape: tuple[int, ...], dtype: 
 
 
 # Shape, dtype and kind
+
 
 SHAPES = [(), (1,), (6,), (6, 1), (1, 6), (2, 3), (3, 2), (0,), (0, 1), (1, 0)]
 
@@ -771,95 +761,6 @@ def test_an_error_of_one_element_is_never_diluted(x: Any, fault: float, data: st
     judgement = compared(wrong, x)
     assert judgement.verdict is DIVERGENT
     assert judgement.index == np.unravel_index(position, x.shape)
-
-
-# The root mean square
-
-
-@given(npst.arrays(np.float64, st.integers(1, 50), elements=st.floats(-(2.0**100), 2.0**100)))
-@a_few
-def test_rms_is_the_root_mean_square(x: Any) -> None:
-    expected = math.sqrt(math.fsum(float(item) ** 2 for item in x) / len(x))
-    assert rms(x) == pytest.approx(expected, rel=1e-12, abs=1e-150)
-
-
-def test_rms_holds_at_either_end_of_the_range() -> None:
-    for size in (1e308, 1e-300):
-        assert rms(np.array([size, -size, 0, 0])) == pytest.approx(size * math.sqrt(0.5))
-    assert rms(np.float32([3e38] * 9)) == pytest.approx(3e38)
-    assert rms(np.array([5e-324])) == 5e-324
-
-
-def test_rms_counts_finite_elements_only() -> None:
-    assert rms(np.array([3.0, NAN, INF, 4.0, -INF])) == pytest.approx(math.sqrt(12.5))
-    assert rms(np.array([NAN])) == 0.0
-    assert rms(np.zeros(0)) == 0.0
-
-
-def test_rms_of_other_dtypes() -> None:
-    assert rms(np.array([3 + 4j, 0], np.complex64)) == pytest.approx(5 / math.sqrt(2))
-    assert rms(np.array([300.0] * 4, np.float16)) == 300.0
-    assert rms(np.array([2.0, 4.0], ml_dtypes.bfloat16)) == pytest.approx(math.sqrt(10))
-
-
-# Evidence: what a difference looks like
-
-
-def shown(a64: Any, b64: Any) -> Evidence:
-    """The evidence of two functions that both targets round to float32 as well as can be."""
-    observations = [observed(single(a64)), observed(single(b64)), observed(np.asarray(a64)), observed(np.asarray(b64))]
-    found = evidence(judge(*observations), *observations)
-    assert found is not None
-    return found
-
-
-def test_evidence_has_the_element_that_differs_most_and_the_tolerances_that_would_have_passed() -> None:
-    b = np.linspace(1.0, 2.0, 20).reshape(4, 5)
-    a = b.copy()
-    a[2, 1] *= 1.01
-    found = shown(a, b)
-    assert found.precision == "float32"
-    assert (found.ours, found.theirs) == (float(np.float32(a[2, 1])), float(np.float32(b[2, 1])))
-    assert found.atol is not None
-    assert found.rtol is not None
-    np.testing.assert_allclose(single(a), single(b), rtol=0, atol=found.atol * 1.001)
-    np.testing.assert_allclose(single(a), single(b), rtol=found.rtol * 1.001, atol=0)
-    with pytest.raises(AssertionError):
-        np.testing.assert_allclose(single(a), single(b), rtol=0, atol=found.atol * 0.999)
-    with pytest.raises(AssertionError):
-        np.testing.assert_allclose(single(a), single(b), rtol=found.rtol * 0.999, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("where", "spread"),
-    [
-        ((slice(2, 3), slice(1, 2)), "one element"),
-        ((2,), "row 2 of 4, 5 elements"),
-        ((slice(None), 3), "channel 3 of 5, 4 elements"),
-        ((slice(None),), "all 20 elements"),
-        ((slice(1, 3), slice(0, 2)), "4 of 20 elements"),
-    ],
-)
-def test_evidence_says_where_a_difference_spreads(where: Any, spread: str) -> None:
-    b = np.linspace(1.0, 2.0, 20).reshape(4, 5)
-    a = b.copy()
-    a[where] *= 1.01
-    assert shown(a, b).spread == spread
-
-
-def test_a_difference_that_float32_does_not_show_is_shown_in_float64() -> None:
-    b = np.linspace(1.0, 2.0, 20)
-    found = shown(b * (1 + 1e-9), b)
-    assert found.precision == "float64"
-    assert found.ours != found.theirs
-
-
-def test_no_tolerance_passes_where_the_reference_is_zero() -> None:
-    assert shown(np.array([1.0, 0.5] * 10), np.array([1.0, 0.0] * 10)).rtol is None
-
-
-def test_plain_values_have_no_evidence() -> None:
-    assert evidence(judge(plain("a"), plain("b")), plain("a"), plain("b")) is None
 
 
 # What overflows on both sides in float32
