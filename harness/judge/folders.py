@@ -1,4 +1,4 @@
-"""Comparing traces that were recorded anywhere, by folder."""
+"""Comparing traces by the folders they lie in, wherever they were recorded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.target import backend_of
 from harness.trace import Trace, find_traces
 from harness.verdict import Verdict
 
-#: The backend of the reference where none is named: the first target on it or, failing that, the first.
+#: If no reference is named, it is the first target on this backend or, failing that, the first target.
 DEFAULT_REFERENCE = "torch"
 
 
@@ -26,8 +26,8 @@ def compare_folders(
 ) -> Result:
     """Compare every case in the folders, each target's trace with the reference's.
 
-    A case that some target has no trace of is reported as failed on that target. Where two folders hold the same cases
-    of the same targets they are taken for an old and a new recording, see `harness.judge.golden`.
+    A case of which a target has no trace is reported as failed on that target. Two folders that hold the same cases of
+    the same targets are taken for an old and a new recording: see `harness.judge.golden`.
 
     Args:
         root: the folder that trace paths are written relative to.
@@ -103,7 +103,7 @@ def _targets(*recordings: Recording) -> list[str]:
 
 
 def _are_old_and_new(folders: Sequence[Path], recordings: Sequence[Recording]) -> bool:
-    """Whether two folders hold the same targets, and a trace each of some case on one of them."""
+    """Whether two folders hold the same targets, and both hold a trace of some case on one of them."""
     if len(folders) != 2 or folders[0].resolve() == folders[1].resolve():
         return False
     old, new = recordings

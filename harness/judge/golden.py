@@ -1,6 +1,7 @@
-"""Golden traces: what was recorded before, against the same recorded again, by a newer Keras, backend or code.
+"""Golden traces: an old recording of cases against a new one, made with a newer Keras, backend or code.
 
-Each target's new trace is compared with its own old one. Nothing is replayed: who moved is told from the traces alone.
+Each target's new trace is compared with its own old one. A target *moved* if they differ. Nothing is replayed: which
+targets moved is told from the traces alone.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ def compare_golden(
 ) -> Result:
     """Compare each target's new trace of a case with its old one.
 
-    A case that only one side has on a target is reported as failed on that target. Declared differences do not count:
-    they are differences between targets.
+    A case that only one recording has on a target is reported as failed on that target. Declared differences do not
+    count, because they are differences between targets.
 
     Args:
-        folders: where the two are, for the reader.
+        folders: where the recordings are, as the reader of the result knows them.
         root: the folder that trace paths are written relative to.
     """
     pairs = {
@@ -112,7 +113,7 @@ def _blame(
 
 
 def _alike(moved: Sequence[Comparison], traces: Mapping[str, Trace | None]) -> bool:
-    """Whether targets that moved agree with one another in all observations that any of them was found by."""
+    """Whether the targets that moved agree with one another in every observation in which one of them first differs."""
     theirs = [trace for item in moved if (trace := traces[item.target]) is not None]
     return all(agree(theirs, item.first.key) for item in moved if item.first is not None)
 
@@ -129,7 +130,7 @@ def _changes(pairs: Mapping[str, Mapping[str, tuple[Trace | None, Trace | None]]
     for by_target in pairs.values():
         for target, (old, new) in by_target.items():
             if old is None or new is None or not (old.header.environment and new.header.environment):
-                continue  # one of the two never began
+                continue  # one of the two runs never began
             before, after = dict(_made_with(old)), dict(_made_with(new))
             for what in dict.fromkeys([*before, *after]):
                 change = (what, before.get(what, "not told"), after.get(what, "not told"))

@@ -1,7 +1,7 @@
 """What the charts of a case show, as plain data, no larger than it has to be.
 
-A page of many cases has to stay small, so curves have five digits, those that are the reference's are not repeated,
-and a cell of a heat map is one character. Where something is left out, the data says how much.
+A page of many cases has to stay small. So curves have five digits, a curve that equals the reference's is not repeated,
+and a cell of a heat map is one character. If something is left out, the data says how much.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from harness.result.model import Finding
 from harness.trace import Observation, Trace
 from harness.verdict import Verdict
 
-#: Cells of a heat map that are no measured distance.
+#: Cells of a heat map that show no measured distance.
 EMPTY, IDENTICAL, MISMATCH, UNCOMPARED = " ", "=", "!", "?"
-#: Measured distances, in half decades of what rounding explains: `LEVELS[CENTRE]` is that itself.
+#: Cells that show a measured distance, in half decades: `LEVELS[CENTRE]` is the largest that rounding explains.
 LEVELS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CENTRE = 26
 #: Significant digits of a curve.
@@ -41,14 +41,14 @@ class Resolution:
 #: From the finest to the coarsest: each case of a page is drawn in the finest that there is room for.
 RESOLUTIONS = (Resolution(500, 200, 400), Resolution(200, 100, 150), Resolution(100, 50, 60), Resolution(30, 20, 30))
 
-#: Curves of one case. Names beyond are counted.
+#: Curves that are drawn of one case. The others are counted.
 MOST_CURVES = 8
-#: Layers of a graph, and weights whose gradients are shown.
+#: Layers of a graph, and weights whose gradients are shown, at most.
 MOST_LAYERS = 300
 
 
 class Curve(TypedDict):
-    """One log of all targets: a value for each of `steps`; None for a target whose values are its reference's."""
+    """One log of all targets: a value for each of `steps`; None for a target whose values equal its reference's."""
 
     name: str
     steps: list[int]
@@ -56,10 +56,13 @@ class Curve(TypedDict):
 
 
 class HeatMap(TypedDict):
-    """Distances of a target, a text of one character for each column beside each name, in order of execution.
+    """Distances of a target from its reference.
 
-    A text ends with its last cell. `columns` has the first and last step of each column, `left_out` the number of names
-    that are not shown.
+    Attributes:
+        columns: the first and the last step of each column.
+        rows: names of observations in order of execution, each with a text that has a character for each column; empty
+            cells at its end are left out.
+        left_out: the number of names that are not shown.
     """
 
     target: str
@@ -71,8 +74,8 @@ class HeatMap(TypedDict):
 class Graph(TypedDict):
     """Layers as (path, depth, level of the worst output by target), and edges.
 
-    An edge is known where what a layer was given is what another one returned; others only follow the order of
-    execution. `left_out` is the number of layers that are not shown.
+    An edge is known (its last item is true) if the one layer returned what the other was given. Any other edge only
+    follows the order of execution. `left_out` is the number of layers that are not shown.
     """
 
     layers: list[tuple[str, int, dict[str, str]]]
@@ -91,7 +94,7 @@ class Gradients(TypedDict):
 class CaseData(TypedDict):
     """All that is drawn of a case.
 
-    `steps` is the number of training steps, `more_curves` of curves left out. Heat maps are in order, the worst first.
+    `steps` is the number of training steps, and `more_curves` that of the curves left out. The worst heat map is first.
     """
 
     steps: int
@@ -102,7 +105,7 @@ class CaseData(TypedDict):
     graph: Graph
 
 
-#: A character for each observation, by what it is of and by step, in order of execution.
+#: A character for each observation, by its phase and name and by its step, in order of execution.
 Levels = dict[str, dict[int, str]]
 
 
@@ -110,8 +113,8 @@ class Charts:
     """What can be drawn of a case: read and judged once, and then told in any resolution.
 
     Args:
-        traces: by target, those of a case that can be read.
-        references: what each target that is compared is compared with.
+        traces: the traces of a case that can be read, by target.
+        references: for each compared target, the one that it is compared with.
     """
 
     def __init__(self, traces: Mapping[str, Trace], references: Mapping[str, str]) -> None:
@@ -141,7 +144,7 @@ class Charts:
         )
 
     def _curve(self, name: str, most: int) -> Curve:
-        """A log of all targets at the same steps. Where there are too many, those where targets differ most stay."""
+        """A log of all targets at the same steps: if there are too many, at those where the targets differ most."""
         by_target = {target: logs[name] for target, logs in self._logs.items() if name in logs}
         steps = sorted({step for points in by_target.values() for step in points})
         table = np.array([[points.get(step, math.nan) for step in steps] for points in by_target.values()])
@@ -162,7 +165,7 @@ class Charts:
 
 
 def level(finding: Finding | None) -> str:
-    """One character for a finding: how far it is from what rounding explains, in half decades."""
+    """The character of a cell: how far a finding is from what rounding explains, in half decades."""
     if finding is None:
         return UNCOMPARED
     judgement = finding.judgement
@@ -170,9 +173,9 @@ def level(finding: Finding | None) -> str:
     if judgement.verdict is Verdict.MISMATCH:
         return MISMATCH
     if not distance or not explained:
-        # Distributions are not measured by distance: of these there is only yes and no.
+        # Distributions have no distance: they are equal or they are not.
         return LEVELS[-1] if judgement.verdict >= Verdict.DIVERGENT else IDENTICAL
-    # Rounded, but what is beyond the bound is never drawn within it, nor the other way round.
+    # Rounding to half decades must not move a difference across the bound.
     side = max if judgement.verdict >= Verdict.DIVERGENT else min
     beyond = int(judgement.verdict >= Verdict.DIVERGENT)
     position = side(CENTRE + round(2 * math.log10(distance / explained)), CENTRE + beyond)
@@ -212,7 +215,7 @@ def _heat_map(target: str, levels: Levels, resolution: Resolution) -> HeatMap:
             cells[name][column] = _worst((cells[name][column], character))
     names = list(cells)
     if len(names) > resolution.rows:
-        # Those that matter stay, in their order.
+        # The worst rows are kept, in the order of execution.
         ranked = sorted(names, key=lambda name: -_ORDER.index(_worst(cells[name])))
         kept = set(ranked[: resolution.rows])
         names = [name for name in names if name in kept]
@@ -225,7 +228,7 @@ def _heat_map(target: str, levels: Levels, resolution: Resolution) -> HeatMap:
 
 
 def _parts(length: int, most: int) -> list[NDArray[np.int_]]:
-    """Positions from 0 to length, in so many parts of about one size, none of them empty."""
+    """The positions below `length` in at most `most` parts of about one size, none of them empty."""
     return np.array_split(np.arange(length), min(length, most)) if length else []
 
 

@@ -1,6 +1,6 @@
-"""One page with everything in it: it opens from disk, without a network, and runs nothing but its own script.
+"""The page of a run: one file that opens from disk, without a network, and runs nothing but its own script.
 
-Text is laid out here, and escaped by the template. Charts are drawn by Apache ECharts, when a case is opened, from
+This module lays out the text, and the template escapes it. Apache ECharts draws the charts when a case is opened, from
 data that the page embeds as JSON.
 """
 
@@ -35,9 +35,9 @@ class CasePage:
     """What the template needs of a case.
 
     Attributes:
-        cells: a target, what stands in its cell, and the kind of that.
+        cells: a target, the text of its cell, and the kind of that text: see `words.cell`.
+        scripts: the name and the text of each reproducer.
         unread: why traces could not be read, by target.
-        script: path and text of a reproducer for each that there is.
     """
 
     case: CaseJson
@@ -81,7 +81,7 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
 
 
 def _references(run: RunFolder) -> dict[str, str]:
-    """What each target is compared with."""
+    """For each compared target, the one that it is compared with."""
     return {target: words.reference_of(run.result, target) for target in run.others}
 
 
@@ -102,7 +102,7 @@ def _case_page(
 
 
 def _by_verdict(block: words.Block) -> int:
-    """For sorting: what is no verdict first, then the worst verdict."""
+    """A key to sort blocks by: those whose kind is no verdict come first, then those with the worst verdict."""
     return -Verdict.parse(block.kind) if block.kind in words.MEANINGS else -len(Verdict)
 
 
@@ -135,14 +135,14 @@ def _printable(data: Any) -> Any:
 
 
 def _embedded(run: RunFolder, pages: Sequence[CasePage], texts: Sequence[str]) -> Markup:
-    """What the script reads, as JSON in a script element, which nothing in it can end."""
+    """The data that the script reads, as JSON that cannot end the script element it stands in."""
     head = {"references": _references(run), "blamed": [_blamed(item.case) for item in pages]}
     joined = f'{_json(head)[:-1]},"cases":[{",".join(texts)}]}}'
     return Markup(joined.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def _blamed(case: CaseJson) -> list[str]:
-    """The layers to blame for what differs or, where none was found, those where it shows first."""
+    """For each difference the layer to blame or, if nothing was blamed, the layer in which it shows first."""
     layers = []
     for comparison in case["comparisons"]:
         first, blame = comparison["first"], comparison["blame"]
@@ -152,7 +152,7 @@ def _blamed(case: CaseJson) -> list[str]:
 
 
 def _policy(scripts: Sequence[str], style: str) -> str:
-    """What a browser may do with the page: run these scripts, apply this style, and nothing else."""
+    """The page's content security policy: a browser may run these scripts and apply this style, and do nothing else."""
     allowed = {
         "default-src": "'none'",
         "script-src": " ".join(map(_digest, scripts)),

@@ -1,4 +1,4 @@
-"""Every distance of a run as a table, for whoever wants to look at them in another way: CSV, or Parquet."""
+"""Every distance of a run as a table, in CSV or Parquet, for an analysis of one's own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COLUMNS: Mapping[str, type] = {
 
 
 def write_csv(run: RunFolder, file: Path) -> None:
-    """Write the table as CSV. What is not there is empty.
+    """Write the table as CSV. A missing value is empty.
 
     A text that a spreadsheet would take for a formula has an apostrophe before it.
     """
@@ -50,7 +50,7 @@ def write_csv(run: RunFolder, file: Path) -> None:
 
 
 def write_parquet(run: RunFolder, file: Path) -> None:
-    """Write the table as Parquet, a row group for each case. What is not there is null.
+    """Write the table as Parquet, a row group for each case. A missing value is null.
 
     Raises:
         HarnessError: pyarrow is not installed.

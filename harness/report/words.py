@@ -31,7 +31,7 @@ from harness.result.schema import (
 from harness.target import backend_of
 from harness.verdict import Verdict, VerdictName
 
-#: What a verdict means, in words for somebody who sees it for the first time.
+#: What each verdict means, for somebody who sees it for the first time, from best to worst.
 MEANINGS: dict[VerdictName, str] = {
     "identical": "equal bit for bit",
     "rounding": "the same function; the difference is rounding, as measured",
@@ -40,27 +40,27 @@ MEANINGS: dict[VerdictName, str] = {
     "divergent": "different functions",
     "mismatch": "another shape, dtype, name, order or plain value",
 }
-#: What outcomes of cases say, worst first.
+#: How outcomes are told in the sentence about a whole run, worst first.
 OUTCOMES: dict[Outcome, str] = {
     "differ": "differ",
     "error": "failed to run",
     "known": "differ as declared",
     "agree": "agree",
 }
-#: Cases that share a note, up to which each is named.
+#: The most cases with a common note of which each is named.
 MOST_NAMED = 3
-#: Columns of the words that label facts.
+#: Columns of the longest label of a fact.
 LABEL = len("how big")
 
 
 @dataclass(frozen=True)
 class Block:
-    """What is to be said of one case on one target: like a compiler's error, each fact under a word of its own.
+    """A message about one case on one target, like a compiler's: a title, and facts that each have a label.
 
     Attributes:
         kind: a verdict, or how a run ended, or `fixed`, `disturbed` or `parted`.
-        title: the one line that says it.
-        facts: label and text. Only a text may have several lines.
+        title: the message in one line.
+        facts: pairs of a label and a text. A text may have several lines.
         commands: what to type next.
     """
 
@@ -73,7 +73,7 @@ class Block:
 
 
 def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]:
-    """Everything of a case that somebody has to look at: what failed to run, and differences so bad or worse."""
+    """Everything of a case that somebody has to look at: runs that failed, and differences of this verdict or worse."""
     for item in case["runs"]:
         if _has_failed(item):
             yield _failed(run, case, item)
@@ -97,7 +97,7 @@ def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]
 
 
 def failures(run: RunFolder, case: CaseJson) -> list[Block]:
-    """What makes a case fail, on the targets where it does."""
+    """What makes a case fail, on the targets on which it fails."""
     outcomes = {item["target"]: outcome_on(run.result, case, item["target"]) for item in case["runs"]}
     failing = [target for target, found in outcomes.items() if found in ("differ", "error")]
     at_least = Verdict.parse(run.result["fail_on"])
@@ -105,7 +105,7 @@ def failures(run: RunFolder, case: CaseJson) -> list[Block]:
 
 
 def plain(block: Block) -> str:
-    """A block as lines of text, without colour and of any width."""
+    """A block as lines of text, without colour, and not wrapped."""
     facts = [*block.facts, *(("next", command) for command in block.commands)]
     lines = (f"  {label:<{LABEL}} {fact}".replace("\n", f"\n{'':<{LABEL + 3}}") for label, fact in facts)
     return "\n".join([block.title, *lines])
@@ -118,7 +118,7 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
         facts.append(("what", first["reason"]))
     else:
         facts += [("what", _values(first["evidence"])), ("how big", how_big(first))]
-    apart = [] if run.result.get("golden") else _apart(case, comparison)  # of old and new it is told once for all
+    apart = [] if run.result.get("golden") else _apart(case, comparison)  # of old and new, `golden` tells it once
     facts += [("between", ", ".join(apart))] if apart else []
     facts += [("switch", switch) for switch in _switches(case, comparison, first)]
     whose = _whose(case, comparison["blame"])
@@ -138,7 +138,7 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
 
 
 def _switches(case: CaseJson, comparison: ComparisonJson, first: FindingJson) -> Iterator[str]:
-    """What let a side be less precise, where it is."""
+    """The settings that let a side of an imprecise comparison compute in lower precision."""
     for target in (comparison["target"], comparison["reference"]) if first["verdict"] == "imprecise" else ():
         side = run_on(case, target)
         backend = backend_of(target)
@@ -153,7 +153,7 @@ def where(first: FindingJson) -> str:
 
 
 def how_big(first: FindingJson) -> str:
-    """How large a difference is beside what rounding explains, and the tolerances that would have passed."""
+    """How large a difference is, what rounding explains of it, and the tolerances that would have passed."""
     evidence = first["evidence"]
     given = [] if evidence is None else [("rtol", evidence["rtol"]), ("atol", evidence["atol"])]
     tolerances = [f"{name}={value:.1e}" for name, value in given if value is not None]
@@ -166,7 +166,7 @@ def counts(comparison: ComparisonJson) -> str:
 
 
 def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
-    """The outcome of a case on one target: what `outcome` of the case is to all of them."""
+    """The outcome of a case on one target, by the rule that gives the `outcome` of the case over all its targets."""
     comparison = comparison_on(case, target)
     sides = [run for run in case["runs"] if run["target"] in (target, reference_of(result, target))]
     return outcome.outcome(
@@ -183,7 +183,7 @@ def _has_failed(run: RunJson) -> bool:
 
 
 def stopped(result: ResultJson, case: CaseJson, target: str) -> str | None:
-    """Why the comparison of a case on a target ends where training begins; None where it does not."""
+    """Why a case was compared only up to where training begins; None if it was compared as a whole."""
     sides = [run_on(case, side) for side in (target, reference_of(result, target))]
     reasons = [run["error"] for run in sides if run is not None and run.get("inference_only", False)]
     return next(iter(reasons), None)
@@ -201,7 +201,7 @@ def _unexpected(comparison: ComparisonJson) -> list[Verdict | None]:
 
 
 def reference_of(result: ResultJson, target: str) -> str:
-    """The run that a target is compared with."""
+    """What a target is compared with: the reference or, in a golden comparison, its own old run."""
     return former(target) if result.get("golden") else result["reference"]
 
 
@@ -214,7 +214,7 @@ def run_on(case: CaseJson, target: str) -> RunJson | None:
 
 
 def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
-    """A case on a target in a table: what stands there, and its kind: a verdict, or how its run ended."""
+    """The cell of a case and a target in a table: its text, and its kind, which is a verdict or how the run ended."""
     run, comparison = run_on(case, target), comparison_on(case, target)
     if run is None:
         return "not run", "unavailable"
@@ -260,7 +260,7 @@ def worst(result: ResultJson) -> Outcome:
 
 
 def caveat(result: ResultJson) -> str | None:
-    """What verdicts of this run rest on where that is not the rule."""
+    """What the verdicts of a run rest on, if it is anything but the float64 twins of shared random values."""
     if not seen(result):
         return None
     if result["randomness"] == "native":
@@ -280,7 +280,7 @@ def caveat(result: ResultJson) -> str | None:
 
 
 def known(result: ResultJson) -> list[str]:
-    """Declared differences, each reason once with the targets that show it."""
+    """The declared differences that were found, each reason once with the targets that show it."""
     lines: dict[tuple[str, str], list[str]] = {}
     for case in result["cases"]:
         for comparison in case["comparisons"]:
@@ -292,7 +292,7 @@ def known(result: ResultJson) -> list[str]:
 
 
 def unmatched(result: ResultJson) -> list[str]:
-    """Declarations beside the cases that cover nothing here."""
+    """The entries of `[[tool.harness.known]]` that are about no case of this run."""
     return [
         f"The known difference of {entry['case']} on {entry['target']} speaks of no case of this run."
         for entry in result["unmatched"]
@@ -300,7 +300,7 @@ def unmatched(result: ResultJson) -> list[str]:
 
 
 def golden(result: ResultJson) -> list[str]:
-    """What lies between old and new traces, each change once with the targets that it is of; nothing of other runs."""
+    """What changed between old and new traces, each change once with its targets; no line for any other run."""
     compared = result.get("golden")
     if not compared:
         return []
@@ -317,7 +317,7 @@ def golden(result: ResultJson) -> list[str]:
 
 
 def versions(result: ResultJson) -> list[str]:
-    """In which versions of what they share targets differ from the reference; nothing of old and new, or if in none."""
+    """The packages that a target and its reference have in different versions; no line for a golden comparison."""
     if result.get("golden"):
         return []
     lines = [
@@ -330,7 +330,7 @@ def versions(result: ResultJson) -> list[str]:
 
 
 def _apart(case: CaseJson, comparison: ComparisonJson) -> list[str]:
-    """Versions of what both sides of a comparison are made of, where they differ."""
+    """The packages that both sides of a comparison have, in different versions."""
     ours, theirs = (_made_of(run_on(case, comparison[side])) for side in ("target", "reference"))
     shared = [name for name in ours if name in theirs]
     return [f"{name} {ours[name]} against {theirs[name]}" for name in shared if ours[name] != theirs[name]]
@@ -343,7 +343,7 @@ def _made_of(run: RunJson | None) -> dict[str, str]:
 
 
 def notes(result: ResultJson) -> list[str]:
-    """What was not compared, or not as it should be: never left unsaid. What several targets share is said once."""
+    """Everything that was not recorded or not compared, or not with both twins, each note once with its targets."""
     lines: dict[tuple[str, str], list[str]] = {}
     for case in result["cases"]:
         for run in case["runs"]:
@@ -365,7 +365,11 @@ def notes(result: ResultJson) -> list[str]:
 
 
 def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:
-    """A line for each reason, by case and reason with its targets. What many cases share is said once."""
+    """A line for each reason, of a case or of many that share it.
+
+    Args:
+        lines: targets by case and reason.
+    """
     shared: dict[tuple[str, str], list[str]] = {}
     for (case, reason), targets in lines.items():
         shared.setdefault((", ".join(targets), reason), []).append(case)
@@ -381,7 +385,7 @@ def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:
     facts = [("what", item["error"])] if item["error"] else []
     if item["trace"] is not None:
         facts.append(("output", run.named(f"{item['trace']}/output.txt")))
-    # What ran before an upgrade cannot be run again here.
+    # The old run of a golden comparison cannot be run again here.
     can_run = item["target"] in run.result["targets"]
     commands = (f"harness run {_quoted(case['id'])} --targets {_quoted(item['target'])}",) if can_run else ()
     return Block(case["id"], item["target"], item["status"], title, tuple(facts), commands)
@@ -430,7 +434,7 @@ def _whose(case: CaseJson, blame: BlameJson | None) -> str | None:
 
 
 def _quoted(text: str) -> str:
-    """A word of a command, as a shell takes it."""
+    """A word of a command, quoted for a shell."""
     return shlex.quote(printable(text))
 
 
