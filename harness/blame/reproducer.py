@@ -14,7 +14,7 @@ import numpy as np
 from harness import backends
 from harness.blame.replays import Replays
 from harness.blame.script import Script, Side, issue_text, script_of
-from harness.judge.compare import Finding
+from harness.result.model import Finding
 from harness.session import interpreter
 from harness.target import Target
 from harness.trace import Trace

@@ -20,13 +20,16 @@ from dataclasses import dataclass, field, replace
 from harness.blame.replays import Replays
 from harness.blame.reproducer import reproducer_of
 from harness.case import CaseRef
-from harness.judge.compare import PARTED, Blame, Comparison, Continuation, Finding, compare, differences, standing_alone
-from harness.judge.verdict import U32, Verdict, judge
-from harness.result.model import CaseResult, outcome_of
+from harness.judge.case import outcome_of
+from harness.judge.compare import PARTED, compare, differences
+from harness.judge.verdict import U32, judge
+from harness.judge.vote import standing_alone
+from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding
 from harness.session.session import Session
 from harness.target import Target
 from harness.trace import Phase, Trace
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part, part_of
+from harness.verdict import Verdict
 from harness.wire import Replay, Start
 
 #: Seconds that blaming one finding may take, but for the last run of its script. What is known by then is said.
@@ -70,14 +73,16 @@ class Blamer:
         """
         replays = Replays(self._session, case, targets)
         traces = {target: Trace(self._session.place_of(case.id, target)) for target in targets}
-        for comparison in seen.comparisons:
-            comparison.continuation = self._continuation(replays, comparison, traces)
-        seen.outcome = outcome_of(seen.runs, seen.comparisons, self._session.setup.fail_on)
-        if self._blame_from is not None:
-            for comparison in seen.worth_blaming(self._blame_from, declared=self._declared):
+        comparisons = [
+            replace(comparison, continuation=self._continuation(replays, comparison, traces))
+            for comparison in seen.comparisons
+        ]
+        for position, comparison in enumerate(comparisons):
+            if self._blame_from is not None and comparison.is_worth_blaming(self._blame_from, declared=self._declared):
                 self._session.listener.blaming(case.id, comparison.target)
-                comparison.blame = self._blame(replays, comparison, traces)
-        return seen
+                comparisons[position] = replace(comparison, blame=self._blame(replays, comparison, traces))
+        outcome = outcome_of(seen.runs, comparisons, self._session.setup.fail_on)
+        return replace(seen, comparisons=comparisons, outcome=outcome)
 
     def _blame(self, replays: Replays, comparison: Comparison, traces: Mapping[Target, Trace]) -> Blame | None:
         """Whose a comparison's first difference is. None where there is no difference."""

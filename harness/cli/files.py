@@ -43,7 +43,7 @@ def write_reports(run: RunFolder, files: Mapping[str, str | None]) -> None:
         HarnessError: a file cannot be written.
     """
     from harness.report import html, junit, markdown
-    from harness.result.model import as_json
+    from harness.result.file import as_json
 
     make: dict[str, Callable[[RunFolder], bytes]] = {
         "--json": lambda run: as_json(run.result),

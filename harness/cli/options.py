@@ -11,6 +11,7 @@ import click
 
 from harness.case import CaseRef
 from harness.errors import HarnessError
+from harness.verdict import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from harness.result.run_folder import RunFolder
     from harness.session.options import Options
 
-VERDICTS = ("identical", "rounding", "leak", "imprecise", "divergent", "mismatch")
 FILE = click.Path(dir_okay=False)
 TARGETS = click.option(
     "--targets",
@@ -222,7 +222,7 @@ how_to_judge = _gathered(
     click.option("--reference", metavar="T", help="What others are compared with.  [default: torch, or the first]"),
     click.option(
         "--fail-on",
-        type=click.Choice(VERDICTS),
+        type=click.Choice([str(verdict) for verdict in Verdict]),
         default="divergent",
         show_default=True,
         help="The mildest verdict that counts as a difference.",

@@ -26,6 +26,7 @@ from harness.cli.options import (
     how_to_tell,
     what_to_run,
 )
+from harness.verdict import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,10 +95,9 @@ def _run(
 ) -> None:
     """Run, judge, blame what is `blame_from` or worse, draw, write, print, and exit."""
     from harness.blame.search import Blamer
-    from harness.judge.verdict import Verdict
     from harness.project import known
     from harness.report.console import Live, make_console
-    from harness.result.model import FILE, read
+    from harness.result.file import FILE, read, write
     from harness.result.run_folder import RunFolder
     from harness.session.selection import root_of, select
     from harness.session.session import Session, Setup
@@ -120,8 +120,7 @@ def _run(
     ):
         cases = session.run(session.plan(selections, is_wanted))
         result = session.result(_drawn(cases, setup, console))
-    result.unmatched = known.unmatched(entries, [case.id for case in cases], result.targets)
-    result.write(folder / FILE)
+    write(folder / FILE, result.to_json())
     telling.tell(RunFolder(folder, shown(folder), read(folder / FILE)), console, shown(folder / FILE))
     sys.exit(result.exit_status)
 
@@ -130,7 +129,7 @@ def _drawn(cases: Sequence[CaseResult], setup: Setup, console: Console) -> Seque
     """The results with pictures of what can be drawn."""
     from harness.report import plots
     from harness.report.console import text
-    from harness.result.model import PLOTS
+    from harness.result.file import PLOTS
     from harness.session.layout import slug_of
     from harness.trace import Trace
 
@@ -156,7 +155,7 @@ def record(what: What, target_text: str, how: How, out: str) -> None:
     Compare them with others, on any machine, with `harness compare`.
     """
     from harness.report.console import Live, make_console, text
-    from harness.result.model import AGREE, FAILED
+    from harness.result.outcome import AGREE, FAILED
     from harness.session.selection import root_of, select
     from harness.session.session import Session, Setup
     from harness.session.targets import choose

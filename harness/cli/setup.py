@@ -37,17 +37,17 @@ def init(folder: str) -> None:
 def doctor() -> None:
     """Say which backends, devices and versions are here, and why one is not."""
     from harness.report.console import make_console, text
-    from harness.result.model import AGREE, FAILED
+    from harness.result.outcome import AGREE, FAILED
     from harness.session.doctor import examine
 
     console = make_console()
     console.print(text(f"harness {__version__}, Python {sys.version.split()[0]}, {sys.executable}"))
-    findings = examine()
-    for finding in findings:
-        if finding.problem is None:
-            versions = ", ".join(f"{name} {version}" for name, version in finding.versions.items())
-            console.print(text(f"  {finding.name:<12}", "green").append_text(text(f"{versions}")))
-            console.print(text(f"  {'':<12}devices: {', '.join(finding.devices)}"))
+    checkups = examine()
+    for checkup in checkups:
+        if checkup.problem is None:
+            versions = ", ".join(f"{name} {version}" for name, version in checkup.versions.items())
+            console.print(text(f"  {checkup.name:<12}", "green").append_text(text(f"{versions}")))
+            console.print(text(f"  {'':<12}devices: {', '.join(checkup.devices)}"))
         else:
-            console.print(text(f"  {finding.name:<12}", "magenta").append_text(text(finding.problem)))
-    sys.exit(FAILED if any(f.installed and f.problem for f in findings) else AGREE)
+            console.print(text(f"  {checkup.name:<12}", "magenta").append_text(text(checkup.problem)))
+    sys.exit(FAILED if any(checkup.installed and checkup.problem for checkup in checkups) else AGREE)

@@ -11,6 +11,7 @@ from harness.cli.files import shown, writable, write_reports
 from harness.cli.group import main
 from harness.cli.options import FILE, QUIET, VERBOSE, Judging, Telling, detail, how_to_judge, how_to_tell
 from harness.errors import HarnessError, TraceError, printable
+from harness.verdict import Verdict
 
 #: The page of a run, in its folder.
 PAGE = "report.html"
@@ -28,10 +29,9 @@ def compare(folders: tuple[str, ...], judging: Judging, telling: Telling, out: s
     each target is compared with itself. No framework is needed.
     """
     from harness.judge.folders import common_folder, compare_folders
-    from harness.judge.verdict import Verdict
     from harness.project import known
     from harness.report.console import make_console
-    from harness.result.model import FILE
+    from harness.result.file import FILE, write
     from harness.result.run_folder import RunFolder
 
     places = [Path(folder) for folder in folders]
@@ -39,7 +39,7 @@ def compare(folders: tuple[str, ...], judging: Judging, telling: Telling, out: s
     fail_on = Verdict.parse(judging.fail_on)
     result = compare_folders(places, judging.reference, fail_on, known.read(Path.cwd()), root)
     if out:
-        result.write(writable(root) / FILE)
+        write(writable(root) / FILE, result.to_json())
     where = shown(root / FILE) if out else ", ".join(folders)
     telling.tell(RunFolder(root, shown(root), result.to_json()), make_console(), where)
     sys.exit(result.exit_status)
@@ -107,7 +107,7 @@ def show(path: str, other: str | None, key: str | None, quiet: bool, verbose: bo
     """Show what is in a trace, in two side by side, or in a run."""
     from harness.report import show as showing
     from harness.report.console import make_console, print_result
-    from harness.result.model import FILE
+    from harness.result.file import FILE
     from harness.result.run_folder import RunFolder
     from harness.trace import INDEX, Trace
 

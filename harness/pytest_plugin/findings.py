@@ -12,7 +12,8 @@ from harness.target import Target
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.session import ParitySession
-    from harness.result.schema import CaseJson, ComparisonJson, Outcome
+    from harness.result.outcome import Outcome
+    from harness.result.schema import CaseJson, ComparisonJson
 
 #: The verdict of a comparison that had nothing to compare.
 NOTHING = "not compared"

@@ -12,8 +12,8 @@ from harness.errors import HarnessError
 from harness.suite import DEFAULT_OUT, OPTIONS
 
 if TYPE_CHECKING:
-    from harness.judge.verdict import Verdict
     from harness.target import Target
+    from harness.verdict import Verdict
 
 _PRECISIONS = ("both", "float32")
 
@@ -58,9 +58,9 @@ def read(config: pytest.Config) -> Settings:
     Raises:
         pytest.UsageError: an option's value is wrong, or no backend is here.
     """
-    from harness.judge.verdict import Verdict
     from harness.session.options import DEFAULT_TIMEOUT
     from harness.session.targets import choose, choose_reference
+    from harness.verdict import Verdict
 
     values = given(config)
     try:

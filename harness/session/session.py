@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness import trace
-from harness.case import CaseRef
+from harness.case import CaseRef, Known
+from harness.judge.case import judge_case
+from harness.judge.declared import unmatched
 from harness.judge.distribution import REPEATS
-from harness.judge.verdict import Verdict
-from harness.project.known import Known
-from harness.result.model import CaseResult, Result, judge_case
+from harness.result.model import CaseResult, Result
 from harness.session.layout import LOGS, seed_of, trace_folder
 from harness.session.options import Options, cores
 from harness.session.plan import Planned, plan
 from harness.session.pool import Job, Pool, Reply
 from harness.session.selection import Selection
 from harness.target import Target
+from harness.verdict import Verdict
 from harness.wire import Run
 
 
@@ -281,7 +282,8 @@ class Session:
         precision = "both" if options.twins and not options.native else "float32"
         randomness = "native" if options.native else "shared"
         targets = [str(target) for target in setup.targets]
-        return Result(str(setup.reference), targets, precision, setup.fail_on, randomness, list(cases))
+        unused = unmatched(setup.known, [case.id for case in cases], targets)
+        return Result(str(setup.reference), targets, precision, setup.fail_on, randomness, cases, unused)
 
     def _variants(self) -> list[Variant]:
         """Every run of a case on a target, the first one first."""
