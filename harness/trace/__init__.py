@@ -1,6 +1,6 @@
 """Traces: everything that one target recorded of one case, in order, on disk."""
 
-from harness.trace.files import (
+from harness.trace.reading import (
     ARRAYS,
     DEEPEST,
     EXTENDED,
