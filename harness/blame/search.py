@@ -37,7 +37,8 @@ from harness.session import interpreter
 from harness.session.pool import Pool, Reply, Request
 from harness.session.run import FIRST, TWIN, Options, Variant, request, slug_of, trace_folder, write_failure
 from harness.target import Target
-from harness.trace import Phase, Trace
+from harness.trace import Key, Phase, Trace
+from harness.trace.key import AFTER_FIT, DATA, ROWS, below
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part, part_of
 
 #: Seconds that blaming one finding may take. What is known by then is said.
@@ -138,7 +139,7 @@ class Blamer:
         if comparison.parted is None:
             return None
         target = next(target for target in traces if str(target) == comparison.target)
-        recorded = [int(key.split("/")[1]) for key in traces[self._reference].keys if key.startswith("log/")]
+        recorded = [entry.step for entry in traces[self._reference].select("log")]
         first = comparison.parted
         last = min(max(recorded, default=0), first + MOST_CONTINUED - 1)
         followed = self.follow(case, first, last, BUDGET)
@@ -242,7 +243,7 @@ class _Search:
         if restless:
             text = f"{' and '.join(restless)} does not repeat itself: two runs on one target differ as much as this"
             return replace(self._unconfirmed(text), target=None, nondeterministic=tuple(restless))
-        if finding.key.startswith("initial/0/data/"):
+        if finding.phase == "initial" and below(finding.name, DATA) is not None:
             return self._unconfirmed("the data that the case makes differ, before anything is trained")
         if finding.phase == "event":
             return self._unconfirmed("callbacks are called in another order, or with other logs")
@@ -292,7 +293,7 @@ class _Search:
     def _step(self) -> _Start | None:
         """The first training step that differs from equal state. None where no step does."""
         reference = self._traces[self._blamer.reference]
-        recorded = {int(key.split("/")[1]) for key in reference.keys if key.startswith(("update/", "optimizer/"))}
+        recorded = {entry.step for entry in (*reference.select("update"), *reference.select("optimizer"))}
         agreed = [step for step in recorded if step < self._finding.step]
         first = max([step + 1 for step in agreed] + [0, self._finding.step - MOST_STEPS + 1])
         seconds = self._deadline - time.monotonic()
@@ -304,14 +305,14 @@ class _Search:
             return None
         step = min(finding.step for finding in found)
         given = traces[self._blamer.reference]
-        rows = given[f"initial/{step}/rows"].value
+        rows = given[str(Key("initial", step, ROWS))].value
         state = {"trace": str(given.folder), "phase": "initial", "step": step}
         return _Start(step, state, rows if isinstance(rows, list) else None)
 
     def _after_training(self) -> _Start:
         reference = self._traces[self._blamer.reference]
-        last = max(int(key.split("/")[1]) for key in reference.keys if key.startswith("update/"))
-        state = {"trace": str(reference.folder), "phase": "update", "step": last, "prefix": "after fit/"}
+        last = max(entry.step for entry in reference.select("update"))
+        state = {"trace": str(reference.folder), "phase": "update", "step": last, "prefix": AFTER_FIT}
         index = self._finding.judgement.index or (0,)
         row = index[0] if index and self._finding.phase == "prediction" else 0
         return _Start(last, state, [row], training=False)
@@ -499,9 +500,9 @@ def _run(script: Path, seconds: float) -> subprocess.CompletedProcess[str] | Non
 
 
 def _is_fit(trace: Trace) -> bool:
-    return any(key.startswith("event/") for key in trace.keys)
+    return any(trace.select("event"))
 
 
 def _has_parts(trace: Trace) -> bool:
     """Whether a case returned a Fit or a Forward, whose parts can be replayed."""
-    return any(key.startswith("forward/") for key in trace.keys)
+    return any(trace.select("forward"))

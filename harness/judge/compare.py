@@ -242,7 +242,7 @@ def disturbed_by_instruments(trace: Trace) -> list[str]:
     """The keys of observations that are not bit for bit the same in the run without instruments."""
     if trace.unobserved is None:
         return []
-    names = {(key.partition("/")[0], trace.name_of(key)): key for key in trace.keys}
+    names = {(entry.phase, entry.name): entry.key for entry in trace.select()}
     found = []
     for item in trace.unobserved:
         key = names.get((item.phase, item.name))
