@@ -117,19 +117,6 @@ class Trace:
             ):
                 yield entry
 
-    def name_of(self, key: str) -> str:
-        """The name of an observation, without its value being read."""
-        return self._entries[key].name
-
-    def step_of(self, key: str) -> int:
-        """The step of an observation, without its value being read."""
-        return self._entries[key].step
-
-    def content(self, key: str) -> str | None:
-        """What stands for the elements of an array, without their being read: equal arrays of a trace share it."""
-        entry = self._entries[key]
-        return entry.tensor if isinstance(entry, ArrayEntry) else None
-
     @cached_property
     def twin(self) -> Trace | None:
         """The float64 run of the same case on the same target, or None where there is none."""
