@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.judge.compare import Finding
-from harness.trace import Trace
-from harness.trace.parts import Part
+from harness.trace import ArrayEntry, Key, Phase, Trace
+from harness.trace.parts import Part, What, name_in
 
 #: Elements that are spelled out; larger arrays are embedded as bytes.
 MOST_SPELLED = 64
@@ -172,11 +172,10 @@ def script_of(
 
     The script computes in float32, whatever precision the two were compared in.
     """
-    name = finding.name.rsplit(f"/{part.what}", 1)[0]
-    key = f"initial/0/{name}/arguments"
+    key = _initial(part.place, "arguments")
     if key not in trace:
         return None
-    inputs = _inputs(trace, f"forward/0/{name}/input")
+    inputs = _arrays(trace, "forward", name_in(part.place, "input"))
     template = json.loads(str(trace[key].value))
     try:
         positional = [_expression(value) for value in template["args"]]
@@ -197,7 +196,7 @@ def script_of(
     if part.operation is not None:
         call = f"{part.operation}({listed})"
         return Script(title.format(part.operation), call, inputs, "", gradient, sides, bound)
-    return _layer_script(trace, name, listed, inputs, title, gradient, sides, bound)
+    return _layer_script(trace, part.place, listed, inputs, title, gradient, sides, bound)
 
 
 def issue_text(script: str, output: str, title: str, environments: Mapping[str, Mapping[str, Any]]) -> str:
@@ -219,7 +218,7 @@ def issue_text(script: str, output: str, title: str, environments: Mapping[str, 
 
 def _layer_script(
     trace: Trace,
-    name: str,
+    place: str,
     listed: str,
     inputs: tuple[NDArray[Any], ...],
     title: str,
@@ -227,7 +226,7 @@ def _layer_script(
     sides: tuple[Side, Side],
     bound: float,
 ) -> Script | None:
-    described = json.loads(str(trace[f"initial/0/{name}/config"].value))
+    described = json.loads(str(trace[_initial(place, "config")].value))
     config, source = described["config"], described.get("source")
     if config is None:
         return None
@@ -236,7 +235,7 @@ def _layer_script(
     if source is None and not module.startswith("keras."):
         return None
     maker = cls if source is not None else f"keras.layers.{cls}"
-    weights = _inputs(trace, f"initial/0/{name}/weight", numbered=False)
+    weights = _arrays(trace, "initial", name_in(place, "weight"))
     spelled = "".join(f"    {_spelled(array)},\n" for array in weights)
     lines = [
         *([f"WEIGHTS = [\n{spelled}]\n"] if weights else []),
@@ -251,9 +250,14 @@ def _layer_script(
     return Script(title.format(f"The layer {cls}"), f"call({listed})", inputs, setup, gradient, sides, bound)
 
 
-def _inputs(trace: Trace, prefix: str, *, numbered: bool = True) -> tuple[NDArray[Any], ...]:
-    keys = [key for key in trace.keys if key == prefix or key.startswith(f"{prefix}/")]
-    return tuple(_in_float32(trace[key].array) for key in keys if trace[key].is_array)
+def _initial(place: str, what: What) -> str:
+    return str(Key("initial", 0, name_in(place, what)))
+
+
+def _arrays(trace: Trace, phase: Phase, name: str) -> tuple[NDArray[Any], ...]:
+    """The arrays of that name, or below it."""
+    found = (entry.key for entry in trace.select(phase, step=0, name=name) if isinstance(entry, ArrayEntry))
+    return tuple(_in_float32(trace[key].array) for key in found)
 
 
 def _in_float32(array: NDArray[Any]) -> NDArray[Any]:

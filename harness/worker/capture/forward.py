@@ -9,6 +9,7 @@ from typing import Any
 from harness import backends
 from harness.case import Forward
 from harness.errors import CaseError
+from harness.trace.parts import name_in
 from harness.worker.capture import state
 from harness.worker.capture.gradients import or_none, projected_gradients
 from harness.worker.capture.layers import observed_layers, record_tensors, takes_training
@@ -44,7 +45,7 @@ def record_forward(
             state.build(layer, inputs, **options)
         noise.disturb(layer.variables)
         state.record_variables(recorder, "initial", layer.variables, 0, owner=layer)
-    name, owner = ("output", None) if layer is None else (f"{layer.name}/output", layer.name)
+    name, owner = ("output", None) if layer is None else (name_in(layer.name, "output"), layer.name)
     if not observed:
         record_tensors(recorder, name, function(*inputs, **options), 0, owner)
         return
@@ -104,6 +105,5 @@ def _record_gradients(
         owner = layer.name if layer is not None else None
         several = len(keras.tree.flatten(inputs)) > 1
         for position, gradient in of_inputs.items():
-            recorder.add(
-                "gradient", f"input/{position}" if several else "input", or_none(gradient), step=0, layer=owner
-            )
+            name = f"input/{position}" if several else "input"
+            recorder.add("gradient", name, or_none(gradient), step=0, layer=owner)

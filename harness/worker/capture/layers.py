@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from harness.trace.key import numbered
+from harness.trace.parts import name_in
 from harness.worker import keras_internals
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import has_value, numbered
+from harness.worker.capture.tensors import has_value
 
 #: Stands for a layer's call: given where it is (`model/block/dense`), the layer, its own call and the arguments.
 Visit = Callable[[str, Any, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
@@ -59,9 +61,9 @@ def observed_layers(recorder: Recorder, *, step: int = 0) -> contextlib.Abstract
     """Record inputs and outputs of every layer that is called eagerly while the context is open."""
 
     def visit(where: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        record_tensors(recorder, f"{where}/input", [args, kwargs], step, layer.name)
+        record_tensors(recorder, name_in(where, "input"), [args, kwargs], step, layer.name)
         outputs = call(*args, **kwargs)
-        record_tensors(recorder, f"{where}/output", outputs, step, layer.name)
+        record_tensors(recorder, name_in(where, "output"), outputs, step, layer.name)
         return outputs
 
     return visited_layers(visit)

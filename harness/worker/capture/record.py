@@ -11,7 +11,7 @@ import numpy as np
 from harness import backends
 from harness.case import Plot
 from harness.errors import CaseError, InferenceOnly
-from harness.trace import EXTENDED, NUMBER, Lack, Note, Observation, Phase, Plain, PlotEntry, numpy_dtype
+from harness.trace import EXTENDED, NUMBER, Key, Lack, Note, Observation, Phase, Plain, PlotEntry, numpy_dtype
 
 
 class Recorder:
@@ -54,7 +54,8 @@ class Recorder:
                     raise CaseError(f"The Plot {name!r} has {label!r}, which is not an array of shape (n, 2).")
             self.add("recorded", name, kinds)
             keys = {
-                kind: {label: f"recorded/{name}/{kind}/{label}" for label in group} for kind, group in kinds.items()
+                kind: {label: str(Key("recorded", None, f"{name}/{kind}/{label}")) for label in group}
+                for kind, group in kinds.items()
             }
             self.plots.append(PlotEntry(name, value.x, value.y, **keys))
         else:
@@ -71,7 +72,7 @@ class Recorder:
     ) -> None:
         """Add an observation of a phase, `step` being the index of the training step it belongs to."""
         for path, leaf, device in _leaves(name, value):
-            key = "/".join([phase, *([] if step is None else [str(step)]), path])
+            key = str(Key(phase, step, path))
             if key in self._keys:
                 raise CaseError(
                     f"Two observations have one name: {path!r} ({phase}). Give each a name of its own, "

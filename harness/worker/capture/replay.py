@@ -19,14 +19,15 @@ import numpy as np
 
 from harness import backends
 from harness.case import Fit, Forward
-from harness.trace import Phase, Trace
-from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, operation
+from harness.trace import Key, Phase, Trace
+from harness.trace.key import numbered
+from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, name_in, operation
 from harness.worker import keras_internals
 from harness.worker.capture import state, training
 from harness.worker.capture.gradients import or_none, projected_gradients, value_and_grad_once
 from harness.worker.capture.layers import Visit, record_tensors, takes_training, visited_layers
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import as_input, has_value, numbered, numpy_of
+from harness.worker.capture.tensors import as_input, has_value, numpy_of
 
 #: Operations of one part that are observed. A loop by hand may run any number of them.
 MOST_OPERATIONS = 500
@@ -115,18 +116,18 @@ class Parts:
             if is_leaf:
                 for name, _, variable in state.named(layer.non_trainable_variables):
                     if state.is_float(variable):
-                        self._recorder.add("update", f"{part}/state/{name}", variable, step=0, layer=layer.name)
+                        self._recorder.add("update", name_in(part, "state", name), variable, step=0, layer=layer.name)
             return outputs
 
         return visit
 
     def _describe(self, part: str, layer: Any, arguments: Any) -> None:
         """What it takes to make that layer and call it: what differs here is not its inputs' fault."""
-        self._recorder.add("initial", f"{part}/config", _config(layer), step=0, layer=layer.name)
-        self._recorder.add("initial", f"{part}/arguments", _template(arguments), step=0, layer=layer.name)
+        self._recorder.add("initial", name_in(part, "config"), _config(layer), step=0, layer=layer.name)
+        self._recorder.add("initial", name_in(part, "arguments"), _template(arguments), step=0, layer=layer.name)
         for name, _, variable in state.named(layer.weights):
             if state.is_float(variable):
-                self._recorder.add("initial", f"{part}/weight/{name}", variable, step=0, layer=layer.name)
+                self._recorder.add("initial", name_in(part, "weight", name), variable, step=0, layer=layer.name)
 
     def run(
         self,
@@ -143,12 +144,12 @@ class Parts:
         Args:
             weights: variables to take gradients with respect to, beside the inputs; None to take no gradients.
         """
-        args, kwargs = self.given((tuple(args), kwargs), f"{part}/input")
-        record_tensors(self._recorder, f"{part}/input", [args, kwargs], 0, layer)
+        args, kwargs = self.given((tuple(args), kwargs), name_in(part, "input"))
+        record_tensors(self._recorder, name_in(part, "input"), [args, kwargs], 0, layer)
         if weights is not None and backends.current().trains:
             self._later.append(functools.partial(self._gradients, part, call, args, kwargs, weights, layer))
         outputs = self.observed(part, lambda: call(*args, **kwargs))
-        record_tensors(self._recorder, f"{part}/output", outputs, 0, layer)
+        record_tensors(self._recorder, name_in(part, "output"), outputs, 0, layer)
         return outputs
 
     def given(self, structure: Any, name: str) -> Any:
@@ -159,7 +160,7 @@ class Parts:
             return structure
         leaves = keras.tree.flatten(structure)
         places = [position for position, leaf in enumerate(leaves) if has_value(leaf)]
-        keys = [f"forward/0/{key}" for key in numbered(name, len(places))]
+        keys = [str(Key("forward", 0, key)) for key in numbered(name, len(places))]
         if not all(key in self._given for key in keys):
             self._recorder.note(name, "the reference has no such values, or another number of them")
             return structure
@@ -187,7 +188,8 @@ class Parts:
                 count += 1
                 depth += 1
                 try:
-                    self._recorder.add("initial", f"{where}/arguments", _template((args, kwargs)), step=0, layer=layer)
+                    called = _template((args, kwargs))
+                    self._recorder.add("initial", name_in(where, "arguments"), called, step=0, layer=layer)
                     return self.run(where, function, args, kwargs, layer=self.layer)
                 finally:
                     depth -= 1
@@ -226,10 +228,12 @@ class Parts:
         except Exception:
             return  # nothing in it can be differentiated: a mask, an index, a comparison
         leaves = keras.tree.flatten(arguments)
-        for key, (position, gradient) in zip(numbered(f"{part}/input", len(of_inputs)), of_inputs.items(), strict=True):
+        for key, (position, gradient) in zip(
+            numbered(name_in(part, "input"), len(of_inputs)), of_inputs.items(), strict=True
+        ):
             self._recorder.add("gradient", key, _or_zeros(gradient, leaves[position]), step=0, layer=layer)
         for (name, _, weight), gradient in zip(state.named(weights), of_weights, strict=True):
-            key = f"{part}/weight/{name}"
+            key = name_in(part, "weight", name)
             self._recorder.add("gradient", key, _or_zeros(gradient, weight.value), step=0, layer=layer)
 
 
@@ -296,15 +300,16 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
 
         for name, layer, weight in state.named(weights):
             if getattr(weight, "regularizer", None) is not None:
-                value = parts.observed(f"{name}/regularizer", functools.partial(weight.regularizer, weight))
-                recorder.add("loss", f"{name}/regularizer", value, step=0, layer=layer)
+                regularizer = name_in(name, "regularizer")
+                value = parts.observed(regularizer, functools.partial(weight.regularizer, weight))
+                recorder.add("loss", regularizer, value, step=0, layer=layer)
         y_pred = parts.run(LOSS, lambda y_pred: y_pred, (y_pred,), {}, weights=None)
         loss = parts.observed(LOSS, lambda: compute_loss(y_pred))
-        recorder.add("loss", f"{LOSS}/value", loss, step=0)
+        recorder.add("loss", name_in(LOSS, "value"), loss, step=0)
         if trains:
             _, of_outputs = value_and_grad_once(compute_loss, y_pred)
             for position, gradient in enumerate(keras.tree.flatten(of_outputs)):
-                recorder.add("gradient", f"{LOSS}/input/{position}", or_none(gradient), step=0)
+                recorder.add("gradient", name_in(LOSS, "input", position), or_none(gradient), step=0)
         model.reset_metrics()
     if replay.training:
         parts.finish()
@@ -315,7 +320,7 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
         model.reset_metrics()
         results = parts.observed(METRICS, lambda: model.compute_metrics(x, y, y_pred, sample_weight))
         for name, value in results.items():
-            recorder.add("metric", f"{METRICS}/value/{name}", value, step=0)
+            recorder.add("metric", name_in(METRICS, "value", name), value, step=0)
 
 
 def _replay_update(model: Any, parts: Parts, recorder: Recorder, compute_loss: Callable[[Any], Any], x: Any) -> None:
@@ -325,20 +330,20 @@ def _replay_update(model: Any, parts: Parts, recorder: Recorder, compute_loss: C
     _, gradients = value_and_grad_once(lambda _: compute_loss(model(x, **training_mode)), weights)
     present = [(weight, gradient) for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None]
     parts.restore()
-    recorder.add("update", f"{OPTIMIZER}/value/learning rate", float(optimizer.learning_rate), step=0)
+    recorder.add("update", name_in(OPTIMIZER, "value", "learning rate"), float(optimizer.learning_rate), step=0)
 
     def step(gradients: list[Any]) -> None:
         optimizer.apply(gradients, [weight for weight, _ in present])
 
     for name, layer, weight in state.named(weights):
         if getattr(weight, "constraint", None) is not None:
-            recorder.add("update", f"{name}/constraint", weight.constraint(weight.value), step=0, layer=layer)
+            recorder.add("update", name_in(name, "constraint"), weight.constraint(weight.value), step=0, layer=layer)
     parts.run(OPTIMIZER, step, ([gradient for _, gradient in present],), {}, weights=None)
     for name, _, variable in state.named(optimizer.variables):
         if state.is_float(variable):
-            recorder.add("optimizer", f"{OPTIMIZER}/state/{name}", variable, step=0)
+            recorder.add("optimizer", name_in(OPTIMIZER, "state", name), variable, step=0)
     for name, layer, weight in state.named(weights):
-        recorder.add("update", f"{OPTIMIZER}/weight/{name}", weight, step=0, layer=layer)
+        recorder.add("update", name_in(OPTIMIZER, "weight", name), weight, step=0, layer=layer)
     parts.restore()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.trace import Phase, Trace
+from harness.trace import Key, Phase, Trace
 from harness.worker import keras_internals
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.tensors import numpy_of
@@ -58,7 +58,7 @@ def record_variables(
 def assign(variables: Iterable[Any], trace: Trace, phase: Phase, step: int, prefix: str = "") -> None:
     """Give variables the values that `record_variables` recorded of the same, wherever the trace has them."""
     for name, _, variable in named(variables):
-        key = f"{phase}/{step}/{prefix}{name}"
+        key = str(Key(phase, step, prefix + name))
         if key in trace:
             variable.assign(np.asarray(trace[key].value, variable.dtype))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.case import Fit
 from harness.trace import Trace
+from harness.trace.key import BATCH, ROWS
 from harness.worker.capture import state, training
 from harness.worker.capture.record import Recorder
 from harness.worker.randomness import Order
@@ -70,11 +71,11 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
             if given is not None:
                 state.assign(variables, given, "initial", self.step)
             state.record_variables(recorder, "initial", variables, self.step)
-            recorder.add("initial", "rows", _rows(fit, batch, self.epoch, number, order), step=self.step)
+            recorder.add("initial", ROWS, _rows(fit, batch, self.epoch, number, order), step=self.step)
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if self.followed:
-                recorder.add("log", "batch", dict(logs or {}), step=self.step)
+                recorder.add("log", BATCH, dict(logs or {}), step=self.step)
                 state.record_variables(recorder, "update", self.model.variables, self.step, owner=self.model)
                 state.record_variables(recorder, "optimizer", self.model.optimizer.variables, self.step)
             if self.step >= steps.last:

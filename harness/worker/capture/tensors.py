@@ -54,8 +54,3 @@ def has_value(leaf: Any) -> bool:
     import keras
 
     return backends.current().is_concrete(leaf) if keras.ops.is_tensor(leaf) else hasattr(leaf, "__array__")
-
-
-def numbered(name: str, count: int) -> list[str]:
-    """Names for so many tensors of one structure: the name itself for one, `name/0`, `name/1`, ... for several."""
-    return [name] if count == 1 else [f"{name}/{position}" for position in range(count)]

@@ -13,6 +13,7 @@ import numpy as np
 from harness import backends
 from harness.case import Fit
 from harness.errors import CaseError
+from harness.trace.key import AFTER_FIT, DATA
 from harness.worker import keras_internals
 from harness.worker.capture import state
 from harness.worker.capture.callbacks import observer
@@ -80,7 +81,7 @@ def _record_data(fit: Fit, recorder: Recorder) -> None:
             if isinstance(leaf, np.ndarray):
                 digest = hashlib.sha256(np.ascontiguousarray(leaf).tobytes()).hexdigest()
                 value = {"dtype": leaf.dtype.name, "shape": list(leaf.shape), "sha256": digest}
-                recorder.add("initial", f"data/{name}/{position}", value, step=0)
+                recorder.add("initial", f"{DATA}/{name}/{position}", value, step=0)
 
 
 def _train(fit: Fit, options: dict[str, Any], recorder: Recorder) -> Any:
@@ -95,7 +96,7 @@ def _train(fit: Fit, options: dict[str, Any], recorder: Recorder) -> Any:
     model.fit(fit.x, fit.y, **{**options, "callbacks": [*callbacks, watcher]})
     step = max(watcher.step, 0)
     recorder.add("event", "fit", watcher.take_events(), step=step)
-    _record_weights(model, recorder, step, prefix="after fit/")
+    _record_weights(model, recorder, step, prefix=AFTER_FIT)
     recorder.environment["model"] = _resolved_flags(model)
     return watcher
 
