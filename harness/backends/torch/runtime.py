@@ -79,7 +79,7 @@ class Torch(Backend):
         return target.count("data_parallel")
 
     def placed(self, target: Target, rank: int, meeting: Path) -> contextlib.AbstractContextManager[None]:
-        from harness.backends.torch_replicas import shared_training
+        from harness.backends.torch.replicas import shared_training
 
         processes = self.processes(target)
         return contextlib.nullcontext() if processes == 1 else shared_training(rank, processes, meeting)

@@ -1,0 +1,5 @@
+"""JAX."""
+
+from harness.backends.jax.runtime import BACKEND
+
+__all__ = ["BACKEND"]

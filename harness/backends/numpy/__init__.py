@@ -1,0 +1,5 @@
+"""NumPy."""
+
+from harness.backends.numpy.runtime import BACKEND
+
+__all__ = ["BACKEND"]

@@ -1,0 +1,5 @@
+"""OpenVINO."""
+
+from harness.backends.openvino.runtime import BACKEND
+
+__all__ = ["BACKEND"]

@@ -1,0 +1,5 @@
+"""TensorFlow."""
+
+from harness.backends.tensorflow.runtime import BACKEND
+
+__all__ = ["BACKEND"]

@@ -1,0 +1,5 @@
+"""PyTorch."""
+
+from harness.backends.torch.runtime import BACKEND
+
+__all__ = ["BACKEND"]
