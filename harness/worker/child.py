@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from harness import backends, trace
+from harness.backends import runtime
 from harness.case import CaseRef, Fit, Forward
 from harness.errors import CaseError, HarnessError, InferenceOnly
 from harness.target import Target
@@ -90,7 +91,7 @@ def _collect(request: dict[str, Any], _: Path) -> None:
 
 
 def _script(request: dict[str, Any], _: Path) -> None:
-    backends.current().set_threads(1)
+    runtime.current().set_threads(1)
     np.save(request["result"], runpy.run_path(request["file"])["value"]())
 
 
@@ -103,7 +104,7 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     case = CaseRef.from_json(request["case"])
     target = Target.parse(request["target"], backends.NAMES)
     meeting = folder / "meeting"
-    rank = _forked(backends.current().processes(target))
+    rank = _forked(runtime.current().backend.processes(target))
     if rank:
         # The first process records. The others leave what they write where it is thrown away.
         folder = folder / f"rank{rank}"
@@ -120,12 +121,12 @@ def _run(request: dict[str, Any], folder: Path) -> None:
     started = time.perf_counter()
     try:
         header.source = proof.fingerprint(Path(case.file))
-        for where, reason in backends.current().lacks(target):
+        for where, reason in runtime.current().backend.lacks(target):
             recorder.lack(where, reason)
         with contextlib.ExitStack() as stack:
             stack.enter_context(settings.in_force(target, request["precision"], request["threads"], rank, meeting))
             stack.callback(lambda: header.environment.update(proof.environment(native=request["native"])))
-            backends.current().seed(generator_seed)
+            runtime.current().seed(generator_seed)
             order = None if request["native"] else stack.enter_context(randomness.shared_order(seed))
             _call(case, root, request, target, recorder, folder, order)
         if not recorder.observations and not request.get("noise"):

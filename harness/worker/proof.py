@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import backends
+from harness.backends import runtime
 from harness.errors import TargetError
 from harness.target import Target
 from harness.trace import Observation
@@ -20,7 +20,7 @@ from harness.trace import Observation
 
 def versions() -> dict[str, Any]:
     """What is imported here, as it says itself. It is known before anything runs."""
-    backend = backends.current()
+    backend = runtime.current().backend
     names = ("keras", backend.name, *backend.companions, "numpy")
     return {
         "backend": backend.name,
@@ -41,7 +41,7 @@ def environment(*, native: bool) -> dict[str, Any]:
         "dtype_policy": keras.config.dtype_policy().name,
         "image_data_format": keras.config.image_data_format(),
         "thread_variables": {k: v for k, v in sorted(os.environ.items()) if k.endswith("_NUM_THREADS")},
-        **backends.current().settings(),
+        **runtime.current().settings(),
         "randomness": "native" if native else "shared",
     }
 

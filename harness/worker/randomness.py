@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import backends
+from harness.backends import runtime
 from harness.worker import keras_internals
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -325,7 +325,7 @@ def shared_order(seed: int) -> Iterator[Order]:
         keras_internals.array_adapter_method("on_epoch_end", counted),
         keras_internals.dataset_adapter_method("on_epoch_end", counted),
         keras_internals.dataset_adapter_method("_finite_generator", ordered),
-        backends.current().shuffle_with(order.permutation),
+        runtime.current().shuffle_with(order.permutation),
     ):
         yield order
 
@@ -464,7 +464,7 @@ def _largest(counts: Any) -> int | None:
     import keras
 
     if keras.ops.is_tensor(counts):
-        if not backends.current().is_concrete(counts):
+        if not runtime.current().is_concrete(counts):
             return None
         counts = keras.ops.convert_to_numpy(counts)
     return max(1, int(np.max(counts)))
@@ -495,7 +495,7 @@ def _draws(seed: Any, *parameters: Any) -> Draws | None:
 
     if keras_internals.in_symbolic_scope():
         return None
-    backend = backends.current()
+    backend = runtime.current()
     state = seed if keras.ops.is_tensor(seed) else keras_internals.next_seed(seed)
     tensors = [state, *(value for value in parameters if keras.ops.is_tensor(value))]
     if all(backend.is_concrete(tensor) for tensor in tensors):

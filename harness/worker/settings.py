@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import backends
+from harness.backends import runtime
 from harness.target import Target
 
 
@@ -20,11 +20,11 @@ def in_force(target: Target, precision: str, threads: int, rank: int, meeting: P
     Args:
         precision: that of the target, or of its twin.
         threads: of one operation.
-        rank, meeting: see `harness.backends.base.Backend.placed`.
+        rank, meeting: see `harness.backends.runtime.Runtime.placed`.
     """
     import keras
 
-    backend = backends.current()
+    backend = runtime.current()
     backend.set_threads(threads)
     if precision == "float64":
         backend.widen()

@@ -29,6 +29,7 @@ import numpy as np
 import pytest
 
 from harness import backends, pytest_plugin, trace
+from harness.backends import runtime
 from harness.case import Expected, checked
 from harness.errors import CaseError, InferenceOnly, TargetError
 from harness.pytest_plugin import INSIDE
@@ -107,7 +108,7 @@ class Suite:
         faulthandler.dump_traceback_later(limit, exit=True)
         random.seed(seed)
         np.random.seed(seed)
-        backends.current().seed(seed)
+        runtime.current().seed(seed)
         recorder = Recorder(twin=self._request["twin"])
         self.parity = Parity(recorder, Target.parse(self._request["target"], backends.NAMES), seed, self._folder)
         self._failed = self._stopped = None
@@ -183,7 +184,7 @@ def run(request: dict[str, Any], folder: Path) -> None:
     if request["tests"] is None:
         arguments.append("--collect-only")
     target = Target.parse(request["target"], backends.NAMES)
-    if backends.current().processes(target) > 1:
+    if runtime.current().backend.processes(target) > 1:
         raise TargetError(f"Target {str(target)!r} runs a case in several processes, and a test suite runs in one.")
     with (
         open(request["results"], "a", encoding="utf-8") as lines,

@@ -1,25 +1,18 @@
-"""NumPy. Keras computes convolutions and pooling with jax there."""
+"""NumPy in a worker."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.backends.inference import InferenceBackend
-from harness.target import Target
+from harness.backends.inference import InferenceRuntime
+from harness.backends.numpy import BACKEND
 from harness.worker import keras_internals
 
 
-class NumPy(InferenceBackend):
-    name = "numpy"
-    needs = ("jax", "scipy")
-    companions = ("jax", "jaxlib", "scipy")
-    options = ("float64",)
-
-    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
-        return {"JAX_PLATFORMS": "cpu"}
+class NumPyRuntime(InferenceRuntime):
+    backend = BACKEND
 
     def devices(self) -> list[str]:
         return ["cpu:0"]
@@ -48,4 +41,4 @@ class NumPy(InferenceBackend):
         return np.arange(size, dtype=np.int32)
 
 
-BACKEND = NumPy()
+RUNTIME = NumPyRuntime()

@@ -1,5 +1,20 @@
-"""OpenVINO."""
+"""OpenVINO, as the controller knows it."""
 
-from harness.backends.openvino.runtime import BACKEND
+from __future__ import annotations
 
-__all__ = ["BACKEND"]
+from pathlib import Path
+
+from harness.backends.base import Backend
+from harness.target import Target
+
+
+class OpenVino(Backend):
+    name = "openvino"
+    trains = False
+    needs = ("scipy",)
+
+    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
+        return {}
+
+
+BACKEND = OpenVino()

@@ -1,4 +1,4 @@
-"""OpenVINO. A tensor is a graph that is compiled and run whenever it is looked at."""
+"""OpenVINO in a worker. A tensor is a graph that is compiled and run whenever it is looked at."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.backends.inference import InferenceBackend
+from harness.backends.inference import InferenceRuntime
+from harness.backends.openvino import BACKEND
 from harness.errors import TargetError
 from harness.target import Target
 from harness.worker import keras_internals
 
 
-class OpenVino(InferenceBackend):
-    name = "openvino"
-    needs = ("scipy",)
+class OpenVinoRuntime(InferenceRuntime):
+    backend = BACKEND
 
     def __init__(self) -> None:
         self._threads = 1
         #: Nodes of graphs without parameters, by their names, which no other node is given.
         self._concrete: set[str] = set()
-
-    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
-        return {}
 
     def devices(self) -> list[str]:
         return ["cpu:0"]  # where Keras has it compute, whatever else there is
@@ -81,4 +78,4 @@ class OpenVino(InferenceBackend):
         return keras.ops.arange(size, dtype="int32")
 
 
-BACKEND = OpenVino()
+RUNTIME = OpenVinoRuntime()

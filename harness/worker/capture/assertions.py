@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import backends
+from harness.backends import runtime
 from harness.errors import CaseError
 from harness.worker.capture.record import Recorder
 
@@ -50,7 +50,7 @@ class Assertions:
             self._replace(np.testing, name)
         for name in _UNITTEST:
             self._replace(unittest.TestCase, name)
-        for owner, name in backends.current().assertions():
+        for owner, name in runtime.current().assertions():
             self._replace(owner, name)
         self._replace_approx()
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from harness import backends
+from harness.backends import runtime
 from harness.case import Forward
 from harness.errors import CaseError
 from harness.trace.parts import name_in
@@ -50,7 +50,7 @@ def record_forward(
         record_tensors(recorder, name, function(*inputs, **options), 0, owner)
         return
     variables = state.model_state(layer) if layer is not None else []
-    trains = backends.current().trains
+    trains = runtime.current().backend.trains
     with state.preserved(variables) if trains else contextlib.nullcontext(), observed_layers(recorder):
         outputs = function(*inputs, **options)
     if layer is None:
@@ -67,7 +67,7 @@ def record_forward(
     if trains:
         _record_gradients(forward, layer, inputs, options, recorder)
     else:
-        recorder.lack("gradient/*", f"Keras has no gradients on {backends.current().name}")
+        recorder.lack("gradient/*", f"Keras has no gradients on {runtime.current().backend.name}")
     if layer is not None:
         # The gradients, where there are any, were taken of the one call whose effects are kept.
         state.record_variables(recorder, "update", layer.non_trainable_variables, 0, owner=layer)
@@ -88,7 +88,7 @@ def _compiled(
         return function(*keras.tree.pack_sequence_as(inputs, given), **options)
 
     tensors = [leaves[position] for position in positions]
-    return backends.current().compiled(call, tensors, variables, jit=jit)
+    return runtime.current().compiled(call, tensors, variables, jit=jit)
 
 
 def _record_gradients(

@@ -100,7 +100,7 @@ def _value_and_grad(
 ) -> tuple[Any, Any]:
     import keras
 
-    from harness import backends
+    from harness.backends import runtime
 
     if not inputs:
         raise TypeError("value_and_grad needs at least one input to differentiate with respect to.")
@@ -115,7 +115,7 @@ def _value_and_grad(
         value, rest = result if has_aux else (result, None)
         return _scalar(value), rest
 
-    value, rest, of_tensors, of_variables = backends.current().differentiate(call, tensors, variables, whole=whole)
+    value, rest, of_tensors, of_variables = runtime.current().differentiate(call, tensors, variables, whole=whole)
     by_variable = {id(variable): gradient for variable, gradient in zip(variables, of_variables, strict=True)}
     remaining = iter(of_tensors)
     gradients = keras.tree.pack_sequence_as(

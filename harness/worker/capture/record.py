@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import backends
+from harness.backends import runtime
 from harness.case import Plot
 from harness.errors import CaseError, InferenceOnly
 from harness.trace import EXTENDED, NUMBER, Key, Lack, Note, Observation, Phase, Plain, PlotEntry, numpy_dtype
@@ -165,7 +165,7 @@ def _array(path: str, value: Any) -> tuple[np.ndarray[Any, Any], str | None]:
     is_variable = isinstance(value, keras.Variable)
     try:
         if is_variable or (keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor)):
-            backend = backends.current()
+            backend = runtime.current()
             device = backend.device_of(value.value if is_variable else value)
             value = backend.value_of(value) if is_variable else value
             dtype = numpy_dtype(keras.backend.standardize_dtype(value.dtype))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import backends
+from harness.backends import runtime
 from harness.case import Fit, Forward
 from harness.trace import Key, Phase, Trace
 from harness.trace.key import numbered
@@ -146,7 +146,7 @@ class Parts:
         """
         args, kwargs = self.given((tuple(args), kwargs), name_in(part, "input"))
         record_tensors(self._recorder, name_in(part, "input"), [args, kwargs], 0, layer)
-        if weights is not None and backends.current().trains:
+        if weights is not None and runtime.current().backend.trains:
             self._later.append(functools.partial(self._gradients, part, call, args, kwargs, weights, layer))
         outputs = self.observed(part, lambda: call(*args, **kwargs))
         record_tensors(self._recorder, name_in(part, "output"), outputs, 0, layer)
@@ -278,7 +278,7 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
     """The parts of one training step, or of one call for predictions."""
     import keras
 
-    model, parts, trains = fit.model, Parts(recorder, replay), backends.current().trains
+    model, parts, trains = fit.model, Parts(recorder, replay), runtime.current().backend.trains
     x, y, sample_weight = training.batch(fit, replay.rows)
     if not model.built:
         state.build(model, [x])

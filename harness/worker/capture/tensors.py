@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import backends
+from harness.backends import runtime
 
 _INT32 = np.iinfo(np.int32)
 
@@ -39,7 +39,7 @@ def numpy_of(variable: Any) -> np.ndarray[Any, Any]:
     """The value of a Keras variable, as an array of its own."""
     import keras
 
-    return np.array(keras.ops.convert_to_numpy(backends.current().value_of(variable)))
+    return np.array(keras.ops.convert_to_numpy(runtime.current().value_of(variable)))
 
 
 def is_float(leaf: Any) -> bool:
@@ -53,4 +53,4 @@ def has_value(leaf: Any) -> bool:
     """Whether a leaf is an array, a variable, or a tensor that has a value now."""
     import keras
 
-    return backends.current().is_concrete(leaf) if keras.ops.is_tensor(leaf) else hasattr(leaf, "__array__")
+    return runtime.current().is_concrete(leaf) if keras.ops.is_tensor(leaf) else hasattr(leaf, "__array__")

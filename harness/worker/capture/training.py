@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import backends
+from harness.backends import runtime
 from harness.case import Fit
 from harness.errors import CaseError
 from harness.trace.key import AFTER_FIT, DATA
@@ -179,7 +179,7 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> Non
     if not has_loss(model):
         recorder.note("gradients", "compile was given no loss")
         return
-    if not backends.current().trains:
+    if not runtime.current().backend.trains:
         with recorder.part("loss", optional=True), state.preserved(before):
             recorder.add("loss", "loss", loss(None), step=0)
         return

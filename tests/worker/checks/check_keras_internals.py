@@ -15,6 +15,7 @@ from packaging.version import Version
 
 import harness
 from harness import backends
+from harness.backends import runtime
 from harness.worker import keras_internals
 
 BACKEND = keras.config.backend()
@@ -216,7 +217,7 @@ def test_array_adapter_method_lets_the_backend_take_its_order():
         return np.arange(size)
 
     methods = {name: getattr(type(adapter(True)), name) for name in ADAPTER_METHODS}
-    with backends.current().shuffle_with(permutation):
+    with runtime.current().shuffle_with(permutation):
         small_model().fit(np.zeros((4, 1)), np.zeros((4, 1)), verbose=0)
     assert set(asked) == {("ArrayDataAdapter", 4)}, f"fit shuffles in another way on {BACKEND}."
     assert {name: getattr(type(adapter(True)), name) for name in ADAPTER_METHODS} == methods

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from harness import CaseError, Fit, Forward, Plot, backends, trace
+from harness import CaseError, Fit, Forward, Plot, trace
+from harness.backends import runtime
 from harness.worker import keras_internals, randomness
 from harness.worker.capture import state
 from harness.worker.capture.callbacks import HOOKS
@@ -22,7 +23,9 @@ from harness.worker.capture.layers import observed_layers, takes_training
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.training import record_fit
 
-differentiates = pytest.mark.skipif(not backends.current().trains, reason="Keras has no gradients on this backend")
+differentiates = pytest.mark.skipif(
+    not runtime.current().backend.trains, reason="Keras has no gradients on this backend"
+)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(10, 3)).astype(np.float32)
 Y = (X[:, :1] * X[:, 1:2] + 0.5).astype(np.float32)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from harness import Fit, Forward, backends
+from harness import Fit, Forward
+from harness.backends import runtime
 from harness.trace import Header, Trace, write
 from harness.trace.parts import CASE, LOSS, OPTIMIZER, part_of
 from harness.worker import randomness
@@ -19,7 +20,9 @@ from harness.worker.capture.replay import Replay, Start, replay_case
 from harness.worker.capture.steps import Steps, follow_fit
 from harness.worker.capture.training import record_fit
 
-differentiates = pytest.mark.skipif(not backends.current().trains, reason="Keras has no gradients on this backend")
+differentiates = pytest.mark.skipif(
+    not runtime.current().backend.trains, reason="Keras has no gradients on this backend"
+)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 3)).astype("float32")
 Y = (X[:, :1] + 0.5).astype("float32")
