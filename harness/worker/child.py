@@ -24,7 +24,7 @@ from harness.backends import runtime
 from harness.case import CaseRef, Fit, Forward
 from harness.errors import CaseError, HarnessError, InferenceOnly
 from harness.target import Target
-from harness.worker import collect, proof, randomness, settings, suite
+from harness.worker import collect, execution, proof, randomness, suite
 from harness.worker.capture.forward import record_forward
 from harness.worker.capture.noise import Noise
 from harness.worker.capture.record import Recorder
@@ -124,7 +124,9 @@ def _run(request: dict[str, Any], folder: Path) -> None:
         for where, reason in runtime.current().backend.lacks(target):
             recorder.lack(where, reason)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(settings.in_force(target, request["precision"], request["threads"], rank, meeting))
+            stack.enter_context(
+                execution.as_target_says(target, request["precision"], request["threads"], rank, meeting)
+            )
             stack.callback(lambda: header.environment.update(proof.environment(native=request["native"])))
             runtime.current().seed(generator_seed)
             order = None if request["native"] else stack.enter_context(randomness.shared_order(seed))

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from harness.backends import runtime
 from harness.worker import keras_internals
+from harness.worker.patching import FOR_GOOD, patched
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
@@ -254,8 +255,8 @@ def install() -> None:
         ("beta", _beta),
         ("binomial", _binomial),
     ):
-        keras_internals.replace_function(module, name, make)
-    keras.initializers.Orthogonal.__call__ = _orthogonal(keras.initializers.Orthogonal.__call__)
+        FOR_GOOD.enter_context(keras_internals.replaced_function(module, name, make))
+    FOR_GOOD.enter_context(patched(keras.initializers.Orthogonal, "__call__", _orthogonal))
 
 
 class Order:

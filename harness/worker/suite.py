@@ -35,7 +35,7 @@ from harness.errors import CaseError, InferenceOnly, TargetError
 from harness.pytest_plugin import INSIDE
 from harness.pytest_plugin.ids import id_of, names_of
 from harness.target import Target
-from harness.worker import proof, randomness, settings
+from harness.worker import execution, proof, randomness
 from harness.worker.capture.assertions import Assertions
 from harness.worker.capture.parity import Parity
 from harness.worker.capture.record import Recorder
@@ -188,7 +188,7 @@ def run(request: dict[str, Any], folder: Path) -> None:
         raise TargetError(f"Target {str(target)!r} runs a case in several processes, and a test suite runs in one.")
     with (
         open(request["results"], "a", encoding="utf-8") as lines,
-        settings.in_force(target, request["precision"], request["threads"], 0, folder / "meeting"),
+        execution.as_target_says(target, request["precision"], request["threads"], 0, folder / "meeting"),
     ):
         status = pytest.main(arguments, plugins=[Suite(request, folder, lines), *_not_installed()])
         lines.write(json.dumps({"exit": int(status)}) + "\n")

@@ -12,6 +12,7 @@ from harness.backends.openvino import BACKEND
 from harness.errors import TargetError
 from harness.target import Target
 from harness.worker import keras_internals
+from harness.worker.patching import FOR_GOOD
 
 
 class OpenVinoRuntime(InferenceRuntime):
@@ -27,13 +28,13 @@ class OpenVinoRuntime(InferenceRuntime):
 
     def set_threads(self, count: int) -> None:
         self._threads = count
-        keras_internals.compile_openvino_with({"INFERENCE_NUM_THREADS": count})
+        FOR_GOOD.enter_context(keras_internals.openvino_compiled_with({"INFERENCE_NUM_THREADS": count}))
 
     @contextlib.contextmanager
     def placed(self, target: Target, rank: int, meeting: Path) -> Iterator[None]:
         """Compute in float32, as the target says. OpenVINO computes `predict` in bfloat16 where the processor can."""
-        keras_internals.compile_openvino_with({"INFERENCE_PRECISION_HINT": "f32"})
-        with super().placed(target, rank, meeting):
+        in_float32 = keras_internals.openvino_compiled_with({"INFERENCE_PRECISION_HINT": "f32"})
+        with in_float32, super().placed(target, rank, meeting):
             yield
 
     def widen(self) -> None:

@@ -11,7 +11,7 @@ from harness.backends.runtime import Call, Permutation, Runtime
 from harness.backends.tensorflow import BACKEND
 from harness.target import Target
 from harness.worker import keras_internals
-from harness.worker.patching import patched
+from harness.worker.patching import FOR_GOOD, patched
 
 
 class TensorFlowRuntime(Runtime):
@@ -35,7 +35,8 @@ class TensorFlowRuntime(Runtime):
 
     def widen(self) -> None:
         super().widen()
-        keras_internals.replace_function("keras.src.backend.tensorflow.core", "cast", _exact_cast)
+        cast = keras_internals.replaced_function("keras.src.backend.tensorflow.core", "cast", _exact_cast)
+        FOR_GOOD.enter_context(cast)
 
     def assertions(self) -> list[tuple[Any, str]]:
         import tensorflow as tf

@@ -14,6 +14,7 @@ from harness.trace.parts import name_in
 from harness.worker import keras_internals
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.tensors import has_value
+from harness.worker.patching import patched
 
 #: Stands for a layer's call: given where it is (`model/block/dense`), the layer, its own call and the arguments.
 Visit = Callable[[str, Any, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
@@ -30,31 +31,30 @@ def visited_layers(visit: Visit) -> Iterator[None]:
     import keras
 
     opaque = (keras.layers.RNN, keras.layers.TimeDistributed)
-    original = keras.Layer.__call__
     path: list[str] = []
     calls: Counter[str] = Counter()
     depth_of_opaque = 0
 
-    def __call__(layer: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - stands for the method
-        nonlocal depth_of_opaque
-        placeholders = any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten([args, kwargs]))
-        if depth_of_opaque or placeholders or keras_internals.in_symbolic_scope():
-            return original(layer, *args, **kwargs)
-        name = "/".join([*path, layer.name])
-        calls[name] += 1
-        path.append(layer.name if calls[name] == 1 else f"{layer.name}#{calls[name]}")
-        depth_of_opaque += isinstance(layer, opaque)
-        try:
-            return visit("/".join(path), layer, functools.partial(original, layer), args, kwargs)
-        finally:
-            path.pop()
-            depth_of_opaque -= isinstance(layer, opaque)
+    def visited(original: Callable[..., Any]) -> Callable[..., Any]:
+        def __call__(layer: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - stands for the method
+            nonlocal depth_of_opaque
+            placeholders = any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten([args, kwargs]))
+            if depth_of_opaque or placeholders or keras_internals.in_symbolic_scope():
+                return original(layer, *args, **kwargs)
+            name = "/".join([*path, layer.name])
+            calls[name] += 1
+            path.append(layer.name if calls[name] == 1 else f"{layer.name}#{calls[name]}")
+            depth_of_opaque += isinstance(layer, opaque)
+            try:
+                return visit("/".join(path), layer, functools.partial(original, layer), args, kwargs)
+            finally:
+                path.pop()
+                depth_of_opaque -= isinstance(layer, opaque)
 
-    keras.Layer.__call__ = __call__
-    try:
+        return __call__
+
+    with patched(keras.Layer, "__call__", visited):
         yield
-    finally:
-        keras.Layer.__call__ = original
 
 
 def observed_layers(recorder: Recorder, *, step: int = 0) -> contextlib.AbstractContextManager[None]:
