@@ -63,10 +63,10 @@ def projected_gradients(
     import keras
     import numpy as np
 
-    from harness.worker.capture.tensors import is_float
+    from harness.worker.capture.tensors import floating_leaves, is_float
 
     leaves = keras.tree.flatten(arguments)
-    floating = [position for position, leaf in enumerate(leaves) if is_float(leaf)]
+    floating = floating_leaves(arguments)
     if not floating and not weights:
         raise ValueError("there is neither a floating input nor a trainable weight")
 

@@ -27,8 +27,10 @@ from harness.worker.capture import state, training
 from harness.worker.capture.gradients import or_none, projected_gradients, value_and_grad_once
 from harness.worker.capture.layers import Visit, record_tensors, takes_training, visited_layers
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import as_input, has_value, numpy_of
+from harness.worker.capture.tensors import as_input, floating_leaves, has_value, numpy_of
 
+#: What is recorded in the place of gradients that could not be taken. Why is noted: backends have other words for it.
+RAISED = "raised an error"
 #: Operations of one part that are observed. A loop by hand may run any number of them.
 MOST_OPERATIONS = 500
 
@@ -146,10 +148,12 @@ class Parts:
         """
         args, kwargs = self.given((tuple(args), kwargs), name_in(part, "input"))
         record_tensors(self._recorder, name_in(part, "input"), [args, kwargs], 0, layer)
-        if weights is not None and runtime.current().backend.trains:
-            self._later.append(functools.partial(self._gradients, part, call, args, kwargs, weights, layer))
+        before = len(self._later)
         outputs = self.observed(part, lambda: call(*args, **kwargs))
         record_tensors(self._recorder, name_in(part, "output"), outputs, 0, layer)
+        if weights is not None and runtime.current().backend.trains and floating_leaves(outputs):
+            # Gradients are taken last part first, and so this part's after those of the parts inside it.
+            self._later.insert(before, functools.partial(self._gradients, part, call, args, kwargs, weights, layer))
         return outputs
 
     def given(self, structure: Any, name: str) -> Any:
@@ -223,18 +227,26 @@ class Parts:
 
         self.restore()
         arguments = _tensors(args), _tensors(kwargs)
+        leaves = keras.tree.flatten(arguments)
+        floating = floating_leaves(arguments)
+        named = list(state.named(weights))
+        names = [
+            *numbered(name_in(part, "input"), len(floating)),
+            *(name_in(part, "weight", name) for name, _, _ in named),
+        ]
+        if not names:
+            return
+        likes = [*(leaves[position] for position in floating), *(weight.value for _, _, weight in named)]
         try:
             of_inputs, of_weights = projected_gradients(call, arguments, weights)
-        except Exception:
-            return  # nothing in it can be differentiated: a mask, an index, a comparison
-        leaves = keras.tree.flatten(arguments)
-        for key, (position, gradient) in zip(
-            numbered(name_in(part, "input"), len(of_inputs)), of_inputs.items(), strict=True
-        ):
-            self._recorder.add("gradient", key, _or_zeros(gradient, leaves[position]), step=0, layer=layer)
-        for (name, _, weight), gradient in zip(state.named(weights), of_weights, strict=True):
-            key = name_in(part, "weight", name)
-            self._recorder.add("gradient", key, _or_zeros(gradient, weight.value), step=0, layer=layer)
+        except Exception as error:
+            # Told where the gradients would be: where another target has them, that differs.
+            self._recorder.note(f"gradients of {part}", f"{type(error).__name__}: {error}")
+            gradients = [RAISED] * len(names)
+        else:
+            gradients = [_or_zeros(g, like) for g, like in zip([*of_inputs.values(), *of_weights], likes, strict=True)]
+        for name, gradient in zip(names, gradients, strict=True):
+            self._recorder.add("gradient", name, gradient, step=0, layer=layer)
 
 
 def replay_case(call: Callable[[], Any], recorder: Recorder, replay: Replay) -> None:
@@ -420,10 +432,16 @@ def _config(layer: Any) -> str:
 
 
 def _imports_of(module: Any) -> str:
-    """The import statements at the top of a module, without the harness' own."""
-    tree = ast.parse(inspect.getsource(module))
-    lines = [ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    return "\n".join(line for line in lines if "harness" not in line and "__future__" not in line) + "\n\n\n"
+    """The import statements at the top of a module, without those of the harness, which a script does not need."""
+    lines = []
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.Import):
+            node.names = [alias for alias in node.names if alias.name.partition(".")[0] != "harness"]
+        elif not isinstance(node, ast.ImportFrom) or (node.module or "").partition(".")[0] in ("harness", "__future__"):
+            continue
+        if node.names:
+            lines.append(ast.unparse(node))
+    return "\n".join(lines) + "\n\n\n"
 
 
 def _template(arguments: Any) -> str:

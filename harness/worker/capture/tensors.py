@@ -49,6 +49,13 @@ def is_float(leaf: Any) -> bool:
     return keras.ops.is_tensor(leaf) and bool(keras.backend.is_float_dtype(keras.backend.standardize_dtype(leaf.dtype)))
 
 
+def floating_leaves(structure: Any) -> list[int]:
+    """The positions of the floating tensors among all leaves of a structure."""
+    import keras
+
+    return [position for position, leaf in enumerate(keras.tree.flatten(structure)) if is_float(leaf)]
+
+
 def has_value(leaf: Any) -> bool:
     """Whether a leaf is an array, a variable, or a tensor that has a value now."""
     import keras
