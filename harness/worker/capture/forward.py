@@ -35,14 +35,8 @@ def record_forward(
     if not callable(function):
         raise CaseError(f"Forward takes a layer or a function, and was given {type(function).__name__}.")
     layer = function if isinstance(function, keras.Layer) else None
-    options = dict(forward.options)
-    if layer is not None and takes_training(layer.call):
-        options["training"] = forward.training
-    inputs = noise.disturbed(keras.tree.map_structure(as_input, forward.inputs))
-
+    inputs, options = prepared(forward, noise)
     if layer is not None:
-        if not layer.built:
-            state.build(layer, inputs, **options)
         noise.disturb(layer.variables)
         state.record_variables(recorder, "initial", layer.variables, 0, owner=layer)
     name, owner = ("output", None) if layer is None else (name_in(layer.name, "output"), layer.name)
@@ -71,6 +65,24 @@ def record_forward(
     if layer is not None:
         # The gradients, where there are any, were taken of the one call whose effects are kept.
         state.record_variables(recorder, "update", layer.non_trainable_variables, 0, owner=layer)
+
+
+def prepared(forward: Forward, noise: Noise = QUIET) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of the call, for which a layer that is not built is built.
+
+    Args:
+        noise: what disturbs the inputs.
+    """
+    import keras
+
+    inputs, options = noise.disturbed(keras.tree.map_structure(as_input, forward.inputs)), dict(forward.options)
+    layer = forward.function
+    if isinstance(layer, keras.Layer):
+        if takes_training(layer.call):
+            options["training"] = forward.training
+        if not layer.built:
+            state.build(layer, inputs, **options)
+    return inputs, options
 
 
 def _compiled(

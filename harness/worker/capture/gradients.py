@@ -63,7 +63,7 @@ def projected_gradients(
     import keras
     import numpy as np
 
-    from harness.worker.capture.tensors import floating_leaves, is_float
+    from harness.worker.capture.tensors import floating_leaves, is_float_tensor
 
     leaves = keras.tree.flatten(arguments)
     floating = floating_leaves(arguments)
@@ -78,7 +78,7 @@ def projected_gradients(
         rng = np.random.default_rng(0)
         total: Any = None
         for output in keras.tree.flatten(function(*args, **kwargs)):
-            if is_float(output):
+            if is_float_tensor(output):
                 c = rng.standard_normal(tuple(output.shape)).astype(np.float32)
                 term = keras.ops.sum(output * keras.ops.convert_to_tensor(c, dtype=output.dtype))
                 total = term if total is None else total + term

@@ -96,13 +96,13 @@ class Recorder:
         """Say what this target does not have as others do, by a pattern of keys: it is not compared."""
         self.lacks.append(Lack(where, reason))
 
-    def part(self, name: str, *, optional: bool = False) -> Part:
+    def part(self, name: str, *, optional: bool = False) -> Attempt:
         """A part of a case. If it fails and is optional, or this is the twin, that is noted and the case goes on."""
-        return Part(self, name, forgiving=optional or self._twin)
+        return Attempt(self, name, forgiving=optional or self._twin)
 
 
-class Part:
-    """The context of a part of a case: see `Recorder.part`."""
+class Attempt:
+    """A part of a case that is tried: see `Recorder.part`."""
 
     def __init__(self, recorder: Recorder, name: str, *, forgiving: bool) -> None:
         self._recorder = recorder

@@ -24,10 +24,11 @@ from harness.trace.key import numbered
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, name_in, operation
 from harness.worker import keras_internals
 from harness.worker.capture import state, training
+from harness.worker.capture.forward import prepared
 from harness.worker.capture.gradients import or_none, projected_gradients, value_and_grad_once
 from harness.worker.capture.layers import Visit, record_tensors, takes_training, visited_layers
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import as_input, floating_leaves, has_value, numpy_of
+from harness.worker.capture.tensors import as_input, floating_leaves, has_value, is_float, numpy_of
 
 #: What is recorded in the place of gradients that could not be taken. Why is noted: backends have other words for it.
 RAISED = "raised an error"
@@ -117,7 +118,7 @@ class Parts:
                 self.layer = outer
             if is_leaf:
                 for name, _, variable in state.named(layer.non_trainable_variables):
-                    if state.is_float(variable):
+                    if is_float(variable):
                         self._recorder.add("update", name_in(part, "state", name), variable, step=0, layer=layer.name)
             return outputs
 
@@ -128,7 +129,7 @@ class Parts:
         self._recorder.add("initial", name_in(part, "config"), _config(layer), step=0, layer=layer.name)
         self._recorder.add("initial", name_in(part, "arguments"), _template(arguments), step=0, layer=layer.name)
         for name, _, variable in state.named(layer.weights):
-            if state.is_float(variable):
+            if is_float(variable):
                 self._recorder.add("initial", name_in(part, "weight", name), variable, step=0, layer=layer.name)
 
     def run(
@@ -306,9 +307,7 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
     if training.has_loss(model) and replay.training:
 
         def compute_loss(y_pred: Any) -> Any:
-            given = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": sample_weight, "training": True}
-            accepted = inspect.signature(model.compute_loss).parameters
-            return model.compute_loss(**{name: value for name, value in given.items() if name in accepted})
+            return training.compute_loss(model, x, y, y_pred, sample_weight)
 
         for name, layer, weight in state.named(weights):
             if getattr(weight, "regularizer", None) is not None:
@@ -352,7 +351,7 @@ def _replay_update(model: Any, parts: Parts, recorder: Recorder, compute_loss: C
             recorder.add("update", name_in(name, "constraint"), weight.constraint(weight.value), step=0, layer=layer)
     parts.run(OPTIMIZER, step, ([gradient for _, gradient in present],), {}, weights=None)
     for name, _, variable in state.named(optimizer.variables):
-        if state.is_float(variable):
+        if is_float(variable):
             recorder.add("optimizer", name_in(OPTIMIZER, "state", name), variable, step=0)
     for name, layer, weight in state.named(weights):
         recorder.add("update", name_in(OPTIMIZER, "weight", name), weight, step=0, layer=layer)
@@ -364,13 +363,8 @@ def _replay_forward(forward: Forward, recorder: Recorder, replay: Replay) -> Non
     import keras
 
     parts, function = Parts(recorder, replay), forward.function
-    inputs = keras.tree.map_structure(as_input, forward.inputs)
-    options = dict(forward.options)
+    inputs, options = prepared(forward)
     if isinstance(function, keras.Layer):
-        if takes_training(function.call):
-            options["training"] = forward.training
-        if not function.built:
-            state.build(function, inputs, **options)
         if replay.state is not None:
             replay.state.assign(function.variables)
         parts.starting_from(state.model_state(function))

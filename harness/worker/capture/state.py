@@ -14,7 +14,7 @@ import numpy as np
 from harness.trace import Key, Phase, Trace
 from harness.worker import keras_internals
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import numpy_of
+from harness.worker.capture.tensors import is_float, numpy_of
 
 #: What tensorflow alone puts before the paths of an optimizer's slots, where its gradients are scaled.
 _SCALED = re.compile(r"loss_scale_optimizer(_\d+)?/(?=[^/]+/)")
@@ -61,13 +61,6 @@ def assign(variables: Iterable[Any], trace: Trace, phase: Phase, step: int, pref
         key = str(Key(phase, step, prefix + name))
         if key in trace:
             variable.assign(np.asarray(trace[key].value, variable.dtype))
-
-
-def is_float(variable: Any) -> bool:
-    """Whether a variable is a floating one, and not a counter or a seed."""
-    import keras
-
-    return bool(keras.backend.is_float_dtype(variable.dtype))
 
 
 def model_state(model: Any) -> list[Any]:

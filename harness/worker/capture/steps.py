@@ -81,11 +81,9 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
             if self.step >= steps.last:
                 self.model.stop_training = True
 
-    callbacks = fit.options.get("callbacks") or []
-    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
     if not model.built:
         state.build(model, [training.batch(fit)[0]])
-    model.fit(fit.x, fit.y, **{"verbose": 0, **fit.options, "callbacks": [*callbacks, Follower()]})
+    model.fit(fit.x, fit.y, **{"verbose": 0, **fit.options, "callbacks": [*training.callbacks_of(fit), Follower()]})
 
 
 def _rows(fit: Fit, batch: int, epoch: int, number: int, order: Order | None) -> list[int] | None:

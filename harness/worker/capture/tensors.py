@@ -42,18 +42,25 @@ def numpy_of(variable: Any) -> np.ndarray[Any, Any]:
     return np.array(keras.ops.convert_to_numpy(runtime.current().value_of(variable)))
 
 
-def is_float(leaf: Any) -> bool:
-    """Whether a value is a floating tensor."""
+def is_float(value: Any) -> bool:
+    """Whether a tensor or variable is a floating one, and not a mask, an index, a counter or a seed."""
     import keras
 
-    return keras.ops.is_tensor(leaf) and bool(keras.backend.is_float_dtype(keras.backend.standardize_dtype(leaf.dtype)))
+    return bool(keras.backend.is_float_dtype(keras.backend.standardize_dtype(value.dtype)))
+
+
+def is_float_tensor(leaf: Any) -> bool:
+    """Whether a leaf is a tensor, and a floating one. A variable is none."""
+    import keras
+
+    return keras.ops.is_tensor(leaf) and is_float(leaf)
 
 
 def floating_leaves(structure: Any) -> list[int]:
     """The positions of the floating tensors among all leaves of a structure."""
     import keras
 
-    return [position for position, leaf in enumerate(keras.tree.flatten(structure)) if is_float(leaf)]
+    return [position for position, leaf in enumerate(keras.tree.flatten(structure)) if is_float_tensor(leaf)]
 
 
 def has_value(leaf: Any) -> bool:

@@ -21,7 +21,7 @@ from harness.worker.capture.gradients import or_none, value_and_grad_once
 from harness.worker.capture.layers import observed_layers, takes_training
 from harness.worker.capture.noise import QUIET, Noise
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import as_tensor, numpy_of
+from harness.worker.capture.tensors import as_tensor, is_float, numpy_of
 
 #: What `fit` takes that `evaluate` and `predict` take as well.
 _SHARED_OPTIONS = ("batch_size", "verbose")
@@ -91,9 +91,7 @@ def _train(fit: Fit, options: dict[str, Any], recorder: Recorder) -> Any:
         _record_weights(model, recorder, step)
 
     watcher = observer(recorder, record_state)
-    callbacks = options.get("callbacks") or []
-    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-    model.fit(fit.x, fit.y, **{**options, "callbacks": [*callbacks, watcher]})
+    model.fit(fit.x, fit.y, **{**options, "callbacks": [*callbacks_of(fit), watcher]})
     step = max(watcher.step, 0)
     recorder.add("event", "fit", watcher.take_events(), step=step)
     _record_weights(model, recorder, step, prefix=AFTER_FIT)
@@ -140,6 +138,19 @@ def has_loss(model: Any) -> bool:
     return model.loss is not None or type(model).compute_loss is not keras.Model.compute_loss
 
 
+def compute_loss(model: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
+    """The loss of a training step, by the model's own `compute_loss`, which may take fewer arguments than Keras'."""
+    given = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": sample_weight, "training": True}
+    accepted = inspect.signature(model.compute_loss).parameters
+    return model.compute_loss(**{name: value for name, value in given.items() if name in accepted})
+
+
+def callbacks_of(fit: Fit) -> list[Any]:
+    """The callbacks that `fit` is given: several, one by itself, or none."""
+    callbacks = fit.options.get("callbacks") or []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+
+
 def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> None:
     """Initial weights, then an eager forward and backward pass over the first batch. The model is left as it was."""
     model = fit.model
@@ -166,15 +177,7 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> Non
         model(x, **training)
 
     def loss(_: Any) -> Any:
-        given = {
-            "x": x,
-            "y": y,
-            "y_pred": model(x, **training),
-            "sample_weight": sample_weight,
-            "training": True,
-        }
-        accepted = inspect.signature(model.compute_loss).parameters
-        return model.compute_loss(**{name: value for name, value in given.items() if name in accepted})
+        return compute_loss(model, x, y, model(x, **training), sample_weight)
 
     if not has_loss(model):
         recorder.note("gradients", "compile was given no loss")
@@ -264,8 +267,8 @@ def _record_survivors(recorder: Recorder, model: Any, loaded: Any, step: int) ->
     """Which variables a saved model has bit for bit when it is loaded. Seeds are not saved, and not looked at."""
 
     owners = keras_internals.owners(model)
-    kept = [variable for variable in [*loaded.variables, *loaded.optimizer.variables] if state.is_float(variable)]
-    ours = [item for item in state.named([*model.variables, *model.optimizer.variables]) if state.is_float(item[2])]
+    kept = [variable for variable in [*loaded.variables, *loaded.optimizer.variables] if is_float(variable)]
+    ours = [item for item in state.named([*model.variables, *model.optimizer.variables]) if is_float(item[2])]
     recorder.add("prediction", "after load/as many variables", len(kept) == len(ours), step=step)
     for position, (name, layer, variable) in enumerate(ours):
         value = numpy_of(variable)
