@@ -30,10 +30,10 @@ class Backend(abc.ABC):
     options: ClassVar[tuple[str, ...]] = ()
 
     def check(self, target: Target) -> None:
-        """Whether the backend has what a target asks for, as far as that is known before anything starts.
+        """Check that the backend has what a target asks for, as far as that is known before anything starts.
 
         Raises:
-            TargetError: it has not.
+            TargetError: the backend does not have it.
         """
         if target.kind is not None and target.kind not in self.kinds:
             raise TargetError(
@@ -67,10 +67,10 @@ class Backend(abc.ABC):
         """
 
     def coarser(self, environment: Mapping[str, Any]) -> list[str]:
-        """What let float32 be computed in fewer bits (TF32, bfloat16), each as the call that switches it off.
+        """The settings that let float32 be computed in fewer bits (TF32, bfloat16), as the calls that switch them off.
 
         Args:
-            environment: of a trace, perhaps a stranger's.
+            environment: that of a trace. It may be a stranger's, with any values in it.
         """
         return []
 
@@ -79,7 +79,7 @@ class Backend(abc.ABC):
         return 1
 
     def lacks(self, target: Target) -> list[tuple[str, str]]:
-        """What a target does not observe as others do, because of its options: a pattern of keys, and why."""
+        """The observations that a target cannot have as others have them: patterns of keys, each with the reason."""
         steps = target.count("steps_per_execution")
         why = f"callbacks are called once for {steps} steps"
         where = ("log/*/batch/*", "update/0/*", "optimizer/0/*", "event/*") if steps > 1 else ()
@@ -87,6 +87,6 @@ class Backend(abc.ABC):
 
 
 def on_accelerator(environment: Mapping[str, Any]) -> bool:
-    """Whether a trace's tensors lived on anything but the processor."""
+    """Whether some tensor of a trace lived elsewhere than on the processor."""
     placement = environment.get("placement")
     return isinstance(placement, dict) and any(not str(device).startswith("cpu") for device in placement)

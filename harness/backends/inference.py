@@ -14,14 +14,14 @@ from harness.worker.patching import patched, where_defined
 
 
 class InferenceRuntime(Runtime):
-    """What a backend without gradients is spared: they are refused, and what only training asks for is not there."""
+    """The runtime of a backend without gradients: it refuses what needs them, and has nothing to do for training."""
 
     def seed(self, seed: int) -> None:
-        """Nothing: Keras draws from generators that it is given the seeds of."""
+        """Does nothing: Keras draws random numbers from seeds that it is given, and the backend has no generator."""
 
     @contextlib.contextmanager
     def placed(self, target: Target, rank: int, meeting: Path) -> Iterator[None]:
-        """Let methods that train refuse in our words: Keras' own error may be caught as one of the code under test."""
+        """Let methods that train raise InferenceOnly. The code under test might catch the error that Keras raises."""
         import keras
 
         with contextlib.ExitStack() as stack:
@@ -37,7 +37,7 @@ class InferenceRuntime(Runtime):
             yield
 
     def shuffle_with(self, permutation: Permutation) -> contextlib.AbstractContextManager[None]:
-        """Nothing: only `fit` shuffles."""
+        """Does nothing: only `fit` shuffles."""
         return contextlib.nullcontext()
 
     def differentiate(

@@ -52,7 +52,7 @@ class Runtime(abc.ABC):
         """Bound the threads of one operation."""
 
     def widen(self) -> None:
-        """Compute in float64 from here on, wherever the case does not fix another dtype."""
+        """From here on, compute in float64 wherever the case itself does not fix another dtype."""
         import keras
 
         keras_internals.keep_float64()
@@ -60,7 +60,9 @@ class Runtime(abc.ABC):
         keras.config.set_dtype_policy("float64")
 
     def placed(self, target: Target, rank: int, meeting: Path) -> contextlib.AbstractContextManager[None]:
-        """Compute on the devices of a target while the context is open, where its environment alone does not do so.
+        """Compute on the devices of a target while the context is open.
+
+        This does nothing where the environment variables of the process are enough.
 
         Args:
             rank: which of the processes that run the case together this is.

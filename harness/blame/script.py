@@ -72,9 +72,9 @@ class Side:
     """One of the two that a script holds against each other.
 
     Attributes:
-        name: what it is called, such as `torch:cuda`.
-        variables: of its process: `KERAS_BACKEND`, and where it computes.
-        python: its interpreter; None for the one that runs the script.
+        name: what the script calls it, such as `torch:cuda`.
+        variables: environment variables of its process: `KERAS_BACKEND`, and those that choose the device.
+        python: the path of its interpreter; None for the one that runs the script.
     """
 
     name: str
@@ -127,10 +127,10 @@ class Script:
         )
 
     def smaller(self, row: int | None, element: tuple[int, ...]) -> Iterator[Script]:
-        """The same with less data, the smallest first."""
+        """The same script with less data, the smallest first."""
         shapes = {array.shape for array in self.inputs}
         shape = next(iter(shapes), ())
-        # The element is of what differs, which has the shape of the inputs only where it is computed one by one.
+        # `element` is a place in what differs. It is one in the inputs too if these have the same shape.
         fits = len(element) == len(shape) and all(i < length for i, length in zip(element, shape, strict=False))
         if len(shapes) == 1 and element and fits:
             yield replace(self, inputs=tuple(array[element].reshape(1) for array in self.inputs))
@@ -143,7 +143,7 @@ class Script:
                         yield replace(self, inputs=tuple(_rows(array, length, row, count) for array in self.inputs))
 
     def rounded(self) -> Script:
-        """The same with numbers that are easier to read."""
+        """The same script with numbers that are easier to read."""
         return replace(
             self,
             inputs=tuple(
@@ -187,7 +187,7 @@ def script_of(
         return None
     judgement = finding.judgement
     bound = 32 * (judgement.amplification or 1.0) * 2.0**-24
-    # In a lower precision its error would hide what float32 shows.
+    # The rounding of a lower precision would hide what float32 shows: the float64 difference stands for that.
     shown = judgement.d32 if trace.header.precision in ("float32", "float64") else judgement.d64
     if shown is not None and shown <= bound:
         return None  # float32 does not show it

@@ -167,7 +167,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Lack:
-    """Observations that a target does not have as others do, because of what it is, and why.
+    """Observations that a target cannot have as others have them, because of its backend or its options.
 
     Attributes:
         where: a pattern of keys, in which `*` stands for anything.
@@ -199,15 +199,15 @@ class Header:
             where the target itself computes in float64.
         status: how it ended.
         error: one paragraph where status is not ok.
-        inference_only: whether it is `unavailable` because it asked for gradients, and its backend has none. That is
-            no failure: what was recorded before is compared.
+        inference_only: True if it stopped, as `unavailable`, because it asked for gradients and its backend has none.
+            That is no failure: what was recorded before is compared.
         seconds: wall-clock time of the case, without the worker's start.
         seed: of `rng` and every other generator.
         environment: proof of what ran: backend, versions, device, dtypes, jit flags, threads.
         notes: parts that were not recorded.
-        lacks: what the target cannot have recorded as others do. It is not compared.
+        lacks: observations that the target cannot have as others have them. They are not compared.
         expect: the known differences that the case declares, by backend or target.
-        plots: what of it can be drawn.
+        plots: each `harness.Plot` that was recorded.
         pictures: names of the pictures that the case left, in the folder `pictures` of the trace.
         source: sha256 of the case file, in hexadecimal digits; None where no case ran.
         tags: words that the case is selected by.
@@ -232,7 +232,7 @@ class Header:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it did not end as its target lets it."""
+        """True if the run failed. Stopping because the backend has no gradients is not a failure."""
         return self.status != "ok" and not self.inference_only
 
     @property

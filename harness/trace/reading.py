@@ -40,12 +40,12 @@ from harness.trace.model import (
 
 #: Levels of nesting in a file that is read.
 DEEPEST = 100
-#: What the headers of older traces lack.
+#: Keys of a header that traces of earlier versions do not have.
 _ADDED_LATER = ("lacks", "source", "tags", "inference_only")
 
 
 class Trace:
-    """A trace on disk. Arrays are read when they are asked for, so a large trace costs little memory.
+    """A trace on disk. The index is read at once, and each array when it is asked for.
 
     Raises:
         TraceError: the folder holds no trace, or one that cannot be trusted to be whole.
@@ -163,10 +163,10 @@ class Trace:
 
 
 def parse_json(text: str) -> Any:
-    """Read JSON as it is written here: strictly, for Python's reader takes NaN, and 1e999 for infinity.
+    """Read JSON strictly. Python's own reader would accept NaN, and read 1e999 as infinity.
 
     Raises:
-        ValueError: it is not JSON, or nested deeper than anything that is written here.
+        ValueError: the text is not JSON, or is nested deeper than `DEEPEST`.
     """
 
     def refuse(constant: str) -> Any:
@@ -201,7 +201,7 @@ def _header(index: Mapping[str, Any]) -> Header:
     if header.inference_only and header.status != "unavailable":
         raise ValueError(f"inference_only is of what is unavailable, and not of what is {header.status}")
     for name in header.pictures:
-        # A name that stays in its folder, wherever the trace comes from.
+        # A name with a path in it could lead out of the folder, if the trace is a stranger's.
         if re.fullmatch(r"[\w.-]+", name) is None or name.startswith("."):
             raise ValueError(f"{name!r} is not the name of a picture")
     return header
@@ -214,7 +214,7 @@ def _entry(data: Any) -> Entry:
 
 
 def find_traces(folder: Path) -> list[Path]:
-    """The folders of all traces below a folder, those that belong to another left out, in order of name.
+    """The folders of all traces below a folder, in order of name. Twins, repeats and replays are not among them.
 
     Raises:
         TraceError: the folder does not exist, or holds no trace.

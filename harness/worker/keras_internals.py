@@ -32,7 +32,7 @@ def keep_float64() -> None:
     dtypes.BIT64_TO_BIT32_DTYPE["complex128"] = "complex128"
 
 
-#: An attribute of functions that are observed: makes another function be observed in the same way.
+#: An attribute that `wrapped_operations` gives its wrappers: a function that wraps another function in the same way.
 _OBSERVED = "__harness_observed__"
 
 

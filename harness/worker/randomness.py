@@ -9,7 +9,7 @@ Where the seed has a value (initial weights, eager code) a draw is computed by N
 every target. Inside a compiled function it is computed with `keras.ops` by the same formulas: words, and with them
 uniforms and dropout masks, are still the same to the bit; normals to the last units of float32.
 
-A draw is a float32 value in both precisions: the float64 twin starts from, and is disturbed by, the same values.
+A draw has a float32 value in both precisions, so that initial weights and noise of the float64 twin are the same.
 """
 
 from __future__ import annotations
@@ -235,10 +235,10 @@ def _size(shape: Sequence[Any]) -> Any:
 
 
 def install() -> None:
-    """Replace the random functions of the backend, in this process and for good.
+    """Replace the random functions of the backend as long as this process lives.
 
-    Replaced are all of `keras.random`, and the orthogonal initializer, whose factorization is computed by NumPy so that
-    its weights too are equal.
+    These are all of `keras.random`, and the orthogonal initializer. NumPy computes its factorization, so that weights
+    that it makes are equal too.
     """
     import keras
 
@@ -298,7 +298,7 @@ class Order:
 
 @contextmanager
 def shared_order(seed: int) -> Iterator[Order]:
-    """Let `fit` shuffle arrays, and the batches of a `PyDataset`, in one order on every backend meanwhile."""
+    """Let `fit` shuffle arrays, and batches of a `PyDataset`, in the same order on every backend while this is open."""
     order = Order(seed)
 
     def counted(original: Callable[[Any], None]) -> Callable[[Any], None]:

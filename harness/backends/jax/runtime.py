@@ -27,10 +27,10 @@ class JaxRuntime(Runtime):
         return [_name(device) for device in jax.devices()]
 
     def seed(self, seed: int) -> None:
-        """Nothing: jax has no generator of its own beside the keys it is given."""
+        """Does nothing: jax draws only from keys that it is given."""
 
     def set_threads(self, count: int) -> None:
-        """Nothing: XLA's thread pool is as large as the processor's cores, and its results do not depend on it."""
+        """Does nothing: XLA has a thread for each core, and its results do not depend on how many there are."""
 
     def widen(self) -> None:
         import jax
@@ -42,7 +42,7 @@ class JaxRuntime(Runtime):
     def placed(self, target: Target, rank: int, meeting: Path) -> Iterator[None]:
         import jax
 
-        # Both for the whole process: Keras runs callbacks, and user code may run anything, in threads.
+        # Both settings are of the whole process: Keras runs callbacks in threads, and user code may start its own.
         if target.device is not None:
             jax.config.update("jax_default_device", jax.devices(target.kind)[target.index])
         replicas = target.count("data_parallel")

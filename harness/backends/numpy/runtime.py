@@ -18,7 +18,7 @@ class NumPyRuntime(InferenceRuntime):
         return ["cpu:0"]
 
     def set_threads(self, count: int) -> None:
-        """Nothing: its libraries read how many there are when they are imported, and have one in a worker."""
+        """Does nothing: NumPy's libraries read the number of threads when they are imported. In a worker it is one."""
 
     def widen(self) -> None:
         import jax
@@ -34,7 +34,7 @@ class NumPyRuntime(InferenceRuntime):
         return "cpu:0"
 
     def is_concrete(self, tensor: Any) -> bool:
-        """Keras infers shapes with arrays that nothing was written to."""
+        """False while Keras infers shapes, for which it takes arrays without values."""
         return not keras_internals.in_symbolic_scope()
 
     def iota(self, size: Any) -> Any:

@@ -91,7 +91,7 @@ def projected_gradients(
 
 
 def or_none(gradient: Any) -> Any:
-    """A gradient as it is recorded: None is one that does not exist, which is not the same as zero."""
+    """A gradient as it is recorded. One that does not exist is recorded as text, since that is not the same as zero."""
     return "no gradient" if gradient is None else gradient
 
 

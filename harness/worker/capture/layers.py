@@ -16,13 +16,13 @@ from harness.worker.capture.record import Recorder
 from harness.worker.capture.tensors import has_value
 from harness.worker.patching import patched
 
-#: Stands for a layer's call: given where it is (`model/block/dense`), the layer, its own call and the arguments.
+#: Called in place of a layer, with its path (`model/block/dense`), the layer, its own call and the call's arguments.
 Visit = Callable[[str, Any, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 
 @contextlib.contextmanager
 def visited_layers(visit: Visit) -> Iterator[None]:
-    """Let `visit` stand for every eager call of a layer while the context is open.
+    """Call `visit` in place of every layer that is called eagerly, while the context is open.
 
     A layer is named by the layers it is called in, as `model/block/dense`; its second call is `dense#2`. What runs
     inside a recurrent or time-distributed layer is not visited: its cell is called once for each timestep on one

@@ -52,5 +52,5 @@ class Noise:
         return 1.0 + ULP * self._rng.integers(-1, 2, size=shape)
 
 
-#: None at all.
+#: No noise.
 QUIET = Noise(0)

@@ -18,9 +18,10 @@ class Recorder:
     """Collects observations.
 
     Args:
-        twin: whether this is the float64 run. There, a part that fails is noted and the rest goes on: some things
-            cannot be had in float64, and what can be is worth having.
-        native: whether the backend keeps its own randomness. Then the states of its seeds are its own affair.
+        twin: whether this is the float64 run. In it a part that fails is noted and the rest goes on, because some
+            things do not run in float64.
+        native: whether the backend keeps its own randomness. Then states of seeds are not recorded, because each
+            backend advances them in its own way.
     """
 
     def __init__(self, *, twin: bool = False, native: bool = False) -> None:
@@ -84,7 +85,7 @@ class Recorder:
             self.observations.append(Observation(key, phase, step or 0, path, layer, dtype, stored, device))
 
     def take(self, other: Recorder) -> None:
-        """Have the observations of another in the place of those with the same keys."""
+        """Replace observations by those of another recorder that have the same keys."""
         theirs = {item.key: item for item in other.observations}
         self.observations = [theirs.get(item.key, item) for item in self.observations]
 
@@ -93,7 +94,7 @@ class Recorder:
         self.notes.append(Note(part, reason))
 
     def lack(self, where: str, reason: str) -> None:
-        """Say what this target does not have as others do, by a pattern of keys: it is not compared."""
+        """Say, by a pattern of keys, what this target cannot have as others have it. It is not compared."""
         self.lacks.append(Lack(where, reason))
 
     def part(self, name: str, *, optional: bool = False) -> Attempt:

@@ -93,17 +93,17 @@ class Parts:
         self.layer: str | None = None
 
     def starting_from(self, variables: Sequence[Any]) -> None:
-        """Take gradients with these variables as they are now."""
+        """Keep the values that variables have now: `restore` puts them back, and gradients are taken with them."""
 
         self._start = [(variable, numpy_of(variable)) for variable in variables]
 
     def restore(self) -> None:
-        """Put the variables back to where the parts start from."""
+        """Give the variables the values that `starting_from` kept."""
         for variable, value in self._start:
             variable.assign(value)
 
     def visit_layer(self) -> Visit:
-        """For `visited_layers`: every call of a layer as a part."""
+        """What `visited_layers` calls in place of a layer: it runs the layer as a part."""
 
         def visit(part: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
             outer, self.layer = self.layer, layer.name
@@ -111,7 +111,7 @@ class Parts:
                 is_leaf = not keras_internals.has_inner_layers(layer)
                 if is_leaf:
                     self._describe(part, layer, (args, kwargs))
-                # The gradients of a whole model are those of its parts.
+                # A whole model needs no gradients of its own, for each layer in it has some.
                 weights = layer.trainable_variables if outer is not None or is_leaf else None
                 outputs = self.run(part, call, args, kwargs, weights=weights, layer=layer.name)
             finally:
@@ -125,7 +125,7 @@ class Parts:
         return visit
 
     def _describe(self, part: str, layer: Any, arguments: Any) -> None:
-        """What it takes to make that layer and call it: what differs here is not its inputs' fault."""
+        """Record what it takes to make a layer and to call it: its config, the arguments, and its weights."""
         self._recorder.add("initial", name_in(part, "config"), _config(layer), step=0, layer=layer.name)
         self._recorder.add("initial", name_in(part, "arguments"), _template(arguments), step=0, layer=layer.name)
         for name, _, variable in state.named(layer.weights):
@@ -374,14 +374,14 @@ def _replay_forward(forward: Forward, recorder: Recorder, replay: Replay) -> Non
 
 
 def _or_zeros(gradient: Any, like: Any) -> Any:
-    """A gradient, or zeros where there is none: which of the two it is of a constant function differs by backend."""
+    """A gradient, or zeros where there is none. Backends disagree on which of the two a constant function has."""
     import keras
 
     return keras.ops.zeros_like(like) if gradient is None else gradient
 
 
 def _like(value: Any, leaf: Any) -> Any:
-    """An array as the tensor or array that it stands for: of its dtype here, and with its mask."""
+    """An array in the form of the tensor or array that it replaces: with the same dtype and the same mask."""
     import keras
 
     if not keras.ops.is_tensor(leaf) and not isinstance(leaf, keras.Variable):
@@ -410,7 +410,7 @@ def _has_values(structure: Any) -> bool:
 
 
 def _config(layer: Any) -> str:
-    """A layer's class and configuration as JSON and, if it is not one of Keras', its source. As much as can be had."""
+    """A layer's class and, as far as they can be had, its config and the source of a class that is not Keras' own."""
     import keras
 
     kind = type(layer)

@@ -43,7 +43,7 @@ def record_variables(
     """Record variables, by path. Integer state, such as seeds, is plain: its dtype is each backend's own.
 
     Args:
-        owner: the layer or model that they are of, which tells the layer inside it that each belongs to.
+        owner: the layer or model that has the variables, in which the innermost layer of each is looked up.
     """
 
     owners = {} if owner is None else keras_internals.owners(owner)
@@ -56,7 +56,7 @@ def record_variables(
 
 
 def assign(variables: Iterable[Any], trace: Trace, phase: Phase, step: int, prefix: str = "") -> None:
-    """Give variables the values that `record_variables` recorded of the same, wherever the trace has them."""
+    """Give variables the values that `record_variables` recorded of them. Those that the trace lacks stay the same."""
     for name, _, variable in named(variables):
         key = str(Key(phase, step, prefix + name))
         if key in trace:
@@ -73,9 +73,9 @@ def model_state(model: Any) -> list[Any]:
 
 
 def build(layer: Any, inputs: Any, **options: Any) -> None:
-    """Build a layer or model by a call on placeholders, which runs `call` without values and leaves no trace in state.
+    """Build a layer or model by a call on placeholders, which runs `call` without values and changes no state.
 
-    One that looks at values is built by a call on them.
+    If that fails, as where `call` looks at values, the layer is called on the inputs and its state put back.
 
     Args:
         inputs: positional arguments of the call; their tensors are replaced by placeholders.

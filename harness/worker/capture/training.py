@@ -51,7 +51,7 @@ def record_fit(fit: Fit, recorder: Recorder, folder: Path, noise: Noise = QUIET,
     _record_data(fit, recorder)
     fit.x = noise.disturbed(fit.x)
     _record_instrumented_pass(fit, recorder, noise)
-    # With an exception in here the weights are not those of the other targets: nothing after it can be compared.
+    # After an exception in here the weights are not those of other targets, so nothing that follows can be compared.
     with recorder.part("fit and all that follows"):
         watcher = _train(fit, options, recorder)
         _record_inference(fit, options, watcher, recorder, folder)
@@ -73,7 +73,7 @@ def _fit_unobserved(fit: Fit, options: dict[str, Any], recorder: Recorder) -> No
 
 
 def _record_data(fit: Fit, recorder: Recorder) -> None:
-    """Digests of the data: where it differs, so does everything after it."""
+    """Record digests of the data: if the data differ, everything that follows does."""
     import keras
 
     for name, data in (("x", fit.x), ("y", fit.y), ("sample_weight", fit.options.get("sample_weight"))):
@@ -197,7 +197,7 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> Non
 
 
 def _reset_new_metrics(model: Any, before: list[Any]) -> None:
-    """Reset the metrics that a first loss made, such as a tracker for each output: they were not there to be kept."""
+    """Reset metrics that the first loss made, such as a tracker for each output, since `before` does not have them."""
     known = {id(variable) for variable in before}
     for metric in model.metrics:
         if any(id(variable) not in known for variable in metric.variables):
@@ -208,7 +208,7 @@ def batch(fit: Fit, rows: Sequence[int] | None = None) -> tuple[Any, Any, Any]:
     """Some rows of the data as tensors: x, y and sample weights. Without rows, the first batch, unshuffled.
 
     Raises:
-        ValueError: the data is not such that its rows can be had.
+        ValueError: rows cannot be taken from data of this kind.
     """
     import keras
 
@@ -247,7 +247,7 @@ def _record_weights(model: Any, recorder: Recorder, step: int, *, prefix: str = 
 
 
 def _resolved_flags(model: Any) -> dict[str, Any]:
-    """What `compile` was resolved to: it differs by backend, and belongs to the proof of what ran."""
+    """What `jit_compile="auto"` and the like became, which differs by backend: a part of the proof of what ran."""
     return {
         "jit_compile": model.jit_compile,
         "run_eagerly": model.run_eagerly,
@@ -264,7 +264,7 @@ def _saved_and_loaded(model: Any, folder: Path) -> Any:
 
 
 def _record_survivors(recorder: Recorder, model: Any, loaded: Any, step: int) -> None:
-    """Which variables a saved model has bit for bit when it is loaded. Seeds are not saved, and not looked at."""
+    """Record which variables are bit for bit the same in the loaded model. Seeds are not saved, and left out."""
 
     owners = keras_internals.owners(model)
     kept = [variable for variable in [*loaded.variables, *loaded.optimizer.variables] if is_float(variable)]
