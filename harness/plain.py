@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
@@ -63,7 +63,9 @@ def _located(error: BaseException) -> tuple[str, str]:
     if isinstance(error, _FaultError):
         return error.place, error.reason
     if isinstance(error, ClassValidationError):
-        noted, _ = error.group_exceptions()
+        noted, others = error.group_exceptions()
+        if not noted:  # the class itself refuses what its fields say together
+            return "", f"cannot be: {others[0]}"
         inner, note = noted[0]
         if isinstance(inner, KeyError):
             return "", f"has no {note.name!r}"
@@ -88,7 +90,7 @@ def _converter() -> Converter:
         converter.register_structure_hook(enumeration, _member)
     converter.register_structure_hook(float, _float)
     converter.register_structure_hook(Path, lambda value, _: Path(_exactly(value, str)))
-    converter.register_structure_hook_func(_is_literal, _literal)
+    converter.register_structure_hook_factory(_is_literal, _literal_hook)
     converter.register_structure_hook_factory(_is_sequence, lambda kind: _sequence_hook(converter, kind))
     converter.register_structure_hook_factory(_is_mapping, lambda kind: _mapping_hook(converter, kind))
     converter.register_structure_hook_factory(
@@ -114,10 +116,15 @@ def _float(value: Any, _: Any) -> float:
     return float(value) if type(value) is int else cast(float, _exactly(value, float))
 
 
-def _literal(value: Any, kind: Any) -> Any:
-    if type(value) is not str or value not in get_args(kind):
-        raise _refuse(value, f"one of {', '.join(get_args(kind))}")
-    return value
+def _literal_hook(kind: Any) -> Callable[[Any, Any], Any]:
+    allowed = dict.fromkeys(get_args(kind))
+
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is not str or value not in allowed:
+            raise _refuse(value, f"one of {', '.join(allowed)}")
+        return value
+
+    return structure
 
 
 def _is_literal(kind: Any) -> bool:
@@ -152,7 +159,7 @@ def _sequence_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]
     def structure(value: Any, _: Any) -> Any:
         if type(value) is not list:
             raise _refuse(value, "a list")
-        return make(_inside(converter, item, element, f"[{position}]") for position, item in enumerate(value))
+        return make(item for _, item in _read(converter, element, enumerate(value), "[{}]"))
 
     return structure
 
@@ -164,17 +171,21 @@ def _mapping_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
     def structure(value: Any, _: Any) -> Any:
         if type(value) is not dict:
             raise _refuse(value, "an object")
-        return {key: _inside(converter, item, element, f".{key}") for key, item in value.items()}
+        return dict(_read(converter, element, value.items(), ".{}"))
 
     return structure
 
 
-def _inside(converter: Converter, value: Any, kind: Any, place: str) -> Any:
-    try:
-        return converter.structure(value, kind)
-    except Exception as error:
-        inner, reason = _located(error)
-        raise _FaultError(place + inner, reason) from None
+def _read(converter: Converter, kind: Any, items: Iterable[tuple[Any, Any]], place: str) -> Iterator[tuple[Any, Any]]:
+    """Values of one type, each with what it is found by. `place` spells that in a message."""
+    hook = converter.get_structure_hook(kind)
+    for key, item in items:
+        try:
+            value = hook(item, kind)
+        except Exception as error:
+            inner, reason = _located(error)
+            raise _FaultError(place.format(key) + inner, reason) from None
+        yield key, value
 
 
 def _of_dict(structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

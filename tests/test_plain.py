@@ -34,12 +34,16 @@ class Node:
     entry: Entry | None = None
     child: "Node | None" = None
 
+    def __post_init__(self) -> None:
+        if self.count > 10**6:
+            raise ValueError(f"there are no {self.count} of them")
+
 
 def nodes(children: Any) -> Any:
     """Values in which every field varies."""
     return st.builds(
         Node,
-        st.integers(),
+        st.integers(max_value=10**6),
         st.floats(allow_nan=False, allow_infinity=False),
         st.none() | st.just(Path("a/b")),
         st.lists(st.text()).map(tuple),
@@ -84,6 +88,7 @@ def test_plain_data_is_what_json_has() -> None:
         ({"count": 1, "entry": {}}, "it.entry has no 'name'"),
         ({"count": 1, "entry": {"name": "x", "added_later": "3"}}, "it.entry.added_later is '3', which is not int"),
         ({"count": 1, "child": {"count": 2, "child": {"count": None}}}, "it.child.child.count is None"),
+        ({"count": 10**9}, "it cannot be: there are no 1000000000 of them"),
     ],
 )
 def test_what_is_of_another_kind_is_refused_by_its_place(data: Any, message: str) -> None:

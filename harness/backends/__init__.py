@@ -1,4 +1,8 @@
-"""All that differs between backends, and nowhere else. A new backend is one new file and its name here."""
+"""All that differs between backends, and nowhere else. A new backend is one new folder and its name here.
+
+A folder's own module describes the backend to the controller, and imports no framework. `runtime` in it is what the
+backend does in a worker.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +23,10 @@ OLDEST_KERAS = "3.10"
 
 @cache
 def get(name: str) -> Backend:
-    """The backend of that name. Neither it nor its module imports the framework before it is used."""
+    """The backend of that name. No framework is imported."""
     backend = importlib.import_module(f"harness.backends.{name}").BACKEND
     assert isinstance(backend, Backend)
     return backend
-
-
-def current() -> Backend:
-    """The backend that Keras runs on in this process."""
-    import keras
-
-    return get(keras.config.backend())
 
 
 def why_not(name: str) -> str | None:

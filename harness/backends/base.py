@@ -1,31 +1,18 @@
-"""What the harness needs of a backend. Each backend is one subclass, in a file of its own."""
+"""What the controller asks of a backend, before anything of it runs. No framework is imported here."""
 
 from __future__ import annotations
 
 import abc
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from harness.errors import InferenceOnly, TargetError
+from harness.errors import TargetError
 from harness.target import COUNTED, Target
-from harness.worker import keras_internals
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-#: A differentiable call: given values for the tensors, and with the variables as they are, the value (a scalar
-#: tensor) and whatever else it returned.
-Call = Callable[[Sequence[Any]], tuple[Any, Any]]
-
-#: The order in which an `ArrayDataAdapter` gives out that many rows in its next pass over the data.
-Permutation = Callable[[Any, int], "NDArray[np.int64]"]
 
 
 class Backend(abc.ABC):
-    """One backend of Keras. Frameworks are imported inside methods, on the worker's side only."""
+    """One backend of Keras, as the controller knows it. Each is described by one subclass, in a folder of its own."""
 
     #: The value of `KERAS_BACKEND`, which is also the name of the framework's distribution and module.
     name: ClassVar[str]
@@ -42,13 +29,11 @@ class Backend(abc.ABC):
     #: Options of a target that it has.
     options: ClassVar[tuple[str, ...]] = ()
 
-    # Before the worker starts, in the controller.
-
     def check(self, target: Target) -> None:
-        """Whether the backend has what a target asks for, as far as that is known before anything starts.
+        """Check that the backend has what a target asks for, as far as that is known before anything starts.
 
         Raises:
-            TargetError: it has not.
+            TargetError: the backend does not have it.
         """
         if target.kind is not None and target.kind not in self.kinds:
             raise TargetError(
@@ -82,150 +67,26 @@ class Backend(abc.ABC):
         """
 
     def coarser(self, environment: Mapping[str, Any]) -> list[str]:
-        """What let float32 be computed in fewer bits (TF32, bfloat16), each as the call that switches it off.
+        """The settings that let float32 be computed in fewer bits (TF32, bfloat16), as the calls that switch them off.
 
         Args:
-            environment: of a trace, perhaps a stranger's.
+            environment: that of a trace. It may be a stranger's, with any values in it.
         """
         return []
-
-    def need_gradients(self, what: str) -> None:
-        """Whether the backend has gradients, for something that cannot do without.
-
-        Args:
-            what: what it is, such as `model.fit`.
-
-        Raises:
-            InferenceOnly: it has none.
-        """
-        if not self.trains:
-            raise InferenceOnly(
-                f"Keras has no gradients on {self.name}, so it cannot train: {what} is left out, and what follows it."
-            )
-
-    # Once in a worker, before it forks.
-
-    @abc.abstractmethod
-    def devices(self) -> list[str]:
-        """Names of the devices that are here. This starts the backend's runtime: never call it before a fork."""
-
-    # Once in each child.
-
-    @abc.abstractmethod
-    def seed(self, seed: int) -> None:
-        """Seed the backend's own generator."""
-
-    @abc.abstractmethod
-    def set_threads(self, count: int) -> None:
-        """Bound the threads of one operation."""
-
-    def widen(self) -> None:
-        """Compute in float64 from here on, wherever the case does not fix another dtype."""
-        import keras
-
-        keras_internals.keep_float64()
-        keras.config.set_floatx("float64")
-        keras.config.set_dtype_policy("float64")
 
     def processes(self, target: Target) -> int:
         """How many processes run a case of a target together."""
         return 1
 
-    def placed(self, target: Target, rank: int, meeting: Path) -> contextlib.AbstractContextManager[None]:
-        """Compute on the devices of a target while the context is open, where its environment alone does not do so.
-
-        Args:
-            rank: which of the processes that run the case together this is.
-            meeting: a path at which they find each other.
-        """
-        return contextlib.nullcontext()
-
-    @abc.abstractmethod
-    def shuffle_with(self, permutation: Permutation) -> contextlib.AbstractContextManager[None]:
-        """Let Keras take the order of array data from `permutation` while the context is open."""
-
-    @abc.abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """Devices, threads and flags in force, for the proof of what ran."""
-
-    def assertions(self) -> list[tuple[Any, str]]:
-        """Assertions of the backend that take two values to compare: the module or class, and the name in it."""
-        return []
-
     def lacks(self, target: Target) -> list[tuple[str, str]]:
-        """What a target does not observe as others do, because of its options: a pattern of keys, and why."""
+        """The observations that a target cannot have as others have them: patterns of keys, each with the reason."""
         steps = target.count("steps_per_execution")
         why = f"callbacks are called once for {steps} steps"
         where = ("log/*/batch/*", "update/0/*", "optimizer/0/*", "event/*") if steps > 1 else ()
         return [(pattern, why) for pattern in where]
 
-    # On tensors.
-
-    def value_of(self, variable: Any) -> Any:
-        """The value of a Keras variable, as a tensor."""
-        return variable.value
-
-    @abc.abstractmethod
-    def device_of(self, tensor: Any) -> str:
-        """Where a tensor lives, as `cpu:0`; `cpu:0 cpu:1` of one that lives on several devices."""
-
-    @abc.abstractmethod
-    def is_concrete(self, tensor: Any) -> bool:
-        """Whether a tensor has a value now: not a tracer, a graph's tensor, or one on the meta device."""
-
-    @abc.abstractmethod
-    def iota(self, size: Any) -> Any:
-        """`[0, 1, ..., size - 1]` as int32, also where `size` is known only when a graph runs."""
-
-    def int32_words(self, seed: Any) -> Any:
-        """A seed state of shape (2,) as two int32 words, whatever integer dtype it has here."""
-        import keras
-
-        return keras.ops.cast(seed, "int32")
-
-    @abc.abstractmethod
-    def differentiate(
-        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any], *, whole: bool = False
-    ) -> tuple[Any, Any, list[Any], list[Any]]:
-        """Value and gradients of a scalar function.
-
-        Args:
-            call: the function.
-            tensors: floating tensors to differentiate with respect to.
-            variables: Keras variables to differentiate with respect to.
-            whole: whether to compile the computation as one where that costs less than compiling its operations one
-                by one. For a computation of tensors alone that runs once: nothing is kept for a second.
-
-        Returns:
-            The value, the auxiliary result, and the gradients with respect to the tensors and to the variables,
-            None for each that the value does not depend on. Updates that `call` makes to variables take effect.
-        """
-
-    def compiled(
-        self, function: Callable[[Sequence[Any]], Any], tensors: Sequence[Any], variables: Sequence[Any], *, jit: bool
-    ) -> Any:
-        """What a function returns when it is compiled, on a backend that has the modes `graph` or `jit`.
-
-        Args:
-            function: given tensors, returns any structure of them.
-            variables: that the function uses. Updates that it makes to them take effect.
-            jit: whether it is compiled to code, and is not only a graph.
-        """
-        raise NotImplementedError(f"{self.name} compiles nothing")
-
 
 def on_accelerator(environment: Mapping[str, Any]) -> bool:
-    """Whether a trace's tensors lived on anything but the processor."""
+    """Whether some tensor of a trace lived elsewhere than on the processor."""
     placement = environment.get("placement")
     return isinstance(placement, dict) and any(not str(device).startswith("cpu") for device in placement)
-
-
-@contextlib.contextmanager
-def replaced(owner: Any, attribute: str, value: Any) -> Iterator[None]:
-    """Replace an attribute while the context is open."""
-    original = getattr(owner, attribute)
-    setattr(owner, attribute, value)
-    try:
-        yield
-    finally:
-        setattr(owner, attribute, original)

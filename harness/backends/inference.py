@@ -1,46 +1,60 @@
-"""Backends of Keras that only infer: they have no gradients."""
+"""What backends of Keras that only infer do in a worker: they have no gradients."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.backends.base import Backend, Call, Permutation, replaced
+from harness.backends.runtime import Call, Permutation, Runtime
+from harness.errors import InferenceOnly, TargetError
 from harness.target import Target
+from harness.worker.patching import patched, where_defined
 
 
-class InferenceBackend(Backend):
-    """What a backend without gradients is spared: they are refused, and what only training asks for is not there."""
-
-    trains = False
+class InferenceRuntime(Runtime):
+    """The runtime of a backend without gradients: it refuses what needs them, and has nothing to do for training."""
 
     def seed(self, seed: int) -> None:
-        """Nothing: Keras draws from generators that it is given the seeds of."""
+        """Does nothing: Keras draws random numbers from seeds that it is given, and the backend has no generator."""
 
     @contextlib.contextmanager
     def placed(self, target: Target, rank: int, meeting: Path) -> Iterator[None]:
-        """Let methods that train refuse in our words: Keras' own error may be caught as one of the code under test."""
+        """Let methods that train raise InferenceOnly. The code under test might catch the error that Keras raises."""
         import keras
 
         with contextlib.ExitStack() as stack:
             for name in ("fit", "train_on_batch"):
 
-                def refuse(*_: Any, name: str = name, **__: Any) -> None:
-                    self.need_gradients(f"model.{name}")
+                def refusing(_: Any, name: str = name) -> Callable[..., None]:
+                    def refuse(*_: Any, **__: Any) -> None:
+                        raise self._refusal(f"model.{name}")
 
-                owner = next(kind for kind in keras.Model.__mro__ if name in vars(kind))
-                stack.enter_context(replaced(owner, name, refuse))
+                    return refuse
+
+                stack.enter_context(patched(where_defined(keras.Model, name), name, refusing))
             yield
 
     def shuffle_with(self, permutation: Permutation) -> contextlib.AbstractContextManager[None]:
-        """Nothing: only `fit` shuffles."""
+        """Does nothing: only `fit` shuffles."""
         return contextlib.nullcontext()
 
     def differentiate(
         self, call: Call, tensors: Sequence[Any], variables: Sequence[Any], *, whole: bool = False
     ) -> tuple[Any, Any, list[Any], list[Any]]:
         """Raises InferenceOnly."""
-        self.need_gradients("value_and_grad")
-        raise AssertionError(f"{self.name} has no gradients")
+        raise self._refusal("value_and_grad")
+
+    def compiled(
+        self, function: Callable[[Sequence[Any]], Any], tensors: Sequence[Any], variables: Sequence[Any], *, jit: bool
+    ) -> Any:
+        """Raises TargetError."""
+        raise TargetError(f"Keras compiles nothing on {self.backend.name}. Leave out what asks for it: +graph, +jit.")
+
+    def _refusal(self, what: str) -> InferenceOnly:
+        """What ends a case that cannot go on without gradients. `what` asks for them, such as `model.fit`."""
+        return InferenceOnly(
+            f"Keras has no gradients on {self.backend.name}, so it cannot train: {what} is left out, "
+            "and what follows it."
+        )

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.result.model import Finding
-from harness.trace import Trace
-from harness.trace.parts import Part
+from harness.trace import ArrayEntry, Key, Phase, Trace
+from harness.trace.parts import Part, What, name_in
 
 #: Elements that are spelled out; larger arrays are embedded as bytes.
 MOST_SPELLED = 64
@@ -72,9 +72,9 @@ class Side:
     """One of the two that a script holds against each other.
 
     Attributes:
-        name: what it is called, such as `torch:cuda`.
-        variables: of its process: `KERAS_BACKEND`, and where it computes.
-        python: its interpreter; None for the one that runs the script.
+        name: what the script calls it, such as `torch:cuda`.
+        variables: environment variables of its process: `KERAS_BACKEND`, and those that choose the device.
+        python: the path of its interpreter; None for the one that runs the script.
     """
 
     name: str
@@ -127,10 +127,10 @@ class Script:
         )
 
     def smaller(self, row: int | None, element: tuple[int, ...]) -> Iterator[Script]:
-        """The same with less data, the smallest first."""
+        """The same script with less data, the smallest first."""
         shapes = {array.shape for array in self.inputs}
         shape = next(iter(shapes), ())
-        # The element is of what differs, which has the shape of the inputs only where it is computed one by one.
+        # `element` is a place in what differs. It is one in the inputs too if these have the same shape.
         fits = len(element) == len(shape) and all(i < length for i, length in zip(element, shape, strict=False))
         if len(shapes) == 1 and element and fits:
             yield replace(self, inputs=tuple(array[element].reshape(1) for array in self.inputs))
@@ -143,7 +143,7 @@ class Script:
                         yield replace(self, inputs=tuple(_rows(array, length, row, count) for array in self.inputs))
 
     def rounded(self) -> Script:
-        """The same with numbers that are easier to read."""
+        """The same script with numbers that are easier to read."""
         return replace(
             self,
             inputs=tuple(
@@ -172,11 +172,10 @@ def script_of(
 
     The script computes in float32, whatever precision the two were compared in.
     """
-    name = finding.name.rsplit(f"/{part.what}", 1)[0]
-    key = f"initial/0/{name}/arguments"
+    key = _initial(part.place, "arguments")
     if key not in trace:
         return None
-    inputs = _inputs(trace, f"forward/0/{name}/input")
+    inputs = _arrays(trace, "forward", name_in(part.place, "input"))
     template = json.loads(str(trace[key].value))
     try:
         positional = [_expression(value) for value in template["args"]]
@@ -188,7 +187,7 @@ def script_of(
         return None
     judgement = finding.judgement
     bound = 32 * (judgement.amplification or 1.0) * 2.0**-24
-    # In a lower precision its error would hide what float32 shows.
+    # The rounding of a lower precision would hide what float32 shows: the float64 difference stands for that.
     shown = judgement.d32 if trace.header.precision in ("float32", "float64") else judgement.d64
     if shown is not None and shown <= bound:
         return None  # float32 does not show it
@@ -197,7 +196,7 @@ def script_of(
     if part.operation is not None:
         call = f"{part.operation}({listed})"
         return Script(title.format(part.operation), call, inputs, "", gradient, sides, bound)
-    return _layer_script(trace, name, listed, inputs, title, gradient, sides, bound)
+    return _layer_script(trace, part.place, listed, inputs, title, gradient, sides, bound)
 
 
 def issue_text(script: str, output: str, title: str, environments: Mapping[str, Mapping[str, Any]]) -> str:
@@ -219,7 +218,7 @@ def issue_text(script: str, output: str, title: str, environments: Mapping[str, 
 
 def _layer_script(
     trace: Trace,
-    name: str,
+    place: str,
     listed: str,
     inputs: tuple[NDArray[Any], ...],
     title: str,
@@ -227,7 +226,7 @@ def _layer_script(
     sides: tuple[Side, Side],
     bound: float,
 ) -> Script | None:
-    described = json.loads(str(trace[f"initial/0/{name}/config"].value))
+    described = json.loads(str(trace[_initial(place, "config")].value))
     config, source = described["config"], described.get("source")
     if config is None:
         return None
@@ -236,7 +235,7 @@ def _layer_script(
     if source is None and not module.startswith("keras."):
         return None
     maker = cls if source is not None else f"keras.layers.{cls}"
-    weights = _inputs(trace, f"initial/0/{name}/weight", numbered=False)
+    weights = _arrays(trace, "initial", name_in(place, "weight"))
     spelled = "".join(f"    {_spelled(array)},\n" for array in weights)
     lines = [
         *([f"WEIGHTS = [\n{spelled}]\n"] if weights else []),
@@ -251,9 +250,14 @@ def _layer_script(
     return Script(title.format(f"The layer {cls}"), f"call({listed})", inputs, setup, gradient, sides, bound)
 
 
-def _inputs(trace: Trace, prefix: str, *, numbered: bool = True) -> tuple[NDArray[Any], ...]:
-    keys = [key for key in trace.keys if key == prefix or key.startswith(f"{prefix}/")]
-    return tuple(_in_float32(trace[key].array) for key in keys if trace[key].is_array)
+def _initial(place: str, what: What) -> str:
+    return str(Key("initial", 0, name_in(place, what)))
+
+
+def _arrays(trace: Trace, phase: Phase, name: str) -> tuple[NDArray[Any], ...]:
+    """The arrays of that name, or below it."""
+    found = (entry.key for entry in trace.select(phase, step=0, name=name) if isinstance(entry, ArrayEntry))
+    return tuple(_in_float32(trace[key].array) for key in found)
 
 
 def _in_float32(array: NDArray[Any]) -> NDArray[Any]:

@@ -27,7 +27,8 @@ from harness.judge.vote import standing_alone
 from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding
 from harness.session.session import Session
 from harness.target import Target
-from harness.trace import Phase, Trace
+from harness.trace import Key, Phase, Trace
+from harness.trace.key import AFTER_FIT, DATA, ROWS, below
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part, part_of
 from harness.verdict import Verdict
 from harness.wire import Replay, Start
@@ -105,7 +106,7 @@ class Blamer:
         if comparison.parted is None:
             return None
         target = _target_of(comparison, traces)
-        recorded = [int(key.split("/")[1]) for key in traces[replays.reference].keys if key.startswith("log/")]
+        recorded = [entry.step for entry in traces[replays.reference].select("log")]
         first = comparison.parted
         last = min(max(recorded, default=0), first + MOST_CONTINUED - 1)
         followed = replays.steps(first, last, BUDGET)
@@ -144,7 +145,7 @@ class _Search:
         if restless:
             text = f"{' and '.join(restless)} does not repeat itself: two runs on one target differ as much as this"
             return replace(self._unconfirmed(text), target=None, nondeterministic=tuple(restless))
-        if finding.key.startswith("initial/0/data/"):
+        if finding.phase == "initial" and below(finding.name, DATA) is not None:
             return self._unconfirmed("the data that the case makes differ, before anything is trained")
         if finding.phase == "event":
             return self._unconfirmed("callbacks are called in another order, or with other logs")
@@ -194,7 +195,7 @@ class _Search:
     def _step(self) -> _At | None:
         """The first training step that differs from equal state. None where no step does."""
         reference = self._traces[self._reference]
-        recorded = {int(key.split("/")[1]) for key in reference.keys if key.startswith(("update/", "optimizer/"))}
+        recorded = {entry.step for entry in (*reference.select("update"), *reference.select("optimizer"))}
         agreed = [step for step in recorded if step < self._finding.step]
         first = max([step + 1 for step in agreed] + [0, self._finding.step - MOST_STEPS + 1])
         traces = self._replays.steps(first, self._finding.step, self._left()) if self._left() > 1 else {}
@@ -205,14 +206,14 @@ class _Search:
             return None
         step = min(finding.step for finding in found)
         given = traces[self._reference]
-        rows = given[f"initial/{step}/rows"].value
+        rows = given[str(Key("initial", step, ROWS))].value
         state = Start(given.folder, "initial", step)
         return _At(step, Replay(state=state, rows=rows if isinstance(rows, list) else None))
 
     def _after_training(self) -> _At:
         reference = self._traces[self._reference]
-        last = max(int(key.split("/")[1]) for key in reference.keys if key.startswith("update/"))
-        state = Start(reference.folder, "update", last, "after fit/")
+        last = max(entry.step for entry in reference.select("update"))
+        state = Start(reference.folder, "update", last, AFTER_FIT)
         index = self._finding.judgement.index or (0,)
         row = index[0] if index and self._finding.phase == "prediction" else 0
         return _At(last, Replay(state=state, rows=[row], training=False))
@@ -319,9 +320,9 @@ def _alone(traces: Mapping[Target, Trace], finding: Finding) -> str | None:
 
 
 def _is_fit(trace: Trace) -> bool:
-    return any(key.startswith("event/") for key in trace.keys)
+    return any(trace.select("event"))
 
 
 def _has_parts(trace: Trace) -> bool:
     """Whether a case returned a Fit or a Forward, whose parts can be replayed."""
-    return any(key.startswith("forward/") for key in trace.keys)
+    return any(trace.select("forward"))

@@ -104,7 +104,7 @@ def disturbed_by_instruments(trace: Trace) -> list[str]:
     if trace.unobserved is None:
         return []
     # By phase and name, for the steps of the two runs need not be counted alike.
-    names = {(key.partition("/")[0], trace.name_of(key)): key for key in trace.keys}
+    names = {(entry.phase, entry.name): entry.key for entry in trace.select()}
     found = []
     for item in trace.unobserved:
         key = names.get((item.phase, item.name))

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from harness.judge.arrays import rms
 from harness.judge.compare import all_findings
 from harness.result.model import Finding
-from harness.trace import Observation, Trace
+from harness.trace import ArrayEntry, Key, Observation, Phase, Trace
+from harness.trace.key import BATCH, below, unnumbered
 from harness.verdict import Verdict
 
 #: Cells of a heat map that show no measured distance.
@@ -105,8 +106,8 @@ class CaseData(TypedDict):
     graph: Graph
 
 
-#: A character for each observation, by its phase and name and by its step, in order of execution.
-Levels = dict[str, dict[int, str]]
+#: A character for each observation, by its key without the step and by step, in order of execution.
+Levels = dict[Key, dict[int, str]]
 
 
 class Charts:
@@ -194,10 +195,9 @@ def _levels(target: Trace, reference: Trace) -> Levels:
     """How far each observation of either side is from what rounding explains."""
     found: Levels = {}
     for key, finding in all_findings(target, reference)[0].items():
-        side = reference if key in reference else target
-        row = found.setdefault(f"{key.partition('/')[0]}/{side.name_of(key)}", {})
-        step = side.step_of(key)
-        row[step] = _worst((row.get(step, EMPTY), level(finding)))
+        entry = (reference if key in reference else target).entry(key)
+        row = found.setdefault(Key(entry.phase, None, entry.name), {})
+        row[entry.step] = _worst((row.get(entry.step, EMPTY), level(finding)))
     return found
 
 
@@ -208,7 +208,8 @@ def _heat_map(target: str, levels: Levels, resolution: Resolution) -> HeatMap:
     column_of = {steps[position]: column for column, part in enumerate(parts) for position in part}
     columns = [[steps[part[0]], steps[part[-1]]] for part in parts]
     cells: dict[str, list[str]] = {}
-    for name, row in levels.items():
+    for key, row in levels.items():
+        name = str(key)
         cells[name] = [EMPTY] * len(columns)
         for step, character in row.items():
             column = column_of[step]
@@ -236,8 +237,8 @@ def logs(trace: Trace) -> dict[str, dict[int, float]]:
     """Logs of the training steps, by name and step."""
     found: dict[str, dict[int, float]] = {}
     for item in _of_phase(trace, "log"):
-        kind, _, name = item.name.partition("/")
-        if kind == "batch" and item.is_array and item.array.size == 1 and item.array.dtype.kind in "fiub":
+        name = below(item.name, BATCH)
+        if name is not None and item.is_array and item.array.size == 1 and item.array.dtype.kind in "fiub":
             found.setdefault(name, {})[item.step] = float(item.array.reshape(())[()])
     return found
 
@@ -251,8 +252,8 @@ def _gradients(trace: Trace) -> dict[str, float]:
     return found
 
 
-def _of_phase(trace: Trace, phase: str) -> Iterable[Observation]:
-    return (trace[key] for key in trace.keys if key.startswith(f"{phase}/"))
+def _of_phase(trace: Trace, phase: Phase) -> Iterable[Observation]:
+    return (trace[entry.key] for entry in trace.select(phase))
 
 
 def _graph(trace: Trace, levels: Mapping[str, Levels]) -> Graph:
@@ -280,31 +281,25 @@ def _inputs_and_outputs(trace: Trace) -> tuple[dict[str, list[str]], dict[str, l
     """What stands for the contents of each layer's inputs and outputs, by its path, in the order of the outputs."""
     given: dict[str, list[str]] = {}
     returned: dict[str, list[str]] = {}
-    for key in trace.keys:
-        content = trace.content(key)
-        if content is None or not key.startswith("forward/"):
-            continue
-        path, what = _split(trace.name_of(key))
-        if what in ("input", "output"):
-            (given if what == "input" else returned).setdefault(path, []).append(content)
+    for entry in trace.select("forward"):
+        path, what = _split(entry.name)
+        if isinstance(entry, ArrayEntry) and what in ("input", "output"):
+            (given if what == "input" else returned).setdefault(path, []).append(entry.tensor)
     return given, returned
 
 
 def _split(name: str) -> tuple[str, str]:
     """A layer's path and `input` or `output`, of a name such as `model/dense/output` or `model/add/input/1`."""
-    path, _, last = name.rpartition("/")
-    if last.isdigit():
-        path, _, last = path.rpartition("/")
-    return path, last
+    path, _, what = unnumbered(name).rpartition("/")
+    return path, what
 
 
 def _worst_outputs(levels: Levels, paths: Sequence[str]) -> dict[str, str]:
     wanted = set(paths)
     found: dict[str, str] = {}
-    for name, row in levels.items():
-        phase, _, rest = name.partition("/")
-        path, what = _split(rest)
-        if phase == "forward" and what == "output" and path in wanted:
+    for key, row in levels.items():
+        path, what = _split(key.name)
+        if key.phase == "forward" and what == "output" and path in wanted:
             found[path] = _worst((found.get(path, EMPTY), *row.values()))
     return found
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.trace import PlotEntry, Trace
+from harness.trace.key import BATCH, below
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,8 +51,8 @@ def _curves(traces: Mapping[str, Trace]) -> dict[str, dict[str, NDArray[np.float
     found: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for target, trace in traces.items():
         for observation in trace:
-            kind, _, name = observation.name.partition("/")
-            if observation.phase == "log" and kind == "batch" and observation.is_array:
+            name = below(observation.name, BATCH)
+            if observation.phase == "log" and name is not None and observation.is_array:
                 points = found.setdefault(name, {}).setdefault(target, [])
                 points.append((observation.step, float(observation.array)))
     names = sorted(found, key=lambda name: (name != "loss", name))[:MOST_CURVES]

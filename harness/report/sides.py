@@ -70,9 +70,10 @@ def events(traces: Mapping[str, Trace], targets: Sequence[str]) -> list[Events]:
     """The events of all targets, call by call."""
     found: dict[str, dict[str, list[str]]] = {}
     for target, trace in traces.items():
-        for key in trace.keys:
-            if key.startswith("event/") and isinstance(trace[key].value, list):
-                found.setdefault(trace.name_of(key), {})[target] = [_event(event) for event in trace[key].value]  # type: ignore[union-attr]
+        for entry in trace.select("event"):
+            value = trace[entry.key].value
+            if isinstance(value, list):
+                found.setdefault(entry.name, {})[target] = [_event(event) for event in value]
     return [_side_by_side(name, [by_target.get(target, []) for target in targets]) for name, by_target in found.items()]
 
 

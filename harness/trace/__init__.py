@@ -1,8 +1,23 @@
-"""Traces: everything that one target recorded of one case, in order, on disk."""
+"""Traces: everything that one target recorded of one case, in order, on disk.
 
-from harness.trace.files import (
+A trace is a folder of two files and, where the case ran once more in float64, a folder of the twin:
+
+```
+trace.json          what ran, where, how it ended, and the observations in order of execution
+arrays.safetensors  the arrays they name; equal arrays are kept once
+twin/               the same two files for the float64 run
+repeats/01/, ...    the same two files for each further run, where every backend keeps its own randomness
+noise/01/, ...      the same two files for each run in which inputs and weights were disturbed in the last bit
+unobserved/         the same two files for a run without instruments
+pictures/           what the case drew
+```
+
+Both formats hold data only. Reading a trace executes nothing, so a stranger's trace is safe to read.
+"""
+
+from harness.trace.key import Key
+from harness.trace.model import (
     ARRAYS,
-    DEEPEST,
     EXTENDED,
     INDEX,
     NOISE,
@@ -17,20 +32,21 @@ from harness.trace.files import (
     TWIN,
     UNOBSERVED,
     Array,
+    ArrayEntry,
+    Entry,
     Header,
     Lack,
     Note,
     Observation,
     Phase,
     Plain,
+    PlainEntry,
     PlotEntry,
     Status,
-    Trace,
-    find_traces,
     numpy_dtype,
-    parse_json,
-    write,
 )
+from harness.trace.reading import DEEPEST, Trace, find_traces, parse_json
+from harness.trace.writing import write
 
 __all__ = [
     "ARRAYS",
@@ -49,12 +65,16 @@ __all__ = [
     "TWIN",
     "UNOBSERVED",
     "Array",
+    "ArrayEntry",
+    "Entry",
     "Header",
+    "Key",
     "Lack",
     "Note",
     "Observation",
     "Phase",
     "Plain",
+    "PlainEntry",
     "PlotEntry",
     "Status",
     "Trace",

@@ -1,22 +1,34 @@
-"""Parts of a case, and the names their observations have in a replay.
+"""Parts of a case, and the names that their observations have in a replay: built and read here.
 
 A replay runs a case's parts one by one, each on the values that the reference had there: every call of a layer, each
 regulariser, the loss, each constraint, the schedule, the optimizer's step and the metrics. So what differs in a part
 was not inherited from another. Within one part, the operations of Keras that it calls are parts of their own.
+
+```
+model/dense/input/1                               the second tensor that a layer was given
+model/dense/weight/model/dense/kernel             a weight of it, by the weight's own path
+model/dense/operation 0003 keras.ops.tanh/output  what an operation in it returned
+model/dense/kernel/regularizer                    a weight's regulariser
+(loss)/value                                      the loss
+```
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 #: Parts that are no layer's.
 LOSS, OPTIMIZER, METRICS, CASE = "(loss)", "(optimizer)", "(metrics)", "(case)"
 
+#: What is recorded of a part. Below `weight` and `state` are paths of variables, below `value` names of values.
+What = Literal["config", "arguments", "input", "output", "regularizer", "constraint", "weight", "state", "value"]
+
 _OPERATION = re.compile(r"(?P<part>.*)/operation (?P<number>\d+) (?P<operation>keras\.\w+\.\w+)/(?P<what>[^/]+)(/.*)?")
-_OTHER = re.compile(
-    r"(?P<part>.*?)/(?P<what>config|arguments|input|output|state|regularizer|constraint|weight|value)(/.*)?"
-)
+#: A layer may itself be called `input` or `output`: what is recorded of it stands last.
+_LAST = re.compile(r"(?P<part>.+)/(?P<what>config|arguments|input|output|regularizer|constraint)(/\d+)?")
+_NOT_LAST = re.compile(r"(?P<part>.+?)/(?P<what>weight|state|value)(/.*)?")
 
 
 @dataclass(frozen=True)
@@ -26,9 +38,9 @@ class Part:
     Attributes:
         name: a layer's call such as `model/dense`, or one of those in parentheses; of a regulariser or constraint the
             path of its weight.
+        what: what of it was observed.
         operation: the operation, such as `keras.ops.tanh`, and None for the part as a whole.
         number: which operation of the part it is, counted from 0.
-        what: `config`, `input`, `output`, `arguments`, `state`, `weight`, `value`, `regularizer` or `constraint`.
     """
 
     name: str
@@ -36,16 +48,30 @@ class Part:
     operation: str | None = None
     number: int = 0
 
+    @property
+    def place(self) -> str:
+        """What stands before `what` in the names of its observations."""
+        return self.name if self.operation is None else operation(self.name, self.number, self.operation)
+
 
 def operation(part: str, number: int, name: str) -> str:
-    """The name of an operation's observations in a part."""
+    """An operation in a part, as a part of its own."""
     return f"{part}/operation {number:04} {name}"
 
 
+def name_in(part: str, what: What, inner: str | int | None = None) -> str:
+    """The name of an observation of a part, or of an operation in it. Read back by `part_of`.
+
+    Args:
+        inner: the position of a tensor, the path of a variable, or the name of a value.
+    """
+    return f"{part}/{what}" if inner is None else f"{part}/{what}/{inner}"
+
+
 def part_of(name: str) -> Part | None:
-    """The part that an observation of a replay belongs to, by the observation's name."""
+    """The part that an observation of a replay belongs to, by the observation's name; None where it is of no part."""
     found = _OPERATION.fullmatch(name)
     if found is not None:
         return Part(found["part"], found["what"], found["operation"], int(found["number"]))
-    found = _OTHER.fullmatch(name)
+    found = _LAST.fullmatch(name) or _NOT_LAST.fullmatch(name)
     return None if found is None else Part(found["part"], found["what"])

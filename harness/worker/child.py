@@ -21,12 +21,13 @@ from typing import NoReturn
 import numpy as np
 
 from harness import backends, trace
+from harness.backends import runtime
 from harness.case import Fit, Forward
 from harness.errors import CaseError, HarnessError, InferenceOnly
 from harness.plain import to_plain
 from harness.target import Target
 from harness.wire import Collect, Collected, Request, Run, Script, Suite
-from harness.worker import collect, proof, randomness, settings, suite
+from harness.worker import collect, execution, proof, randomness, suite
 from harness.worker.capture.forward import record_forward
 from harness.worker.capture.noise import Noise
 from harness.worker.capture.record import Recorder
@@ -82,7 +83,7 @@ def _collect(work: Collect) -> None:
 
 
 def _script(work: Script) -> None:
-    backends.current().set_threads(1)
+    runtime.current().set_threads(1)
     np.save(work.result, runpy.run_path(str(work.file))["value"]())
 
 
@@ -90,7 +91,7 @@ def _run(work: Run, folder: Path) -> None:
     case = work.case
     target = Target.parse(work.target, backends.NAMES)
     meeting = folder / "meeting"
-    rank = _forked(backends.current().processes(target))
+    rank = _forked(runtime.current().backend.processes(target))
     if rank:
         # The first process records. The others leave what they write where it is thrown away.
         folder = folder / f"rank{rank}"
@@ -106,12 +107,12 @@ def _run(work: Run, folder: Path) -> None:
     started = time.perf_counter()
     try:
         header.source = proof.fingerprint(Path(case.file))
-        for where, reason in backends.current().lacks(target):
+        for where, reason in runtime.current().backend.lacks(target):
             recorder.lack(where, reason)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(settings.in_force(target, work.precision, work.threads, rank, meeting))
+            stack.enter_context(execution.as_target_says(target, work.precision, work.threads, rank, meeting))
             stack.callback(lambda: header.environment.update(proof.environment(native=work.native)))
-            backends.current().seed(work.generator_seed)
+            runtime.current().seed(work.generator_seed)
             order = None if work.native else stack.enter_context(randomness.shared_order(work.seed))
             _call(work, target, recorder, folder, order)
         if not recorder.observations and not work.noise:

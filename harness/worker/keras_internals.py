@@ -10,24 +10,33 @@ import contextlib
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any
 
+from harness.worker.patching import FOR_GOOD, patched
+
+#: Makes what stands for a function of what it stands for.
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+
 
 def keep_float64() -> None:
-    """Stop Keras from narrowing float64 results to float32 (`BIT64_TO_BIT32_DTYPE`)."""
+    """Stop Keras from narrowing float64 results to float32 (`BIT64_TO_BIT32_DTYPE`), for good.
+
+    The table is changed in place, and no attribute replaced, because whoever has it has it by its own name.
+    """
     from keras.src.backend.common import dtypes
 
     dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
     dtypes.BIT64_TO_BIT32_DTYPE["complex128"] = "complex128"
 
 
-#: An attribute of functions that are observed: makes another function be observed in the same way.
+#: An attribute that `wrapped_operations` gives its wrappers: a function that wraps another function in the same way.
 _OBSERVED = "__harness_observed__"
 
 
-def replace_function(module: str, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+def replaced_function(module: str, name: str, wrap: Wrap) -> AbstractContextManager[None]:
     """Replace a function of Keras by `wrap(function)`, in its module and wherever another module of Keras holds it.
 
     One that is observed (`wrapped_operations`) stays observed, with its replacement beneath.
@@ -35,10 +44,18 @@ def replace_function(module: str, name: str, wrap: Callable[[Callable[..., Any]]
     original = getattr(importlib.import_module(module), name)
     observed = getattr(original, _OBSERVED, None)
     replacement = wrap(original) if observed is None else observed(wrap(original.__wrapped__))
-    for holder in [m for key, m in sys.modules.items() if key == "keras" or key.startswith("keras.")]:
-        for attribute, value in list(vars(holder).items()):
-            if value is original:
-                setattr(holder, attribute, replacement)
+    return _replaced_everywhere({id(original): replacement})
+
+
+@contextlib.contextmanager
+def _replaced_everywhere(replacements: Mapping[int, Callable[..., Any]]) -> Iterator[None]:
+    """Replace functions, given by their `id`, in every module of Keras that holds them, while the context is open."""
+    with contextlib.ExitStack() as stack:
+        for holder in [m for key, m in sys.modules.items() if key == "keras" or key.startswith("keras.")]:
+            for attribute, value in list(vars(holder).items()):
+                if id(value) in replacements:
+                    stack.enter_context(patched(holder, attribute, lambda original: replacements[id(original)]))
+        yield
 
 
 #: Functions of `keras.src.backend.core` that compute. The others only look at tensors, make them, or call back.
@@ -61,8 +78,7 @@ def operations() -> dict[str, Callable[..., Any]]:
     return found
 
 
-@contextlib.contextmanager
-def wrapped_operations(wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+def wrapped_operations(wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> AbstractContextManager[None]:
     """Replace each of `operations` by `wrap(name, function)`, wherever Keras holds it, while the context is open."""
 
     def observed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,18 +86,7 @@ def wrapped_operations(wrap: Callable[[str, Callable[..., Any]], Callable[..., A
         setattr(wrapper, _OBSERVED, functools.partial(observed, name))
         return wrapper
 
-    replacements = {id(function): observed(name, function) for name, function in operations().items()}
-    changed = []
-    for holder in [m for key, m in sys.modules.items() if key == "keras" or key.startswith("keras.")]:
-        for attribute, value in list(vars(holder).items()):
-            if id(value) in replacements:
-                changed.append((holder, attribute, value))
-                setattr(holder, attribute, replacements[id(value)])
-    try:
-        yield
-    finally:
-        for holder, attribute, value in changed:
-            setattr(holder, attribute, value)
+    return _replaced_everywhere({id(function): observed(name, function) for name, function in operations().items()})
 
 
 def owners(layer: Any) -> dict[int, str]:
@@ -123,7 +128,7 @@ def do_not_import_tensorflow() -> None:
     from keras.src.utils import rng_utils
 
     for module in (serialization_lib, rng_utils):
-        module.tf = _OnceImported(module.tf)
+        FOR_GOOD.enter_context(patched(module, "tf", _OnceImported))
 
 
 class _OnceImported:
@@ -140,17 +145,20 @@ class _OnceImported:
         return getattr(self._lazy, name)
 
 
-def compile_openvino_with(properties: dict[str, Any]) -> None:
+@contextlib.contextmanager
+def openvino_compiled_with(properties: dict[str, Any]) -> Iterator[None]:
     """Let Keras compile graphs of OpenVINO with further properties: those of `predict`, and of a tensor looked at."""
     import openvino
     from keras.src.backend.openvino import core
 
-    original = openvino.compile_model
+    def with_properties(original: Callable[..., Any]) -> Callable[..., Any]:
+        def compile_model(model: Any, device: str, config: dict[str, Any] | None = None) -> Any:
+            return original(model, device, {**(config or {}), **properties})
 
-    def compile_model(model: Any, device: str, config: dict[str, Any] | None = None) -> Any:
-        return original(model, device, {**(config or {}), **properties})
+        return compile_model
 
-    openvino.compile_model = core.compile_model = compile_model
+    with patched(openvino, "compile_model", with_properties), patched(core, "compile_model", with_properties):
+        yield
 
 
 def shuffles_all(adapter: Any) -> bool:
@@ -158,45 +166,25 @@ def shuffles_all(adapter: Any) -> bool:
     return bool(adapter._shuffle) and adapter._shuffle != "batch"
 
 
-@contextlib.contextmanager
-def array_adapter_method(name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+def array_adapter_method(name: str, wrap: Wrap) -> AbstractContextManager[None]:
     """Wrap a method of `ArrayDataAdapter`, through which `fit` takes arrays, while the context is open."""
     from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 
-    with _wrapped_method(ArrayDataAdapter, name, wrap):
-        yield
+    return patched(ArrayDataAdapter, name, wrap)
 
 
-@contextlib.contextmanager
-def dataset_adapter_method(name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+def dataset_adapter_method(name: str, wrap: Wrap) -> AbstractContextManager[None]:
     """Wrap a method of `PyDatasetAdapter`, through which `fit` takes a `PyDataset`, while the context is open."""
     from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
-    with _wrapped_method(PyDatasetAdapter, name, wrap):
-        yield
+    return patched(PyDatasetAdapter, name, wrap)
 
 
-@contextlib.contextmanager
-def dataset_shuffle(shuffle: Callable[[list[int]], None]) -> Iterator[None]:
+def dataset_shuffle(shuffle: Callable[[list[int]], None]) -> AbstractContextManager[None]:
     """Let a `PyDataset`'s batches be shuffled by `shuffle`, in place, and not by Python's `random`."""
     from keras.src.trainers.data_adapters import py_dataset_adapter
 
-    original = py_dataset_adapter.random
-    py_dataset_adapter.random = SimpleNamespace(shuffle=shuffle)
-    try:
-        yield
-    finally:
-        py_dataset_adapter.random = original
-
-
-@contextlib.contextmanager
-def _wrapped_method(owner: type, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    original = getattr(owner, name)
-    setattr(owner, name, wrap(original))
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
+    return patched(py_dataset_adapter, "random", lambda _: SimpleNamespace(shuffle=shuffle))
 
 
 def tracking_scope(state: Sequence[tuple[Any, Any]]) -> Any:

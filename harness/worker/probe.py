@@ -2,12 +2,12 @@
 
 import json
 
-from harness import backends
+from harness.backends import runtime
 from harness.worker import proof
 
 
 def main() -> None:
-    seen = {**proof.versions(), "devices": backends.current().devices()}
+    seen = {**proof.versions(), "devices": runtime.current().devices()}
     print(json.dumps(seen))
 
 

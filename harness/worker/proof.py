@@ -12,15 +12,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import backends
+from harness.backends import runtime
 from harness.errors import TargetError
 from harness.target import Target
 from harness.trace import Observation
 
 
 def versions() -> dict[str, Any]:
-    """What is imported here, as it says itself. It is known before anything runs."""
-    backend = backends.current()
+    """Versions, as the imported modules themselves give them, and the interpreter. Known before anything runs."""
+    backend = runtime.current().backend
     names = ("keras", backend.name, *backend.companions, "numpy")
     return {
         "backend": backend.name,
@@ -41,21 +41,21 @@ def environment(*, native: bool) -> dict[str, Any]:
         "dtype_policy": keras.config.dtype_policy().name,
         "image_data_format": keras.config.image_data_format(),
         "thread_variables": {k: v for k, v in sorted(os.environ.items()) if k.endswith("_NUM_THREADS")},
-        **backends.current().settings(),
+        **runtime.current().settings(),
         "randomness": "native" if native else "shared",
     }
 
 
 def placement(observations: Iterable[Observation]) -> dict[str, int]:
-    """On how many tensors each device held, of those that were recorded."""
+    """How many of the recorded tensors lived on each device, by the device's name."""
     return dict(Counter(item.device for item in observations if item.device is not None).most_common())
 
 
 def check_placement(target: Target, placement: Mapping[str, int]) -> None:
-    """Whether a case ran where its target says.
+    """Check that a case ran on the device that its target names.
 
     Raises:
-        TargetError: tensors were recorded, and none of them lived there.
+        TargetError: tensors were recorded, and none of them lived on that device.
     """
     asked = f"{target.kind}:{target.index}"
     if target.device is not None and placement and not any(asked in devices.split() for devices in placement):

@@ -9,7 +9,7 @@ Where the seed has a value (initial weights, eager code) a draw is computed by N
 every target. Inside a compiled function it is computed with `keras.ops` by the same formulas: words, and with them
 uniforms and dropout masks, are still the same to the bit; normals to the last units of float32.
 
-A draw is a float32 value in both precisions: the float64 twin starts from, and is disturbed by, the same values.
+A draw has a float32 value in both precisions, so that initial weights and noise of the float64 twin are the same.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import backends
+from harness.backends import runtime
 from harness.worker import keras_internals
+from harness.worker.patching import FOR_GOOD, patched
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
@@ -234,10 +235,10 @@ def _size(shape: Sequence[Any]) -> Any:
 
 
 def install() -> None:
-    """Replace the random functions of the backend, in this process and for good.
+    """Replace the random functions of the backend as long as this process lives.
 
-    Replaced are all of `keras.random`, and the orthogonal initializer, whose factorization is computed by NumPy so that
-    its weights too are equal.
+    These are all of `keras.random`, and the orthogonal initializer. NumPy computes its factorization, so that weights
+    that it makes are equal too.
     """
     import keras
 
@@ -254,8 +255,8 @@ def install() -> None:
         ("beta", _beta),
         ("binomial", _binomial),
     ):
-        keras_internals.replace_function(module, name, make)
-    keras.initializers.Orthogonal.__call__ = _orthogonal(keras.initializers.Orthogonal.__call__)
+        FOR_GOOD.enter_context(keras_internals.replaced_function(module, name, make))
+    FOR_GOOD.enter_context(patched(keras.initializers.Orthogonal, "__call__", _orthogonal))
 
 
 class Order:
@@ -297,7 +298,7 @@ class Order:
 
 @contextmanager
 def shared_order(seed: int) -> Iterator[Order]:
-    """Let `fit` shuffle arrays, and the batches of a `PyDataset`, in one order on every backend meanwhile."""
+    """Let `fit` shuffle arrays, and batches of a `PyDataset`, in the same order on every backend while this is open."""
     order = Order(seed)
 
     def counted(original: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -325,7 +326,7 @@ def shared_order(seed: int) -> Iterator[Order]:
         keras_internals.array_adapter_method("on_epoch_end", counted),
         keras_internals.dataset_adapter_method("on_epoch_end", counted),
         keras_internals.dataset_adapter_method("_finite_generator", ordered),
-        backends.current().shuffle_with(order.permutation),
+        runtime.current().shuffle_with(order.permutation),
     ):
         yield order
 
@@ -464,7 +465,7 @@ def _largest(counts: Any) -> int | None:
     import keras
 
     if keras.ops.is_tensor(counts):
-        if not backends.current().is_concrete(counts):
+        if not runtime.current().is_concrete(counts):
             return None
         counts = keras.ops.convert_to_numpy(counts)
     return max(1, int(np.max(counts)))
@@ -495,7 +496,7 @@ def _draws(seed: Any, *parameters: Any) -> Draws | None:
 
     if keras_internals.in_symbolic_scope():
         return None
-    backend = backends.current()
+    backend = runtime.current()
     state = seed if keras.ops.is_tensor(seed) else keras_internals.next_seed(seed)
     tensors = [state, *(value for value in parameters if keras.ops.is_tensor(value))]
     if all(backend.is_concrete(tensor) for tensor in tensors):

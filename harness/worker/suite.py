@@ -21,11 +21,12 @@ import numpy as np
 import pytest
 
 from harness import backends, suite, trace, wire
+from harness.backends import runtime
 from harness.case import Expected, checked
 from harness.errors import CaseError, InferenceOnly, TargetError
 from harness.suite import INSIDE, id_of, names_of
 from harness.target import Target
-from harness.worker import proof, randomness, settings
+from harness.worker import execution, proof, randomness
 from harness.worker.capture.assertions import Assertions
 from harness.worker.capture.parity import Parity
 from harness.worker.capture.record import Recorder
@@ -106,7 +107,7 @@ class Suite:
         faulthandler.dump_traceback_later(self._work.limit, exit=True)
         random.seed(test.seed)
         np.random.seed(test.seed)
-        backends.current().seed(test.seed)
+        runtime.current().seed(test.seed)
         recorder = Recorder(twin=self._work.twin)
         self._parity = Parity(recorder, Target.parse(self._work.target, backends.NAMES), test.seed, self._folder)
         self._failed = self._stopped = None
@@ -180,11 +181,11 @@ def run(work: wire.Suite, folder: Path) -> None:
     if work.tests is None:
         arguments.append("--collect-only")
     target = Target.parse(work.target, backends.NAMES)
-    if backends.current().processes(target) > 1:
+    if runtime.current().backend.processes(target) > 1:
         raise TargetError(f"Target {str(target)!r} runs a case in several processes, and a test suite runs in one.")
     with (
         work.results.open("ab") as lines,
-        settings.in_force(target, work.precision, work.threads, 0, folder / "meeting"),
+        execution.as_target_says(target, work.precision, work.threads, 0, folder / "meeting"),
     ):
         status = pytest.main(arguments, plugins=[Suite(work, folder, lines), *_not_installed()])
         lines.write(wire.encode(wire.SuiteEnded(int(status))))

@@ -18,7 +18,8 @@ CASES = """
     from keras import layers, ops
 
     from harness import Expected, Fit, Forward, case
-    from harness.worker.keras_internals import replace_function
+    from harness.worker.keras_internals import replaced_function
+    from harness.worker.patching import FOR_GOOD
 
     BACKEND = keras.backend.backend()
 
@@ -58,7 +59,7 @@ CASES = """
             return with_wrong_gradient
 
         if BACKEND == "torch":
-            replace_function("keras.src.backend.torch.nn", "softplus", wrong)
+            FOR_GOOD.enter_context(replaced_function("keras.src.backend.torch.nn", "softplus", wrong))
         return fit(rng, layers.Activation("softplus", name="soft"))
 
 

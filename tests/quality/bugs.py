@@ -18,6 +18,7 @@ import numpy as np
 import scenarios
 
 from harness.worker import keras_internals
+from harness.worker.patching import FOR_GOOD
 
 #: What the first call of anything replaced prints. A bug that was never reached proves nothing.
 REACHED = "quality: the bug was reached"
@@ -90,7 +91,10 @@ class Victim:
 
     def function(self, module: str, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         """Replace a function of `keras.src`."""
-        keras_internals.replace_function(f"keras.src.{module}", name, lambda native: _marked(native, wrap(native)))
+        replaced = keras_internals.replaced_function(
+            f"keras.src.{module}", name, lambda native: _marked(native, wrap(native))
+        )
+        FOR_GOOD.enter_context(replaced)
 
     def method(self, owner: type, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         """Replace a method."""

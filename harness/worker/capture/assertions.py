@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from harness import backends
+from harness.backends import runtime
 from harness.errors import CaseError
 from harness.worker.capture.record import Recorder
+from harness.worker.patching import FOR_GOOD, patched
 
 _NUMPY = (
     "assert_allclose",
@@ -45,22 +47,20 @@ class Assertions:
         self._depth = 0
 
     def install(self) -> None:
-        """Replace the assertions of this process, for good. A module that is imported later finds the replaced ones."""
-        for name in _NUMPY:
-            self._replace(np.testing, name)
-        for name in _UNITTEST:
-            self._replace(unittest.TestCase, name)
-        for owner, name in backends.current().assertions():
-            self._replace(owner, name)
-        self._replace_approx()
+        """Replace the assertions of this process. A module that is imported later finds the replaced ones."""
+        owners = [(np.testing, name) for name in _NUMPY] + [(unittest.TestCase, name) for name in _UNITTEST]
+        for owner, name in [*owners, *runtime.current().assertions()]:
+            FOR_GOOD.enter_context(patched(owner, name, functools.partial(self._recording, owner, name)))
+        for sample in (1.0, [1.0], {"": 1.0}, np.ones(1)):
+            # `pytest.approx` compares by `==` of the objects that it makes, whose classes have no public name.
+            FOR_GOOD.enter_context(patched(type(pytest.approx(sample)), "__eq__", self._recording_equals))
 
     def watch(self, recorder: Recorder | None, file: Path) -> None:
         """Record from now on into this recorder, or not at all. `file` is that of the test."""
         self._recorder, self._file = recorder, file
         self._seen.clear()
 
-    def _replace(self, owner: Any, name: str) -> None:
-        original = getattr(owner, name)
+    def _recording(self, owner: Any, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(original)
         skipped = 1 if inspect.isclass(owner) else 0
 
@@ -73,19 +73,13 @@ class Assertions:
                 given = []
             return self._observed(name, given, lambda: original(*args, **kwargs))
 
-        setattr(owner, name, assertion)
+        return assertion
 
-    def _replace_approx(self) -> None:
-        """`pytest.approx` compares by `==` of the objects that it makes, whose classes have no public name."""
-        import pytest
+    def _recording_equals(self, original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def equals(approximate: Any, actual: Any) -> Any:
+            return self._observed("approx", [actual, approximate.expected], lambda: original(approximate, actual))
 
-        for sample in (1.0, [1.0], {"": 1.0}, np.ones(1)):
-            kind = type(pytest.approx(sample))
-
-            def equals(approximate: Any, actual: Any, original: Any = kind.__eq__) -> Any:
-                return self._observed("approx", [actual, approximate.expected], lambda: original(approximate, actual))
-
-            kind.__eq__ = equals  # type: ignore[method-assign]
+        return equals
 
     def _observed(self, name: str, given: list[Any], compare: Callable[[], Any]) -> Any:
         __tracebackhide__ = True

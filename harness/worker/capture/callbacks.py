@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from harness.trace.key import BATCH
 from harness.worker.capture.record import Recorder
 
 HOOKS = (
@@ -50,7 +51,7 @@ def observer(recorder: Recorder, record_state: Callable[[int], None]) -> Any:
             # With several steps in one execution it is called after the last of them. There may be fewer in the last.
             most = (self.params or {}).get("steps")
             self.step = self._before + (batch if most is None else min(batch, most - 1))
-            recorder.add("log", "batch", dict(logs), step=self.step)
+            recorder.add("log", BATCH, dict(logs), step=self.step)
             if self.step == 0:
                 self._record_state()
 

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from harness import backends
+from harness.backends import runtime
 from harness.case import Forward
 from harness.errors import CaseError
+from harness.trace.parts import name_in
 from harness.worker.capture import state
 from harness.worker.capture.gradients import or_none, projected_gradients
 from harness.worker.capture.layers import observed_layers, record_tensors, takes_training
@@ -34,22 +35,16 @@ def record_forward(
     if not callable(function):
         raise CaseError(f"Forward takes a layer or a function, and was given {type(function).__name__}.")
     layer = function if isinstance(function, keras.Layer) else None
-    options = dict(forward.options)
-    if layer is not None and takes_training(layer.call):
-        options["training"] = forward.training
-    inputs = noise.disturbed(keras.tree.map_structure(as_input, forward.inputs))
-
+    inputs, options = prepared(forward, noise)
     if layer is not None:
-        if not layer.built:
-            state.build(layer, inputs, **options)
         noise.disturb(layer.variables)
         state.record_variables(recorder, "initial", layer.variables, 0, owner=layer)
-    name, owner = ("output", None) if layer is None else (f"{layer.name}/output", layer.name)
+    name, owner = ("output", None) if layer is None else (name_in(layer.name, "output"), layer.name)
     if not observed:
         record_tensors(recorder, name, function(*inputs, **options), 0, owner)
         return
     variables = state.model_state(layer) if layer is not None else []
-    trains = backends.current().trains
+    trains = runtime.current().backend.trains
     with state.preserved(variables) if trains else contextlib.nullcontext(), observed_layers(recorder):
         outputs = function(*inputs, **options)
     if layer is None:
@@ -66,10 +61,28 @@ def record_forward(
     if trains:
         _record_gradients(forward, layer, inputs, options, recorder)
     else:
-        recorder.lack("gradient/*", f"Keras has no gradients on {backends.current().name}")
+        recorder.lack("gradient/*", f"Keras has no gradients on {runtime.current().backend.name}")
     if layer is not None:
         # The gradients, where there are any, were taken of the one call whose effects are kept.
         state.record_variables(recorder, "update", layer.non_trainable_variables, 0, owner=layer)
+
+
+def prepared(forward: Forward, noise: Noise = QUIET) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of the call, for which a layer that is not built is built.
+
+    Args:
+        noise: what disturbs the inputs.
+    """
+    import keras
+
+    inputs, options = noise.disturbed(keras.tree.map_structure(as_input, forward.inputs)), dict(forward.options)
+    layer = forward.function
+    if isinstance(layer, keras.Layer):
+        if takes_training(layer.call):
+            options["training"] = forward.training
+        if not layer.built:
+            state.build(layer, inputs, **options)
+    return inputs, options
 
 
 def _compiled(
@@ -87,7 +100,7 @@ def _compiled(
         return function(*keras.tree.pack_sequence_as(inputs, given), **options)
 
     tensors = [leaves[position] for position in positions]
-    return backends.current().compiled(call, tensors, variables, jit=jit)
+    return runtime.current().compiled(call, tensors, variables, jit=jit)
 
 
 def _record_gradients(
@@ -104,6 +117,5 @@ def _record_gradients(
         owner = layer.name if layer is not None else None
         several = len(keras.tree.flatten(inputs)) > 1
         for position, gradient in of_inputs.items():
-            recorder.add(
-                "gradient", f"input/{position}" if several else "input", or_none(gradient), step=0, layer=owner
-            )
+            name = f"input/{position}" if several else "input"
+            recorder.add("gradient", name, or_none(gradient), step=0, layer=owner)

@@ -63,10 +63,10 @@ def projected_gradients(
     import keras
     import numpy as np
 
-    from harness.worker.capture.tensors import is_float
+    from harness.worker.capture.tensors import floating_leaves, is_float_tensor
 
     leaves = keras.tree.flatten(arguments)
-    floating = [position for position, leaf in enumerate(leaves) if is_float(leaf)]
+    floating = floating_leaves(arguments)
     if not floating and not weights:
         raise ValueError("there is neither a floating input nor a trainable weight")
 
@@ -78,7 +78,7 @@ def projected_gradients(
         rng = np.random.default_rng(0)
         total: Any = None
         for output in keras.tree.flatten(function(*args, **kwargs)):
-            if is_float(output):
+            if is_float_tensor(output):
                 c = rng.standard_normal(tuple(output.shape)).astype(np.float32)
                 term = keras.ops.sum(output * keras.ops.convert_to_tensor(c, dtype=output.dtype))
                 total = term if total is None else total + term
@@ -91,7 +91,7 @@ def projected_gradients(
 
 
 def or_none(gradient: Any) -> Any:
-    """A gradient as it is recorded: None is one that does not exist, which is not the same as zero."""
+    """A gradient as it is recorded. One that does not exist is recorded as text, since that is not the same as zero."""
     return "no gradient" if gradient is None else gradient
 
 
@@ -100,7 +100,7 @@ def _value_and_grad(
 ) -> tuple[Any, Any]:
     import keras
 
-    from harness import backends
+    from harness.backends import runtime
 
     if not inputs:
         raise TypeError("value_and_grad needs at least one input to differentiate with respect to.")
@@ -115,7 +115,7 @@ def _value_and_grad(
         value, rest = result if has_aux else (result, None)
         return _scalar(value), rest
 
-    value, rest, of_tensors, of_variables = backends.current().differentiate(call, tensors, variables, whole=whole)
+    value, rest, of_tensors, of_variables = runtime.current().differentiate(call, tensors, variables, whole=whole)
     by_variable = {id(variable): gradient for variable, gradient in zip(variables, of_variables, strict=True)}
     remaining = iter(of_tensors)
     gradients = keras.tree.pack_sequence_as(

@@ -9,17 +9,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from harness.trace.key import numbered
+from harness.trace.parts import name_in
 from harness.worker import keras_internals
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import has_value, numbered
+from harness.worker.capture.tensors import has_value
+from harness.worker.patching import patched
 
-#: Stands for a layer's call: given where it is (`model/block/dense`), the layer, its own call and the arguments.
+#: Called in place of a layer, with its path (`model/block/dense`), the layer, its own call and the call's arguments.
 Visit = Callable[[str, Any, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 
 @contextlib.contextmanager
 def visited_layers(visit: Visit) -> Iterator[None]:
-    """Let `visit` stand for every eager call of a layer while the context is open.
+    """Call `visit` in place of every layer that is called eagerly, while the context is open.
 
     A layer is named by the layers it is called in, as `model/block/dense`; its second call is `dense#2`. What runs
     inside a recurrent or time-distributed layer is not visited: its cell is called once for each timestep on one
@@ -28,40 +31,39 @@ def visited_layers(visit: Visit) -> Iterator[None]:
     import keras
 
     opaque = (keras.layers.RNN, keras.layers.TimeDistributed)
-    original = keras.Layer.__call__
     path: list[str] = []
     calls: Counter[str] = Counter()
     depth_of_opaque = 0
 
-    def __call__(layer: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - stands for the method
-        nonlocal depth_of_opaque
-        placeholders = any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten([args, kwargs]))
-        if depth_of_opaque or placeholders or keras_internals.in_symbolic_scope():
-            return original(layer, *args, **kwargs)
-        name = "/".join([*path, layer.name])
-        calls[name] += 1
-        path.append(layer.name if calls[name] == 1 else f"{layer.name}#{calls[name]}")
-        depth_of_opaque += isinstance(layer, opaque)
-        try:
-            return visit("/".join(path), layer, functools.partial(original, layer), args, kwargs)
-        finally:
-            path.pop()
-            depth_of_opaque -= isinstance(layer, opaque)
+    def visited(original: Callable[..., Any]) -> Callable[..., Any]:
+        def __call__(layer: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - stands for the method
+            nonlocal depth_of_opaque
+            placeholders = any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten([args, kwargs]))
+            if depth_of_opaque or placeholders or keras_internals.in_symbolic_scope():
+                return original(layer, *args, **kwargs)
+            name = "/".join([*path, layer.name])
+            calls[name] += 1
+            path.append(layer.name if calls[name] == 1 else f"{layer.name}#{calls[name]}")
+            depth_of_opaque += isinstance(layer, opaque)
+            try:
+                return visit("/".join(path), layer, functools.partial(original, layer), args, kwargs)
+            finally:
+                path.pop()
+                depth_of_opaque -= isinstance(layer, opaque)
 
-    keras.Layer.__call__ = __call__
-    try:
+        return __call__
+
+    with patched(keras.Layer, "__call__", visited):
         yield
-    finally:
-        keras.Layer.__call__ = original
 
 
 def observed_layers(recorder: Recorder, *, step: int = 0) -> contextlib.AbstractContextManager[None]:
     """Record inputs and outputs of every layer that is called eagerly while the context is open."""
 
     def visit(where: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        record_tensors(recorder, f"{where}/input", [args, kwargs], step, layer.name)
+        record_tensors(recorder, name_in(where, "input"), [args, kwargs], step, layer.name)
         outputs = call(*args, **kwargs)
-        record_tensors(recorder, f"{where}/output", outputs, step, layer.name)
+        record_tensors(recorder, name_in(where, "output"), outputs, step, layer.name)
         return outputs
 
     return visited_layers(visit)

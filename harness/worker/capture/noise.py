@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.worker.capture import state
-from harness.worker.capture.tensors import is_float, numpy_of
+from harness.worker.capture.tensors import is_float, is_float_tensor, numpy_of
 
 #: One unit in the last place of a float32 between 1 and 2.
 ULP = 2.0**-23
@@ -34,7 +33,7 @@ class Noise:
         def disturb(leaf: Any) -> Any:
             if isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f":
                 return (leaf * self._factor(leaf.shape)).astype(leaf.dtype)
-            return leaf * keras.ops.cast(self._factor(tuple(leaf.shape)), leaf.dtype) if is_float(leaf) else leaf
+            return leaf * keras.ops.cast(self._factor(tuple(leaf.shape)), leaf.dtype) if is_float_tensor(leaf) else leaf
 
         return keras.tree.map_structure(disturb, structure)
 
@@ -44,7 +43,7 @@ class Noise:
         if self._rng is None:
             return
         for variable in variables:
-            if state.is_float(variable):
+            if is_float(variable):
                 value = numpy_of(variable)
                 variable.assign((value * self._factor(value.shape)).astype(value.dtype))
 
@@ -53,5 +52,5 @@ class Noise:
         return 1.0 + ULP * self._rng.integers(-1, 2, size=shape)
 
 
-#: None at all.
+#: No noise.
 QUIET = Noise(0)

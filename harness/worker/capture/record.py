@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from harness import backends
+from harness.backends import runtime
 from harness.case import Plot
 from harness.errors import CaseError, InferenceOnly
-from harness.trace import EXTENDED, NUMBER, Lack, Note, Observation, Phase, Plain, PlotEntry, numpy_dtype
+from harness.trace import EXTENDED, NUMBER, Key, Lack, Note, Observation, Phase, Plain, PlotEntry, numpy_dtype
 
 
 class Recorder:
     """Collects observations.
 
     Args:
-        twin: whether this is the float64 run. There, a part that fails is noted and the rest goes on: some things
-            cannot be had in float64, and what can be is worth having.
-        native: whether the backend keeps its own randomness. Then the states of its seeds are its own affair.
+        twin: whether this is the float64 run. In it a part that fails is noted and the rest goes on, because some
+            things do not run in float64.
+        native: whether the backend keeps its own randomness. Then states of seeds are not recorded, because each
+            backend advances them in its own way.
     """
 
     def __init__(self, *, twin: bool = False, native: bool = False) -> None:
@@ -54,7 +55,8 @@ class Recorder:
                     raise CaseError(f"The Plot {name!r} has {label!r}, which is not an array of shape (n, 2).")
             self.add("recorded", name, kinds)
             keys = {
-                kind: {label: f"recorded/{name}/{kind}/{label}" for label in group} for kind, group in kinds.items()
+                kind: {label: str(Key("recorded", None, f"{name}/{kind}/{label}")) for label in group}
+                for kind, group in kinds.items()
             }
             self.plots.append(PlotEntry(name, value.x, value.y, **keys))
         else:
@@ -71,7 +73,7 @@ class Recorder:
     ) -> None:
         """Add an observation of a phase, `step` being the index of the training step it belongs to."""
         for path, leaf, device in _leaves(name, value):
-            key = "/".join([phase, *([] if step is None else [str(step)]), path])
+            key = str(Key(phase, step, path))
             if key in self._keys:
                 raise CaseError(
                     f"Two observations have one name: {path!r} ({phase}). Give each a name of its own, "
@@ -83,7 +85,7 @@ class Recorder:
             self.observations.append(Observation(key, phase, step or 0, path, layer, dtype, stored, device))
 
     def take(self, other: Recorder) -> None:
-        """Have the observations of another in the place of those with the same keys."""
+        """Replace observations by those of another recorder that have the same keys."""
         theirs = {item.key: item for item in other.observations}
         self.observations = [theirs.get(item.key, item) for item in self.observations]
 
@@ -92,16 +94,16 @@ class Recorder:
         self.notes.append(Note(part, reason))
 
     def lack(self, where: str, reason: str) -> None:
-        """Say what this target does not have as others do, by a pattern of keys: it is not compared."""
+        """Say, by a pattern of keys, what this target cannot have as others have it. It is not compared."""
         self.lacks.append(Lack(where, reason))
 
-    def part(self, name: str, *, optional: bool = False) -> Part:
+    def part(self, name: str, *, optional: bool = False) -> Attempt:
         """A part of a case. If it fails and is optional, or this is the twin, that is noted and the case goes on."""
-        return Part(self, name, forgiving=optional or self._twin)
+        return Attempt(self, name, forgiving=optional or self._twin)
 
 
-class Part:
-    """The context of a part of a case: see `Recorder.part`."""
+class Attempt:
+    """A part of a case that is tried: see `Recorder.part`."""
 
     def __init__(self, recorder: Recorder, name: str, *, forgiving: bool) -> None:
         self._recorder = recorder
@@ -164,7 +166,7 @@ def _array(path: str, value: Any) -> tuple[np.ndarray[Any, Any], str | None]:
     is_variable = isinstance(value, keras.Variable)
     try:
         if is_variable or (keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor)):
-            backend = backends.current()
+            backend = runtime.current()
             device = backend.device_of(value.value if is_variable else value)
             value = backend.value_of(value) if is_variable else value
             dtype = numpy_dtype(keras.backend.standardize_dtype(value.dtype))

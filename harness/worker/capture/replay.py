@@ -15,18 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from harness import backends
+from harness.backends import runtime
 from harness.case import Fit, Forward
-from harness.trace import Trace
-from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, operation
+from harness.trace import Key, Trace
+from harness.trace.key import numbered
+from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, name_in, operation
 from harness.wire import Replay, Start
 from harness.worker import keras_internals
 from harness.worker.capture import state, training
+from harness.worker.capture.forward import prepared
 from harness.worker.capture.gradients import or_none, projected_gradients, value_and_grad_once
 from harness.worker.capture.layers import Visit, record_tensors, takes_training, visited_layers
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import as_input, has_value, numbered, numpy_of
+from harness.worker.capture.tensors import as_input, floating_leaves, has_value, is_float, numpy_of
 
+#: What is recorded in the place of gradients that could not be taken. Why is noted: backends have other words for it.
+RAISED = "raised an error"
 #: Operations of one part that are observed. A loop by hand may run any number of them.
 MOST_OPERATIONS = 500
 
@@ -44,17 +48,17 @@ class Parts:
         self.layer: str | None = None
 
     def starting_from(self, variables: Sequence[Any]) -> None:
-        """Take gradients with these variables as they are now."""
+        """Keep the values that variables have now: `restore` puts them back, and gradients are taken with them."""
 
         self._start = [(variable, numpy_of(variable)) for variable in variables]
 
     def restore(self) -> None:
-        """Put the variables back to where the parts start from."""
+        """Give the variables the values that `starting_from` kept."""
         for variable, value in self._start:
             variable.assign(value)
 
     def visit_layer(self) -> Visit:
-        """For `visited_layers`: every call of a layer as a part."""
+        """What `visited_layers` calls in place of a layer: it runs the layer as a part."""
 
         def visit(part: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
             outer, self.layer = self.layer, layer.name
@@ -62,26 +66,26 @@ class Parts:
                 is_leaf = not keras_internals.has_inner_layers(layer)
                 if is_leaf:
                     self._describe(part, layer, (args, kwargs))
-                # The gradients of a whole model are those of its parts.
+                # A whole model needs no gradients of its own, for each layer in it has some.
                 weights = layer.trainable_variables if outer is not None or is_leaf else None
                 outputs = self.run(part, call, args, kwargs, weights=weights, layer=layer.name)
             finally:
                 self.layer = outer
             if is_leaf:
                 for name, _, variable in state.named(layer.non_trainable_variables):
-                    if state.is_float(variable):
-                        self._recorder.add("update", f"{part}/state/{name}", variable, step=0, layer=layer.name)
+                    if is_float(variable):
+                        self._recorder.add("update", name_in(part, "state", name), variable, step=0, layer=layer.name)
             return outputs
 
         return visit
 
     def _describe(self, part: str, layer: Any, arguments: Any) -> None:
-        """What it takes to make that layer and call it: what differs here is not its inputs' fault."""
-        self._recorder.add("initial", f"{part}/config", _config(layer), step=0, layer=layer.name)
-        self._recorder.add("initial", f"{part}/arguments", _template(arguments), step=0, layer=layer.name)
+        """Record what it takes to make a layer and to call it: its config, the arguments, and its weights."""
+        self._recorder.add("initial", name_in(part, "config"), _config(layer), step=0, layer=layer.name)
+        self._recorder.add("initial", name_in(part, "arguments"), _template(arguments), step=0, layer=layer.name)
         for name, _, variable in state.named(layer.weights):
-            if state.is_float(variable):
-                self._recorder.add("initial", f"{part}/weight/{name}", variable, step=0, layer=layer.name)
+            if is_float(variable):
+                self._recorder.add("initial", name_in(part, "weight", name), variable, step=0, layer=layer.name)
 
     def run(
         self,
@@ -98,12 +102,14 @@ class Parts:
         Args:
             weights: variables to take gradients with respect to, beside the inputs; None to take no gradients.
         """
-        args, kwargs = self.given((tuple(args), kwargs), f"{part}/input")
-        record_tensors(self._recorder, f"{part}/input", [args, kwargs], 0, layer)
-        if weights is not None and backends.current().trains:
-            self._later.append(functools.partial(self._gradients, part, call, args, kwargs, weights, layer))
+        args, kwargs = self.given((tuple(args), kwargs), name_in(part, "input"))
+        record_tensors(self._recorder, name_in(part, "input"), [args, kwargs], 0, layer)
+        before = len(self._later)
         outputs = self.observed(part, lambda: call(*args, **kwargs))
-        record_tensors(self._recorder, f"{part}/output", outputs, 0, layer)
+        record_tensors(self._recorder, name_in(part, "output"), outputs, 0, layer)
+        if weights is not None and runtime.current().backend.trains and floating_leaves(outputs):
+            # Gradients are taken last part first, and so this part's after those of the parts inside it.
+            self._later.insert(before, functools.partial(self._gradients, part, call, args, kwargs, weights, layer))
         return outputs
 
     def given(self, structure: Any, name: str) -> Any:
@@ -114,7 +120,7 @@ class Parts:
             return structure
         leaves = keras.tree.flatten(structure)
         places = [position for position, leaf in enumerate(leaves) if has_value(leaf)]
-        keys = [f"forward/0/{key}" for key in numbered(name, len(places))]
+        keys = [str(Key("forward", 0, key)) for key in numbered(name, len(places))]
         if not all(key in self._given for key in keys):
             self._recorder.note(name, "the reference has no such values, or another number of them")
             return structure
@@ -142,7 +148,8 @@ class Parts:
                 count += 1
                 depth += 1
                 try:
-                    self._recorder.add("initial", f"{where}/arguments", _template((args, kwargs)), step=0, layer=layer)
+                    called = _template((args, kwargs))
+                    self._recorder.add("initial", name_in(where, "arguments"), called, step=0, layer=layer)
                     return self.run(where, function, args, kwargs, layer=self.layer)
                 finally:
                     depth -= 1
@@ -176,16 +183,26 @@ class Parts:
 
         self.restore()
         arguments = _tensors(args), _tensors(kwargs)
+        leaves = keras.tree.flatten(arguments)
+        floating = floating_leaves(arguments)
+        named = list(state.named(weights))
+        names = [
+            *numbered(name_in(part, "input"), len(floating)),
+            *(name_in(part, "weight", name) for name, _, _ in named),
+        ]
+        if not names:
+            return
+        likes = [*(leaves[position] for position in floating), *(weight.value for _, _, weight in named)]
         try:
             of_inputs, of_weights = projected_gradients(call, arguments, weights)
-        except Exception:
-            return  # nothing in it can be differentiated: a mask, an index, a comparison
-        leaves = keras.tree.flatten(arguments)
-        for key, (position, gradient) in zip(numbered(f"{part}/input", len(of_inputs)), of_inputs.items(), strict=True):
-            self._recorder.add("gradient", key, _or_zeros(gradient, leaves[position]), step=0, layer=layer)
-        for (name, _, weight), gradient in zip(state.named(weights), of_weights, strict=True):
-            key = f"{part}/weight/{name}"
-            self._recorder.add("gradient", key, _or_zeros(gradient, weight.value), step=0, layer=layer)
+        except Exception as error:
+            # Told where the gradients would be: where another target has them, that differs.
+            self._recorder.note(f"gradients of {part}", f"{type(error).__name__}: {error}")
+            gradients = [RAISED] * len(names)
+        else:
+            gradients = [_or_zeros(g, like) for g, like in zip([*of_inputs.values(), *of_weights], likes, strict=True)]
+        for name, gradient in zip(names, gradients, strict=True):
+            self._recorder.add("gradient", name, gradient, step=0, layer=layer)
 
 
 def replay_case(call: Callable[[], Any], recorder: Recorder, replay: Replay) -> None:
@@ -229,7 +246,7 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
     """The parts of one training step, or of one call for predictions."""
     import keras
 
-    model, parts, trains = fit.model, Parts(recorder, replay), backends.current().trains
+    model, parts, trains = fit.model, Parts(recorder, replay), runtime.current().backend.trains
     x, y, sample_weight = training.batch(fit, replay.rows)
     if not model.built:
         state.build(model, [x])
@@ -245,21 +262,20 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
     if training.has_loss(model) and replay.training:
 
         def compute_loss(y_pred: Any) -> Any:
-            given = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": sample_weight, "training": True}
-            accepted = inspect.signature(model.compute_loss).parameters
-            return model.compute_loss(**{name: value for name, value in given.items() if name in accepted})
+            return training.compute_loss(model, x, y, y_pred, sample_weight)
 
         for name, layer, weight in state.named(weights):
             if getattr(weight, "regularizer", None) is not None:
-                value = parts.observed(f"{name}/regularizer", functools.partial(weight.regularizer, weight))
-                recorder.add("loss", f"{name}/regularizer", value, step=0, layer=layer)
+                regularizer = name_in(name, "regularizer")
+                value = parts.observed(regularizer, functools.partial(weight.regularizer, weight))
+                recorder.add("loss", regularizer, value, step=0, layer=layer)
         y_pred = parts.run(LOSS, lambda y_pred: y_pred, (y_pred,), {}, weights=None)
         loss = parts.observed(LOSS, lambda: compute_loss(y_pred))
-        recorder.add("loss", f"{LOSS}/value", loss, step=0)
+        recorder.add("loss", name_in(LOSS, "value"), loss, step=0)
         if trains:
             _, of_outputs = value_and_grad_once(compute_loss, y_pred)
             for position, gradient in enumerate(keras.tree.flatten(of_outputs)):
-                recorder.add("gradient", f"{LOSS}/input/{position}", or_none(gradient), step=0)
+                recorder.add("gradient", name_in(LOSS, "input", position), or_none(gradient), step=0)
         model.reset_metrics()
     if replay.training:
         parts.finish()
@@ -270,7 +286,7 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
         model.reset_metrics()
         results = parts.observed(METRICS, lambda: model.compute_metrics(x, y, y_pred, sample_weight))
         for name, value in results.items():
-            recorder.add("metric", f"{METRICS}/value/{name}", value, step=0)
+            recorder.add("metric", name_in(METRICS, "value", name), value, step=0)
 
 
 def _replay_update(model: Any, parts: Parts, recorder: Recorder, compute_loss: Callable[[Any], Any], x: Any) -> None:
@@ -280,20 +296,20 @@ def _replay_update(model: Any, parts: Parts, recorder: Recorder, compute_loss: C
     _, gradients = value_and_grad_once(lambda _: compute_loss(model(x, **training_mode)), weights)
     present = [(weight, gradient) for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None]
     parts.restore()
-    recorder.add("update", f"{OPTIMIZER}/value/learning rate", float(optimizer.learning_rate), step=0)
+    recorder.add("update", name_in(OPTIMIZER, "value", "learning rate"), float(optimizer.learning_rate), step=0)
 
     def step(gradients: list[Any]) -> None:
         optimizer.apply(gradients, [weight for weight, _ in present])
 
     for name, layer, weight in state.named(weights):
         if getattr(weight, "constraint", None) is not None:
-            recorder.add("update", f"{name}/constraint", weight.constraint(weight.value), step=0, layer=layer)
+            recorder.add("update", name_in(name, "constraint"), weight.constraint(weight.value), step=0, layer=layer)
     parts.run(OPTIMIZER, step, ([gradient for _, gradient in present],), {}, weights=None)
     for name, _, variable in state.named(optimizer.variables):
-        if state.is_float(variable):
-            recorder.add("optimizer", f"{OPTIMIZER}/state/{name}", variable, step=0)
+        if is_float(variable):
+            recorder.add("optimizer", name_in(OPTIMIZER, "state", name), variable, step=0)
     for name, layer, weight in state.named(weights):
-        recorder.add("update", f"{OPTIMIZER}/weight/{name}", weight, step=0, layer=layer)
+        recorder.add("update", name_in(OPTIMIZER, "weight", name), weight, step=0, layer=layer)
     parts.restore()
 
 
@@ -302,13 +318,8 @@ def _replay_forward(forward: Forward, recorder: Recorder, replay: Replay) -> Non
     import keras
 
     parts, function = Parts(recorder, replay), forward.function
-    inputs = keras.tree.map_structure(as_input, forward.inputs)
-    options = dict(forward.options)
+    inputs, options = prepared(forward)
     if isinstance(function, keras.Layer):
-        if takes_training(function.call):
-            options["training"] = forward.training
-        if not function.built:
-            state.build(function, inputs, **options)
         if replay.state is not None:
             _assign(replay.state, function.variables)
         parts.starting_from(state.model_state(function))
@@ -323,14 +334,14 @@ def _assign(start: Start, variables: Sequence[Any]) -> None:
 
 
 def _or_zeros(gradient: Any, like: Any) -> Any:
-    """A gradient, or zeros where there is none: which of the two it is of a constant function differs by backend."""
+    """A gradient, or zeros where there is none. Backends disagree on which of the two a constant function has."""
     import keras
 
     return keras.ops.zeros_like(like) if gradient is None else gradient
 
 
 def _like(value: Any, leaf: Any) -> Any:
-    """An array as the tensor or array that it stands for: of its dtype here, and with its mask."""
+    """An array in the form of the tensor or array that it replaces: with the same dtype and the same mask."""
     import keras
 
     if not keras.ops.is_tensor(leaf) and not isinstance(leaf, keras.Variable):
@@ -359,7 +370,7 @@ def _has_values(structure: Any) -> bool:
 
 
 def _config(layer: Any) -> str:
-    """A layer's class and configuration as JSON and, if it is not one of Keras', its source. As much as can be had."""
+    """A layer's class and, as far as they can be had, its config and the source of a class that is not Keras' own."""
     import keras
 
     kind = type(layer)
@@ -375,10 +386,16 @@ def _config(layer: Any) -> str:
 
 
 def _imports_of(module: Any) -> str:
-    """The import statements at the top of a module, without the harness' own."""
-    tree = ast.parse(inspect.getsource(module))
-    lines = [ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    return "\n".join(line for line in lines if "harness" not in line and "__future__" not in line) + "\n\n\n"
+    """The import statements at the top of a module, without those of the harness, which a script does not need."""
+    lines = []
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.Import):
+            node.names = [alias for alias in node.names if alias.name.partition(".")[0] != "harness"]
+        elif not isinstance(node, ast.ImportFrom) or (node.module or "").partition(".")[0] in ("harness", "__future__"):
+            continue
+        if node.names:
+            lines.append(ast.unparse(node))
+    return "\n".join(lines) + "\n\n\n"
 
 
 def _template(arguments: Any) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.trace import Phase, Trace
+from harness.trace import Key, Phase, Trace
 from harness.worker import keras_internals
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import numpy_of
+from harness.worker.capture.tensors import is_float, numpy_of
 
 #: What tensorflow alone puts before the paths of an optimizer's slots, where its gradients are scaled.
 _SCALED = re.compile(r"loss_scale_optimizer(_\d+)?/(?=[^/]+/)")
@@ -43,7 +43,7 @@ def record_variables(
     """Record variables, by path. Integer state, such as seeds, is plain: its dtype is each backend's own.
 
     Args:
-        owner: the layer or model that they are of, which tells the layer inside it that each belongs to.
+        owner: the layer or model that has the variables, in which the innermost layer of each is looked up.
     """
 
     owners = {} if owner is None else keras_internals.owners(owner)
@@ -56,18 +56,11 @@ def record_variables(
 
 
 def assign(variables: Iterable[Any], trace: Trace, phase: Phase, step: int, prefix: str = "") -> None:
-    """Give variables the values that `record_variables` recorded of the same, wherever the trace has them."""
+    """Give variables the values that `record_variables` recorded of them. Those that the trace lacks stay the same."""
     for name, _, variable in named(variables):
-        key = f"{phase}/{step}/{prefix}{name}"
+        key = str(Key(phase, step, prefix + name))
         if key in trace:
             variable.assign(np.asarray(trace[key].value, variable.dtype))
-
-
-def is_float(variable: Any) -> bool:
-    """Whether a variable is a floating one, and not a counter or a seed."""
-    import keras
-
-    return bool(keras.backend.is_float_dtype(variable.dtype))
 
 
 def model_state(model: Any) -> list[Any]:
@@ -80,9 +73,9 @@ def model_state(model: Any) -> list[Any]:
 
 
 def build(layer: Any, inputs: Any, **options: Any) -> None:
-    """Build a layer or model by a call on placeholders, which runs `call` without values and leaves no trace in state.
+    """Build a layer or model by a call on placeholders, which runs `call` without values and changes no state.
 
-    One that looks at values is built by a call on them.
+    If that fails, as where `call` looks at values, the layer is called on the inputs and its state put back.
 
     Args:
         inputs: positional arguments of the call; their tensors are replaced by placeholders.

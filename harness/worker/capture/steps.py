@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.case import Fit
 from harness.trace import Trace
+from harness.trace.key import BATCH, ROWS
 from harness.wire import Steps
 from harness.worker.capture import state, training
 from harness.worker.capture.record import Recorder
@@ -51,21 +52,19 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
             if given is not None:
                 state.assign(variables, given, "initial", self.step)
             state.record_variables(recorder, "initial", variables, self.step)
-            recorder.add("initial", "rows", _rows(fit, batch, self.epoch, number, order), step=self.step)
+            recorder.add("initial", ROWS, _rows(fit, batch, self.epoch, number, order), step=self.step)
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if self.followed:
-                recorder.add("log", "batch", dict(logs or {}), step=self.step)
+                recorder.add("log", BATCH, dict(logs or {}), step=self.step)
                 state.record_variables(recorder, "update", self.model.variables, self.step, owner=self.model)
                 state.record_variables(recorder, "optimizer", self.model.optimizer.variables, self.step)
             if self.step >= steps.last:
                 self.model.stop_training = True
 
-    callbacks = fit.options.get("callbacks") or []
-    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
     if not model.built:
         state.build(model, [training.batch(fit)[0]])
-    model.fit(fit.x, fit.y, **{"verbose": 0, **fit.options, "callbacks": [*callbacks, Follower()]})
+    model.fit(fit.x, fit.y, **{"verbose": 0, **fit.options, "callbacks": [*training.callbacks_of(fit), Follower()]})
 
 
 def _rows(fit: Fit, batch: int, epoch: int, number: int, order: Order | None) -> list[int] | None:

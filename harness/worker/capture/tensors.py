@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import backends
+from harness.backends import runtime
 
 _INT32 = np.iinfo(np.int32)
 
@@ -39,23 +39,32 @@ def numpy_of(variable: Any) -> np.ndarray[Any, Any]:
     """The value of a Keras variable, as an array of its own."""
     import keras
 
-    return np.array(keras.ops.convert_to_numpy(backends.current().value_of(variable)))
+    return np.array(keras.ops.convert_to_numpy(runtime.current().value_of(variable)))
 
 
-def is_float(leaf: Any) -> bool:
-    """Whether a value is a floating tensor."""
+def is_float(value: Any) -> bool:
+    """Whether a tensor or variable is a floating one, and not a mask, an index, a counter or a seed."""
     import keras
 
-    return keras.ops.is_tensor(leaf) and bool(keras.backend.is_float_dtype(keras.backend.standardize_dtype(leaf.dtype)))
+    return bool(keras.backend.is_float_dtype(keras.backend.standardize_dtype(value.dtype)))
+
+
+def is_float_tensor(leaf: Any) -> bool:
+    """Whether a leaf is a tensor, and a floating one. A variable is none."""
+    import keras
+
+    return keras.ops.is_tensor(leaf) and is_float(leaf)
+
+
+def floating_leaves(structure: Any) -> list[int]:
+    """The positions of the floating tensors among all leaves of a structure."""
+    import keras
+
+    return [position for position, leaf in enumerate(keras.tree.flatten(structure)) if is_float_tensor(leaf)]
 
 
 def has_value(leaf: Any) -> bool:
     """Whether a leaf is an array, a variable, or a tensor that has a value now."""
     import keras
 
-    return backends.current().is_concrete(leaf) if keras.ops.is_tensor(leaf) else hasattr(leaf, "__array__")
-
-
-def numbered(name: str, count: int) -> list[str]:
-    """Names for so many tensors of one structure: the name itself for one, `name/0`, `name/1`, ... for several."""
-    return [name] if count == 1 else [f"{name}/{position}" for position in range(count)]
+    return runtime.current().is_concrete(leaf) if keras.ops.is_tensor(leaf) else hasattr(leaf, "__array__")

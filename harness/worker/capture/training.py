@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from harness import backends
+from harness.backends import runtime
 from harness.case import Fit
 from harness.errors import CaseError
+from harness.trace.key import AFTER_FIT, DATA
 from harness.worker import keras_internals
 from harness.worker.capture import state
 from harness.worker.capture.callbacks import observer
@@ -20,7 +21,7 @@ from harness.worker.capture.gradients import or_none, value_and_grad_once
 from harness.worker.capture.layers import observed_layers, takes_training
 from harness.worker.capture.noise import QUIET, Noise
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import as_tensor, numpy_of
+from harness.worker.capture.tensors import as_tensor, is_float, numpy_of
 
 #: What `fit` takes that `evaluate` and `predict` take as well.
 _SHARED_OPTIONS = ("batch_size", "verbose")
@@ -50,7 +51,7 @@ def record_fit(fit: Fit, recorder: Recorder, folder: Path, noise: Noise = QUIET,
     _record_data(fit, recorder)
     fit.x = noise.disturbed(fit.x)
     _record_instrumented_pass(fit, recorder, noise)
-    # With an exception in here the weights are not those of the other targets: nothing after it can be compared.
+    # After an exception in here the weights are not those of other targets, so nothing that follows can be compared.
     with recorder.part("fit and all that follows"):
         watcher = _train(fit, options, recorder)
         _record_inference(fit, options, watcher, recorder, folder)
@@ -72,7 +73,7 @@ def _fit_unobserved(fit: Fit, options: dict[str, Any], recorder: Recorder) -> No
 
 
 def _record_data(fit: Fit, recorder: Recorder) -> None:
-    """Digests of the data: where it differs, so does everything after it."""
+    """Record digests of the data: if the data differ, everything that follows does."""
     import keras
 
     for name, data in (("x", fit.x), ("y", fit.y), ("sample_weight", fit.options.get("sample_weight"))):
@@ -80,7 +81,7 @@ def _record_data(fit: Fit, recorder: Recorder) -> None:
             if isinstance(leaf, np.ndarray):
                 digest = hashlib.sha256(np.ascontiguousarray(leaf).tobytes()).hexdigest()
                 value = {"dtype": leaf.dtype.name, "shape": list(leaf.shape), "sha256": digest}
-                recorder.add("initial", f"data/{name}/{position}", value, step=0)
+                recorder.add("initial", f"{DATA}/{name}/{position}", value, step=0)
 
 
 def _train(fit: Fit, options: dict[str, Any], recorder: Recorder) -> Any:
@@ -90,12 +91,10 @@ def _train(fit: Fit, options: dict[str, Any], recorder: Recorder) -> Any:
         _record_weights(model, recorder, step)
 
     watcher = observer(recorder, record_state)
-    callbacks = options.get("callbacks") or []
-    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-    model.fit(fit.x, fit.y, **{**options, "callbacks": [*callbacks, watcher]})
+    model.fit(fit.x, fit.y, **{**options, "callbacks": [*callbacks_of(fit), watcher]})
     step = max(watcher.step, 0)
     recorder.add("event", "fit", watcher.take_events(), step=step)
-    _record_weights(model, recorder, step, prefix="after fit/")
+    _record_weights(model, recorder, step, prefix=AFTER_FIT)
     recorder.environment["model"] = _resolved_flags(model)
     return watcher
 
@@ -139,6 +138,19 @@ def has_loss(model: Any) -> bool:
     return model.loss is not None or type(model).compute_loss is not keras.Model.compute_loss
 
 
+def compute_loss(model: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
+    """The loss of a training step, by the model's own `compute_loss`, which may take fewer arguments than Keras'."""
+    given = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": sample_weight, "training": True}
+    accepted = inspect.signature(model.compute_loss).parameters
+    return model.compute_loss(**{name: value for name, value in given.items() if name in accepted})
+
+
+def callbacks_of(fit: Fit) -> list[Any]:
+    """The callbacks that `fit` is given: several, one by itself, or none."""
+    callbacks = fit.options.get("callbacks") or []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+
+
 def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> None:
     """Initial weights, then an eager forward and backward pass over the first batch. The model is left as it was."""
     model = fit.model
@@ -165,20 +177,12 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> Non
         model(x, **training)
 
     def loss(_: Any) -> Any:
-        given = {
-            "x": x,
-            "y": y,
-            "y_pred": model(x, **training),
-            "sample_weight": sample_weight,
-            "training": True,
-        }
-        accepted = inspect.signature(model.compute_loss).parameters
-        return model.compute_loss(**{name: value for name, value in given.items() if name in accepted})
+        return compute_loss(model, x, y, model(x, **training), sample_weight)
 
     if not has_loss(model):
         recorder.note("gradients", "compile was given no loss")
         return
-    if not backends.current().trains:
+    if not runtime.current().backend.trains:
         with recorder.part("loss", optional=True), state.preserved(before):
             recorder.add("loss", "loss", loss(None), step=0)
         return
@@ -193,7 +197,7 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> Non
 
 
 def _reset_new_metrics(model: Any, before: list[Any]) -> None:
-    """Reset the metrics that a first loss made, such as a tracker for each output: they were not there to be kept."""
+    """Reset metrics that the first loss made, such as a tracker for each output, since `before` does not have them."""
     known = {id(variable) for variable in before}
     for metric in model.metrics:
         if any(id(variable) not in known for variable in metric.variables):
@@ -204,7 +208,7 @@ def batch(fit: Fit, rows: Sequence[int] | None = None) -> tuple[Any, Any, Any]:
     """Some rows of the data as tensors: x, y and sample weights. Without rows, the first batch, unshuffled.
 
     Raises:
-        ValueError: the data is not such that its rows can be had.
+        ValueError: rows cannot be taken from data of this kind.
     """
     import keras
 
@@ -243,7 +247,7 @@ def _record_weights(model: Any, recorder: Recorder, step: int, *, prefix: str = 
 
 
 def _resolved_flags(model: Any) -> dict[str, Any]:
-    """What `compile` was resolved to: it differs by backend, and belongs to the proof of what ran."""
+    """What `jit_compile="auto"` and the like became, which differs by backend: a part of the proof of what ran."""
     return {
         "jit_compile": model.jit_compile,
         "run_eagerly": model.run_eagerly,
@@ -260,11 +264,11 @@ def _saved_and_loaded(model: Any, folder: Path) -> Any:
 
 
 def _record_survivors(recorder: Recorder, model: Any, loaded: Any, step: int) -> None:
-    """Which variables a saved model has bit for bit when it is loaded. Seeds are not saved, and not looked at."""
+    """Record which variables are bit for bit the same in the loaded model. Seeds are not saved, and left out."""
 
     owners = keras_internals.owners(model)
-    kept = [variable for variable in [*loaded.variables, *loaded.optimizer.variables] if state.is_float(variable)]
-    ours = [item for item in state.named([*model.variables, *model.optimizer.variables]) if state.is_float(item[2])]
+    kept = [variable for variable in [*loaded.variables, *loaded.optimizer.variables] if is_float(variable)]
+    ours = [item for item in state.named([*model.variables, *model.optimizer.variables]) if is_float(item[2])]
     recorder.add("prediction", "after load/as many variables", len(kept) == len(ours), step=step)
     for position, (name, layer, variable) in enumerate(ours):
         value = numpy_of(variable)

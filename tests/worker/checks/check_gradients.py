@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from harness import backends, value_and_grad
+from harness import value_and_grad
+from harness.backends import runtime
 from harness.worker.capture.gradients import value_and_grad_once
 
-pytestmark = pytest.mark.skipif(not backends.current().trains, reason="Keras has no gradients on this backend")
+pytestmark = pytest.mark.skipif(not runtime.current().backend.trains, reason="Keras has no gradients on this backend")
 BOTH = pytest.mark.parametrize("differentiate", [value_and_grad, value_and_grad_once])
 NUMBERS = st.floats(-8, 8, width=32)
 

@@ -5,13 +5,16 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from harness import Fit, Forward, InferenceOnly, backends, value_and_grad
+from harness import Fit, Forward, InferenceOnly, value_and_grad
+from harness.backends import runtime
+from harness.errors import TargetError
 from harness.worker.capture.forward import record_forward
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.replay import Replay, replay_case
 from harness.worker.capture.training import record_fit
 
-BACKEND = backends.current()
+RUNTIME = runtime.current()
+BACKEND = RUNTIME.backend
 pytestmark = pytest.mark.skipif(BACKEND.trains, reason=f"{BACKEND.name} has gradients")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(10, 3)).astype(np.float32)
@@ -44,6 +47,11 @@ def by_key(recorder):
 def test_differentiating_is_refused():
     with pytest.raises(InferenceOnly, match=f"no gradients on {BACKEND.name}.* value_and_grad is left out"):
         value_and_grad(lambda x: x**2, 3.0)
+
+
+def test_compiling_is_refused():
+    with pytest.raises(TargetError, match=f"compiles nothing on {BACKEND.name}"):
+        RUNTIME.compiled(lambda tensors: tensors, [ops.ones(2)], [], jit=False)
 
 
 @pytest.mark.parametrize("method", ["fit", "train_on_batch"])
@@ -104,7 +112,7 @@ def test_a_tensor_without_a_value_is_none_that_is_recorded():
 
     class Looking(keras.Layer):
         def call(self, x):
-            seen.append(BACKEND.is_concrete(x * 2))
+            seen.append(RUNTIME.is_concrete(x * 2))
             return x * 2
 
     layer = Looking()
@@ -112,7 +120,7 @@ def test_a_tensor_without_a_value_is_none_that_is_recorded():
     keras.Sequential([keras.Input((3,)), layer]).predict(X, verbose=0)
     assert seen
     assert BACKEND.name == "numpy" or not any(seen)
-    assert BACKEND.is_concrete(ops.tanh(ops.convert_to_tensor(X)) * 2)
+    assert RUNTIME.is_concrete(ops.tanh(ops.convert_to_tensor(X)) * 2)
 
 
 def test_predictions_are_computed_in_float32():

@@ -15,6 +15,7 @@ from packaging.version import Version
 
 import harness
 from harness import backends
+from harness.backends import runtime
 from harness.worker import keras_internals
 
 BACKEND = keras.config.backend()
@@ -105,7 +106,7 @@ def test_a_python_float_is_cast_to_float64_exactly(in_float64):
     assert in_float64["a tenth"] == 0.1, "Keras' cast of a Python float to float64 goes through float32 again."
 
 
-def test_replace_function():
+def test_replaced_function():
     module, name = "keras.src.utils.numerical_utils", "normalize"
     original = held_by_keras(module, name)
     assert keras.utils.normalize is original
@@ -118,17 +119,14 @@ def test_replace_function():
 
         return replacement
 
-    keras_internals.replace_function(module, name, wrap)
-    try:
+    with keras_internals.replaced_function(module, name, wrap):
         assert keras.utils.normalize(np.array([[3.0, 4.0]])).tolist() == [[0.6, 0.8]]
-    finally:
-        keras_internals.replace_function(module, name, lambda _: original)
     assert calls == [original]
     assert keras.utils.normalize is original
 
 
 @pytest.mark.parametrize("name", RANDOM)
-def test_replace_function_replaces_those_of_keras_random(name):
+def test_replaced_function_replaces_those_of_keras_random(name):
     module = f"keras.src.backend.{BACKEND}.random"
     function = held_by_keras(module, name)
     assert function.__module__ == "harness.worker.randomness", f"{module}.{name} is not the shared generator's."
@@ -156,16 +154,12 @@ def test_do_not_import_tensorflow_keeps_its_generator_seeded():
 
 @pytest.mark.skipif(BACKEND != "openvino", reason="is of openvino alone")
 @pytest.mark.parametrize("compiles", [lambda: as_list(ops.ones(2) + 1), lambda: small_model().predict(np.ones((1, 1)))])
-def test_compile_openvino_with(compiles, monkeypatch):
+def test_openvino_compiled_with(compiles):
     """What looks at a tensor compiles with the properties, and what predicts does."""
-    import openvino
-
-    monkeypatch.setattr(openvino, "compile_model", openvino.compile_model)
-    core = importlib.import_module("keras.src.backend.openvino.core")
-    monkeypatch.setattr(core, "compile_model", held_by_keras(core.__name__, "compile_model"))
-    keras_internals.compile_openvino_with({"NO_SUCH_PROPERTY": 1})
-    with pytest.raises(RuntimeError) as raised:
+    held_by_keras("keras.src.backend.openvino.core", "compile_model")
+    with keras_internals.openvino_compiled_with({"NO_SUCH_PROPERTY": 1}), pytest.raises(RuntimeError) as raised:
         compiles()
+    compiles()
     assert "NO_SUCH_PROPERTY" in f"{raised.value} {raised.value.__cause__}"
 
 
@@ -216,7 +210,7 @@ def test_array_adapter_method_lets_the_backend_take_its_order():
         return np.arange(size)
 
     methods = {name: getattr(type(adapter(True)), name) for name in ADAPTER_METHODS}
-    with backends.current().shuffle_with(permutation):
+    with runtime.current().shuffle_with(permutation):
         small_model().fit(np.zeros((4, 1)), np.zeros((4, 1)), verbose=0)
     assert set(asked) == {("ArrayDataAdapter", 4)}, f"fit shuffles in another way on {BACKEND}."
     assert {name: getattr(type(adapter(True)), name) for name in ADAPTER_METHODS} == methods
@@ -340,10 +334,9 @@ def test_what_is_replaced_while_it_is_observed_stays_observed():
         return observed
 
     with keras_internals.wrapped_operations(wrap):
-        keras_internals.replace_function(
-            f"keras.src.backend.{BACKEND}.numpy", "exp", lambda native: lambda x: x * 0 + 7
-        )
-        assert float(ops.exp(ops.convert_to_tensor(1.0))) == 7.0
+        exp = f"keras.src.backend.{BACKEND}.numpy", "exp"
+        with keras_internals.replaced_function(*exp, lambda native: lambda x: x * 0 + 7):
+            assert float(ops.exp(ops.convert_to_tensor(1.0))) == 7.0
     assert seen == [("keras.ops.exp", 7.0)]
     assert float(ops.exp(ops.convert_to_tensor(0.0))) == 1.0
 

@@ -13,19 +13,25 @@ import numpy as np
 import pytest
 from keras import ops
 
-from harness import CaseError, Fit, Forward, Plot, backends, trace
+from harness import CaseError, Fit, Forward, Plot, trace
+from harness.backends import runtime
 from harness.worker import keras_internals, randomness
 from harness.worker.capture import state
-from harness.worker.capture.callbacks import HOOKS
 from harness.worker.capture.forward import record_forward
 from harness.worker.capture.layers import observed_layers, takes_training
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.training import record_fit
 
-differentiates = pytest.mark.skipif(not backends.current().trains, reason="Keras has no gradients on this backend")
+differentiates = pytest.mark.skipif(
+    not runtime.current().backend.trains, reason="Keras has no gradients on this backend"
+)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(10, 3)).astype(np.float32)
 Y = (X[:, :1] * X[:, 1:2] + 0.5).astype(np.float32)
+
+
+#: Every event that Keras has for callbacks. `on_batch_begin` and `on_batch_end` are other names of those of training.
+HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_") and not name.startswith("on_batch_")]
 
 
 def as_array(tensor):
@@ -304,6 +310,7 @@ def test_each_step_has_its_logs(run):
 
 
 def test_events_are_those_that_another_callback_sees(run):
+    assert {name for name, _, _ in run.watcher.events} > {"on_train_begin", "on_test_batch_end", "on_epoch_end"}
     events = [(o.name, o.value) for o in run.recorder.observations if o.phase == "event"]
     assert [name for name, _ in events] == ["fit", "evaluate", "predict"]
     assert events[0][1] == run.watcher.events

@@ -1,5 +1,6 @@
 """Replays: parts on given values, steps from a given state, and disturbances of the last bit."""
 
+import importlib
 import json
 from types import SimpleNamespace
 
@@ -8,7 +9,10 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from harness import Fit, Forward, backends
+from harness import Fit, Forward
+from harness.backends import runtime
+from harness.judge.compare import differences
+from harness.judge.verdict import Verdict
 from harness.trace import Header, Trace, write
 from harness.trace.parts import CASE, LOSS, OPTIMIZER, part_of
 from harness.worker import randomness
@@ -19,7 +23,9 @@ from harness.worker.capture.replay import Replay, Start, replay_case
 from harness.worker.capture.steps import Steps, follow_fit
 from harness.worker.capture.training import record_fit
 
-differentiates = pytest.mark.skipif(not backends.current().trains, reason="Keras has no gradients on this backend")
+differentiates = pytest.mark.skipif(
+    not runtime.current().backend.trains, reason="Keras has no gradients on this backend"
+)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 3)).astype("float32")
 Y = (X[:, :1] + 0.5).astype("float32")
@@ -83,7 +89,7 @@ def test_parts_are_recorded_with_what_they_were_given_and_their_gradients(tmp_pa
 @differentiates
 def test_gradients_come_last_part_first(tmp_path):
     trace = replayed(lambda: Fit(small(), X, Y), tmp_path)
-    parts = [part_of(trace.name_of(key)).name for key in trace.keys if key.startswith("gradient/0/m")]
+    parts = [part_of(entry.name).name for entry in trace.select("gradient") if entry.layer is not None]
     assert list(dict.fromkeys(parts)) == ["m/last", "m/first"]
 
 
@@ -125,7 +131,7 @@ def test_a_mask_stays_with_what_stands_in_for_its_tensor(tmp_path):
 @differentiates
 def test_the_operations_of_a_part_are_parts(tmp_path):
     trace = replayed(lambda: Fit(small(), X, Y, batch_size=5), tmp_path, inside="m/first")
-    names = [part_of(trace.name_of(key)).operation for key in trace.keys if key.endswith("/arguments")]
+    names = [part_of(entry.name).operation for entry in trace.select() if entry.name.endswith("/arguments")]
     operations = [name for name in names if name is not None]
     assert "keras.ops.matmul" in operations
     assert operations[-1] == "keras.ops.tanh"
@@ -137,6 +143,69 @@ def test_the_operations_of_a_part_are_parts(tmp_path):
     slope = 1 - value(trace, key) ** 2
     gradient = key.replace("forward/", "gradient/").replace("output", "input")
     np.testing.assert_allclose(value(trace, gradient), c * slope, rtol=1e-4, atol=1e-6)
+
+
+@differentiates
+def test_a_gradient_that_raises_on_one_side_is_a_difference(tmp_path, monkeypatch):
+    def case():
+        keras.utils.set_random_seed(0)
+        return Forward(layers.Dense(2, name="d"), X)
+
+    def failing(*_):
+        raise RuntimeError("no rule for this")
+
+    reference = replayed(case, tmp_path / "reference")
+    monkeypatch.setattr("harness.worker.capture.replay.projected_gradients", failing)
+    target = replayed(case, tmp_path / "target", given=tmp_path / "reference")
+    found = differences(target, reference, Verdict.DIVERGENT)
+    assert [(item.key, item.judgement.verdict) for item in found] == [
+        ("gradient/0/d/input", Verdict.MISMATCH),
+        ("gradient/0/d/weight/d/kernel", Verdict.MISMATCH),
+        ("gradient/0/d/weight/d/bias", Verdict.MISMATCH),
+    ]
+    again = replayed(case, tmp_path / "again", given=tmp_path / "reference")
+    assert differences(again, target, Verdict.LEAK) == []  # where both raise they agree
+    recorder = Recorder()
+    replay_case(case, recorder, Replay())
+    assert [(note.part, note.reason) for note in recorder.notes] == [
+        ("gradients of d", "RuntimeError: no rule for this")
+    ]
+
+
+@differentiates
+@pytest.mark.parametrize(
+    ("function", "given"),
+    [
+        (lambda x: ops.argmax(x, axis=-1), X),
+        (lambda x: ops.greater(x, 0.5), X),
+        (lambda x: ops.add(x, 1), np.arange(3)),
+    ],
+    ids=["index", "mask", "integers"],
+)
+def test_what_has_no_gradient_anywhere_makes_no_noise(tmp_path, function, given):
+    recorder = Recorder()
+    replay_case(lambda: function(ops.convert_to_tensor(given)), recorder, Replay(inside=CASE))
+    assert recorder.notes == []
+    assert {item.phase for item in recorder.observations} == {"initial", "forward"}
+
+
+def test_a_layers_source_comes_with_its_imports_but_for_those_of_the_harness(tmp_path, monkeypatch):
+    (tmp_path / "my_harness.py").write_text("FACTOR = 2.0\n")
+    (tmp_path / "layers_of_mine.py").write_text(
+        "from __future__ import annotations\n"
+        "import keras, harness\n"
+        "import harness.case\n"
+        "from harness import case\n"
+        "from harness.case import Fit\n"
+        "from my_harness import FACTOR\n\n\n"
+        "class Scaled(keras.layers.Layer):\n    def call(self, x):\n        return x * FACTOR\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = importlib.import_module("layers_of_mine").Scaled
+    trace = replayed(lambda: Forward(kind(name="s"), X), tmp_path / "trace")
+    source = json.loads(trace["initial/0/s/config"].value)["source"]
+    assert source.splitlines()[:3] == ["import keras", "from my_harness import FACTOR", ""]
+    assert "class Scaled(keras.layers.Layer):" in source
 
 
 def test_the_operations_of_a_case_are_recorded_with_how_they_were_called(tmp_path):

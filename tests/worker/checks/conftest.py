@@ -10,15 +10,15 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def _as_in_a_worker():
-    from harness import backends
+    from harness.backends import runtime
     from harness.target import Target
     from harness.worker import keras_internals, randomness
 
     keras_internals.do_not_import_tensorflow()
     randomness.install()
-    backend = backends.current()
-    backend.set_threads(1)
-    with backend.placed(Target(backend.name), 0, Path()):  # by itself it meets nobody
+    current = runtime.current()
+    current.set_threads(1)
+    with current.placed(Target(current.backend.name), 0, Path()):  # by itself it meets nobody
         yield
 
 
@@ -55,10 +55,10 @@ def _seeded(_as_in_a_worker):
 @pytest.fixture(scope="session")
 def in_float64():
     """What `in_float64.py` found: computing in float64 changes a process for good, so it has one of its own."""
-    from harness import backends
+    from harness.backends import runtime
 
-    if "float64" not in backends.current().options:
-        pytest.skip(f"{backends.current().name} has no float64")
+    if "float64" not in runtime.current().backend.options:
+        pytest.skip(f"{runtime.current().backend.name} has no float64")
     script = Path(__file__).with_name("in_float64.py")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

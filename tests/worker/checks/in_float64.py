@@ -7,7 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from harness import backends, value_and_grad
+from harness import value_and_grad
+from harness.backends import runtime
 from harness.worker import keras_internals, randomness
 
 
@@ -127,12 +128,12 @@ def dtypes():
 def main():
     keras_internals.do_not_import_tensorflow()
     randomness.install()
-    backends.current().set_threads(1)
-    backends.current().widen()
+    runtime.current().set_threads(1)
+    runtime.current().widen()
     found = {
         "draws": draws(),
         "compiled": compiled(),
-        "slopes": {**of_inputs(), "weights": of_weights()} if backends.current().trains else {},
+        "slopes": {**of_inputs(), "weights": of_weights()} if runtime.current().backend.trains else {},
         "dtypes": dtypes(),
         "a tenth": float(as_array(ops.cast(0.1, "float64"))),
     }

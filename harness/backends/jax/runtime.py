@@ -1,53 +1,25 @@
-"""JAX."""
+"""JAX in a worker."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.backends.base import Backend, Call, Permutation, on_accelerator, replaced
+from harness.backends.jax import BACKEND
+from harness.backends.runtime import Call, Permutation, Runtime
 from harness.errors import TargetError
-from harness.target import PRECISIONS, Target
+from harness.target import Target
 from harness.worker import keras_internals
+from harness.worker.patching import patched
 
 
-class Jax(Backend):
-    name = "jax"
-    companions = ("jaxlib",)
-    kinds = ("cpu", "cuda", "tpu")
-    has_several_cpus = True
-    options = (*PRECISIONS, "eager", "jit", "steps_per_execution", "data_parallel")
-
-    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
-        variables = {}
-        if target.kind is not None:
-            # The first platform is where jax computes. Keras puts some things on the processor wherever that is.
-            variables["JAX_PLATFORMS"] = target.kind if target.kind == "cpu" else f"{target.kind},cpu"
-        if target.cpus > 1:
-            several = f"--xla_force_host_platform_device_count={target.cpus}"
-            variables["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {several}".strip()
-        if target.kind != "cpu":
-            variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # several processes share a device
-        if cache is not None:
-            # Every child compiles anew, and many compile the same.
-            variables |= {
-                "JAX_COMPILATION_CACHE_DIR": str(cache),
-                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-                "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-            }
-        return variables
-
-    def coarser(self, environment: Mapping[str, Any]) -> list[str]:
-        exact = ("highest", "float32", "F32_F32_F32")
-        if on_accelerator(environment) and environment.get("default_matmul_precision") not in exact:
-            return ['jax.config.update("jax_default_matmul_precision", "highest")']
-        return []
+class JaxRuntime(Runtime):
+    backend = BACKEND
 
     def devices(self) -> list[str]:
         import jax
@@ -55,10 +27,10 @@ class Jax(Backend):
         return [_name(device) for device in jax.devices()]
 
     def seed(self, seed: int) -> None:
-        """Nothing: jax has no generator of its own beside the keys it is given."""
+        """Does nothing: jax draws only from keys that it is given."""
 
     def set_threads(self, count: int) -> None:
-        """Nothing: XLA's thread pool is as large as the processor's cores, and its results do not depend on it."""
+        """Does nothing: XLA has a thread for each core, and its results do not depend on how many there are."""
 
     def widen(self) -> None:
         import jax
@@ -70,7 +42,7 @@ class Jax(Backend):
     def placed(self, target: Target, rank: int, meeting: Path) -> Iterator[None]:
         import jax
 
-        # Both for the whole process: Keras runs callbacks, and user code may run anything, in threads.
+        # Both settings are of the whole process: Keras runs callbacks in threads, and user code may start its own.
         if target.device is not None:
             jax.config.update("jax_default_device", jax.devices(target.kind)[target.index])
         replicas = target.count("data_parallel")
@@ -90,7 +62,7 @@ class Jax(Backend):
                 iterator = iter(original(adapter, *arguments))
                 if keras_internals.shuffles_all(adapter):
                     # The generator draws its one permutation when its first batch is asked for.
-                    with replaced(np.random, "permutation", partial(permutation, adapter)):
+                    with patched(np.random, "permutation", lambda _: partial(permutation, adapter)):
                         first = next(iterator, None)
                     if first is None:
                         return
@@ -216,4 +188,4 @@ def _needed(jaxpr: Any) -> list[bool]:
     return [id(variable) in needed for variable in jaxpr.invars]
 
 
-BACKEND = Jax()
+RUNTIME = JaxRuntime()

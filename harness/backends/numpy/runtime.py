@@ -1,31 +1,24 @@
-"""NumPy. Keras computes convolutions and pooling with jax there."""
+"""NumPy in a worker."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.backends.inference import InferenceBackend
-from harness.target import Target
+from harness.backends.inference import InferenceRuntime
+from harness.backends.numpy import BACKEND
 from harness.worker import keras_internals
 
 
-class NumPy(InferenceBackend):
-    name = "numpy"
-    needs = ("jax", "scipy")
-    companions = ("jax", "jaxlib", "scipy")
-    options = ("float64",)
-
-    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
-        return {"JAX_PLATFORMS": "cpu"}
+class NumPyRuntime(InferenceRuntime):
+    backend = BACKEND
 
     def devices(self) -> list[str]:
         return ["cpu:0"]
 
     def set_threads(self, count: int) -> None:
-        """Nothing: its libraries read how many there are when they are imported, and have one in a worker."""
+        """Does nothing: NumPy's libraries read the number of threads when they are imported. In a worker it is one."""
 
     def widen(self) -> None:
         import jax
@@ -41,11 +34,11 @@ class NumPy(InferenceBackend):
         return "cpu:0"
 
     def is_concrete(self, tensor: Any) -> bool:
-        """Keras infers shapes with arrays that nothing was written to."""
+        """False while Keras infers shapes, for which it takes arrays without values."""
         return not keras_internals.in_symbolic_scope()
 
     def iota(self, size: Any) -> Any:
         return np.arange(size, dtype=np.int32)
 
 
-BACKEND = NumPy()
+RUNTIME = NumPyRuntime()

@@ -1,30 +1,31 @@
-"""What a target asks for, put in force in a child: threads, precision, device, execution mode."""
+"""How a child executes what it is asked to: threads, precision, device and mode, as the target says."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import backends
+from harness.backends import runtime
 from harness.target import Target
+from harness.worker.patching import patched, where_defined
 
 
 @contextlib.contextmanager
-def in_force(target: Target, precision: str, threads: int, rank: int, meeting: Path) -> Iterator[None]:
-    """Run as a target says while the context is open. Threads and precision stay so: a child runs one request.
+def as_target_says(target: Target, precision: str, threads: int, rank: int, meeting: Path) -> Iterator[None]:
+    """Execute as a target says while the context is open. Threads and precision stay so afterwards.
 
     Args:
         precision: that of the target, or of its twin.
         threads: of one operation.
-        rank, meeting: see `harness.backends.base.Backend.placed`.
+        rank, meeting: see `harness.backends.runtime.Runtime.placed`.
     """
     import keras
 
-    backend = backends.current()
+    backend = runtime.current()
     backend.set_threads(threads)
     if precision == "float64":
         backend.widen()
@@ -48,17 +49,16 @@ def _compiled_as(target: Target) -> Iterator[None]:
     if not forced:
         yield
         return
-    owner: Any = next(kind for kind in keras.Model.__mro__ if "compile" in vars(kind))
-    original = owner.compile
-    signature = inspect.signature(original)
 
-    @functools.wraps(original)
-    def compile(model: Any, *args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(model, *args, **kwargs)
-        return original(**{**bound.arguments, **forced})
+    def forcing(original: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(original)
 
-    owner.compile = compile
-    try:
+        @functools.wraps(original)
+        def compile(model: Any, *args: Any, **kwargs: Any) -> Any:
+            bound = signature.bind(model, *args, **kwargs)
+            return original(**{**bound.arguments, **forced})
+
+        return compile
+
+    with patched(where_defined(keras.Model, "compile"), "compile", forcing):
         yield
-    finally:
-        owner.compile = original

@@ -1,63 +1,23 @@
-"""PyTorch."""
+"""PyTorch in a worker."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.backends.base import Backend, Call, Permutation, on_accelerator
-from harness.errors import TargetError
-from harness.target import PRECISIONS, Target
+from harness.backends.runtime import Call, Permutation, Runtime
+from harness.backends.torch import BACKEND
+from harness.target import Target
 from harness.worker import keras_internals
 
 
-class Torch(Backend):
-    name = "torch"
-    kinds = ("cpu", "cuda", "mps")
-    options = (*PRECISIONS, "eager", "jit", "data_parallel")
+class TorchRuntime(Runtime):
+    backend = BACKEND
 
     def __init__(self) -> None:
         self._depth = 0
-
-    def check(self, target: Target) -> None:
-        super().check(target)
-        if self.processes(target) > 1 and (target.mode == "jit" or target.kind not in (None, "cpu")):
-            raise TargetError(
-                f"Target {str(target)!r} asks for what data_parallel on torch does not have: it runs on cpu, "
-                "and without jit. Keep one."
-            )
-        compilers = os.environ.get("CXX", "g++"), "clang++"
-        if target.mode == "jit" and not any(shutil.which(compiler) for compiler in compilers):
-            raise TargetError(
-                f"Target {str(target)!r} needs a C++ compiler, for torch.compile writes C++. There is none of "
-                f"{', '.join(compilers)} here: install g++, or name another in CXX."
-            )
-
-    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
-        # Without this, to ask whether there is a GPU would start CUDA before the fork.
-        variables = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-        if self.processes(target) > 1:
-            variables["KERAS_TORCH_DEVICE"] = "cpu"
-        elif target.kind is not None:
-            variables["KERAS_TORCH_DEVICE"] = f"{target.kind}:{target.index}" if target.index else target.kind
-        if target.mode == "jit":
-            # Inductor would otherwise start processes to compile in, for each child that is forked.
-            variables["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-            if cache is not None:
-                variables["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "inductor")
-        return variables
-
-    def coarser(self, environment: Mapping[str, Any]) -> list[str]:
-        found = []
-        if environment.get("float32_matmul_precision") in ("high", "medium"):
-            found.append('torch.set_float32_matmul_precision("highest")')
-        if on_accelerator(environment) and environment.get("cudnn_allow_tf32") is True:
-            found.append("torch.backends.cudnn.allow_tf32 = False")
-        return found
 
     def devices(self) -> list[str]:
         import torch
@@ -75,20 +35,11 @@ class Torch(Backend):
 
         torch.set_num_threads(count)
 
-    def processes(self, target: Target) -> int:
-        return target.count("data_parallel")
-
     def placed(self, target: Target, rank: int, meeting: Path) -> contextlib.AbstractContextManager[None]:
-        from harness.backends.torch_replicas import shared_training
+        from harness.backends.torch.replicas import shared_training
 
-        processes = self.processes(target)
+        processes = self.backend.processes(target)
         return contextlib.nullcontext() if processes == 1 else shared_training(rank, processes, meeting)
-
-    def lacks(self, target: Target) -> list[tuple[str, str]]:
-        lacks = super().lacks(target)
-        if self.processes(target) > 1:
-            lacks.append(("log/*", "each process logs its own rows"))
-        return lacks
 
     def widen(self) -> None:
         import torch
@@ -198,4 +149,4 @@ def _detach(structure: Any) -> Any:
     return keras.tree.map_structure(lambda x: x.detach() if isinstance(x, torch.Tensor) else x, structure)
 
 
-BACKEND = Torch()
+RUNTIME = TorchRuntime()

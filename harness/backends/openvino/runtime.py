@@ -1,4 +1,4 @@
-"""OpenVINO. A tensor is a graph that is compiled and run whenever it is looked at."""
+"""OpenVINO in a worker. A tensor is a graph that is compiled and run whenever it is looked at."""
 
 from __future__ import annotations
 
@@ -7,36 +7,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.backends.inference import InferenceBackend
+from harness.backends.inference import InferenceRuntime
+from harness.backends.openvino import BACKEND
 from harness.errors import TargetError
 from harness.target import Target
 from harness.worker import keras_internals
+from harness.worker.patching import FOR_GOOD
 
 
-class OpenVino(InferenceBackend):
-    name = "openvino"
-    needs = ("scipy",)
+class OpenVinoRuntime(InferenceRuntime):
+    backend = BACKEND
 
     def __init__(self) -> None:
         self._threads = 1
         #: Nodes of graphs without parameters, by their names, which no other node is given.
         self._concrete: set[str] = set()
 
-    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
-        return {}
-
     def devices(self) -> list[str]:
         return ["cpu:0"]  # where Keras has it compute, whatever else there is
 
     def set_threads(self, count: int) -> None:
         self._threads = count
-        keras_internals.compile_openvino_with({"INFERENCE_NUM_THREADS": count})
+        FOR_GOOD.enter_context(keras_internals.openvino_compiled_with({"INFERENCE_NUM_THREADS": count}))
 
     @contextlib.contextmanager
     def placed(self, target: Target, rank: int, meeting: Path) -> Iterator[None]:
         """Compute in float32, as the target says. OpenVINO computes `predict` in bfloat16 where the processor can."""
-        keras_internals.compile_openvino_with({"INFERENCE_PRECISION_HINT": "f32"})
-        with super().placed(target, rank, meeting):
+        in_float32 = keras_internals.openvino_compiled_with({"INFERENCE_PRECISION_HINT": "f32"})
+        with in_float32, super().placed(target, rank, meeting):
             yield
 
     def widen(self) -> None:
@@ -81,4 +79,4 @@ class OpenVino(InferenceBackend):
         return keras.ops.arange(size, dtype="int32")
 
 
-BACKEND = OpenVino()
+RUNTIME = OpenVinoRuntime()

@@ -1,34 +1,21 @@
-"""TensorFlow."""
+"""TensorFlow in a worker."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.backends.base import Backend, Call, Permutation, on_accelerator, replaced
-from harness.target import PRECISIONS, Target
+from harness.backends.runtime import Call, Permutation, Runtime
+from harness.backends.tensorflow import BACKEND
+from harness.target import Target
 from harness.worker import keras_internals
+from harness.worker.patching import FOR_GOOD, patched
 
 
-class TensorFlow(Backend):
-    name = "tensorflow"
-    kinds = ("cpu", "cuda", "tpu")
-    has_several_cpus = True
-    options = (*PRECISIONS, "eager", "graph", "jit", "steps_per_execution", "data_parallel")
-
-    def environment_for(self, target: Target, cache: Path | None = None) -> dict[str, str]:
-        # Only errors: notices of every import would otherwise stand between a case and its own last words.
-        variables = {"TF_CPP_MIN_LOG_LEVEL": "2"}
-        if target.kind == "cpu":
-            return variables | {"CUDA_VISIBLE_DEVICES": "-1"}
-        return variables | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # several processes share a device
-
-    def coarser(self, environment: Mapping[str, Any]) -> list[str]:
-        if on_accelerator(environment) and environment.get("tensor_float_32") is True:
-            return ["tf.config.experimental.enable_tensor_float_32_execution(False)"]
-        return []
+class TensorFlowRuntime(Runtime):
+    backend = BACKEND
 
     def devices(self) -> list[str]:
         import tensorflow as tf
@@ -48,7 +35,8 @@ class TensorFlow(Backend):
 
     def widen(self) -> None:
         super().widen()
-        keras_internals.replace_function("keras.src.backend.tensorflow.core", "cast", _exact_cast)
+        cast = keras_internals.replaced_function("keras.src.backend.tensorflow.core", "cast", _exact_cast)
+        FOR_GOOD.enter_context(cast)
 
     def assertions(self) -> list[tuple[Any, str]]:
         import tensorflow as tf
@@ -93,7 +81,7 @@ class TensorFlow(Backend):
                     order = tf.numpy_function(order_of, [tf.size(indices)], tf.int64, stateful=True)
                     return tf.gather(indices, tf.ensure_shape(order, indices.shape))
 
-                with replaced(tf.random, "shuffle", shuffle):
+                with patched(tf.random, "shuffle", lambda _: shuffle):
                     return original(adapter)
 
             return get_tf_dataset
@@ -114,14 +102,6 @@ class TensorFlow(Backend):
             "jit": tf.config.optimizer.get_jit() or "off",
             "run_functions_eagerly": tf.config.functions_run_eagerly(),
         }
-
-    def lacks(self, target: Target) -> list[tuple[str, str]]:
-        lacks = super().lacks(target)
-        if target.count("data_parallel") > 1:
-            eager = "MirroredStrategy differentiates inside of its replicas only"
-            lacks += [(pattern, eager) for pattern in ("gradient/*", "loss/*")]
-            lacks.append(("log/*/batch/*", "MirroredStrategy logs the rows of its first replica"))
-        return lacks
 
     def value_of(self, variable: Any) -> Any:
         import tensorflow as tf
@@ -186,4 +166,4 @@ def _exact_cast(native: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return cast
 
 
-BACKEND = TensorFlow()
+RUNTIME = TensorFlowRuntime()

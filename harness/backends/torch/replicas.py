@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.backends.base import replaced
 from harness.errors import TargetError
 from harness.worker import keras_internals
+from harness.worker.patching import patched, where_defined
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def shared_training(rank: int, processes: int, meeting: Path) -> Iterator[None]:
     import torch
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=processes)
-    trainer: Any = next(kind for kind in keras.Model.__mro__ if "fit" in vars(kind))
+    trainer = where_defined(keras.Model, "fit")
     fit, call = trainer.fit, keras.Layer.__call__
     #: The model in training and how it is called, unless it is evaluated or predicts meanwhile.
     training: list[tuple[Any, Any]] = []
@@ -84,10 +84,10 @@ def shared_training(rank: int, processes: int, meeting: Path) -> Iterator[None]:
 
     try:
         with (
-            replaced(trainer, "fit", shared_fit),
-            replaced(trainer, "evaluate", unshared(trainer.evaluate)),
-            replaced(trainer, "predict", unshared(trainer.predict)),
-            replaced(keras.Layer, "__call__", shared_call),
+            patched(trainer, "fit", lambda _: shared_fit),
+            patched(trainer, "evaluate", unshared),
+            patched(trainer, "predict", unshared),
+            patched(keras.Layer, "__call__", lambda _: shared_call),
             keras_internals.array_adapter_method("get_torch_dataloader", shared_rows),
         ):
             yield

@@ -1,0 +1,154 @@
+"""What a backend does in a worker, where its framework is imported. The controller imports nothing of this."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import importlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness.backends.base import Backend
+from harness.target import Target
+from harness.worker import keras_internals
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: A differentiable call: given values for the tensors, and with the variables as they are, the value (a scalar
+#: tensor) and whatever else it returned.
+Call = Callable[[Sequence[Any]], tuple[Any, Any]]
+
+#: The order in which an `ArrayDataAdapter` gives out that many rows in its next pass over the data.
+Permutation = Callable[[Any, int], "NDArray[np.int64]"]
+
+
+class Runtime(abc.ABC):
+    """What one backend does in a worker. Each is one subclass, in the folder of its backend.
+
+    Attributes:
+        backend: what the controller knows of it.
+    """
+
+    backend: ClassVar[Backend]
+
+    # Once in a worker, before it forks.
+
+    @abc.abstractmethod
+    def devices(self) -> list[str]:
+        """Names of the devices that are here. This starts the backend's runtime: never call it before a fork."""
+
+    # Once in each child.
+
+    @abc.abstractmethod
+    def seed(self, seed: int) -> None:
+        """Seed the backend's own generator."""
+
+    @abc.abstractmethod
+    def set_threads(self, count: int) -> None:
+        """Bound the threads of one operation."""
+
+    def widen(self) -> None:
+        """From here on, compute in float64 wherever the case itself does not fix another dtype."""
+        import keras
+
+        keras_internals.keep_float64()
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+
+    def placed(self, target: Target, rank: int, meeting: Path) -> contextlib.AbstractContextManager[None]:
+        """Compute on the devices of a target while the context is open.
+
+        This does nothing where the environment variables of the process are enough.
+
+        Args:
+            rank: which of the processes that run the case together this is.
+            meeting: a path at which they find each other.
+        """
+        return contextlib.nullcontext()
+
+    @abc.abstractmethod
+    def shuffle_with(self, permutation: Permutation) -> contextlib.AbstractContextManager[None]:
+        """Let Keras take the order of array data from `permutation` while the context is open."""
+
+    @abc.abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Devices, threads and flags in force, for the proof of what ran."""
+
+    def assertions(self) -> list[tuple[Any, str]]:
+        """Assertions of the backend that take two values to compare: the module or class, and the name in it."""
+        return []
+
+    # On tensors.
+
+    def value_of(self, variable: Any) -> Any:
+        """The value of a Keras variable, as a tensor."""
+        return variable.value
+
+    @abc.abstractmethod
+    def device_of(self, tensor: Any) -> str:
+        """Where a tensor lives, as `cpu:0`; `cpu:0 cpu:1` of one that lives on several devices."""
+
+    @abc.abstractmethod
+    def is_concrete(self, tensor: Any) -> bool:
+        """Whether a tensor has a value now: not a tracer, a graph's tensor, or one on the meta device."""
+
+    @abc.abstractmethod
+    def iota(self, size: Any) -> Any:
+        """`[0, 1, ..., size - 1]` as int32, also where `size` is known only when a graph runs."""
+
+    def int32_words(self, seed: Any) -> Any:
+        """A seed state of shape (2,) as two int32 words, whatever integer dtype it has here."""
+        import keras
+
+        return keras.ops.cast(seed, "int32")
+
+    @abc.abstractmethod
+    def differentiate(
+        self, call: Call, tensors: Sequence[Any], variables: Sequence[Any], *, whole: bool = False
+    ) -> tuple[Any, Any, list[Any], list[Any]]:
+        """Value and gradients of a scalar function.
+
+        Args:
+            call: the function.
+            tensors: floating tensors to differentiate with respect to.
+            variables: Keras variables to differentiate with respect to.
+            whole: whether to compile the computation as one where that costs less than compiling its operations one
+                by one. For a computation of tensors alone that runs once: nothing is kept for a second.
+
+        Returns:
+            The value, the auxiliary result, and the gradients with respect to the tensors and to the variables,
+            None for each that the value does not depend on. Updates that `call` makes to variables take effect.
+        """
+
+    @abc.abstractmethod
+    def compiled(
+        self, function: Callable[[Sequence[Any]], Any], tensors: Sequence[Any], variables: Sequence[Any], *, jit: bool
+    ) -> Any:
+        """What a function returns when it is compiled.
+
+        Args:
+            function: given tensors, returns any structure of them.
+            variables: that the function uses. Updates that it makes to them take effect.
+            jit: whether it is compiled to code, and is not only a graph.
+
+        Raises:
+            TargetError: the backend compiles nothing.
+        """
+
+
+def current() -> Runtime:
+    """The runtime of the backend that Keras runs on in this process."""
+    import keras
+
+    return _runtime(keras.config.backend())
+
+
+@cache
+def _runtime(name: str) -> Runtime:
+    runtime = importlib.import_module(f"harness.backends.{name}.runtime").RUNTIME
+    assert isinstance(runtime, Runtime)
+    return runtime

@@ -1,0 +1,44 @@
+"""How observations are called: keys, and the names that are made in one room and read in another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.trace.model import Phase
+
+#: What the logs of a training step are below, as `batch/loss`.
+BATCH = "batch"
+#: What the digests of a case's data are below, in the phase `initial`.
+DATA = "data"
+#: The rows of the data that a followed training step was given, in the phase `initial`.
+ROWS = "rows"
+#: What stands before the names of a model's state when `fit` has returned.
+AFTER_FIT = "after fit/"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What an observation is found by in its trace: `phase/step/name`, or `phase/name` of what belongs to no step."""
+
+    phase: Phase
+    step: int | None
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.phase}/{self.name}" if self.step is None else f"{self.phase}/{self.step}/{self.name}"
+
+
+def below(name: str, outer: str) -> str | None:
+    """What is left of a name below another one, as `loss` of `batch/loss` below `batch`; None where it is not."""
+    return name.removeprefix(f"{outer}/") if name.startswith(f"{outer}/") else None
+
+
+def numbered(name: str, count: int) -> list[str]:
+    """Names for so many tensors of one structure: the name itself for one, `name/0`, `name/1`, ... for several."""
+    return [name] if count == 1 else [f"{name}/{position}" for position in range(count)]
+
+
+def unnumbered(name: str) -> str:
+    """The name that `numbered` was given."""
+    outer, _, last = name.rpartition("/")
+    return outer if last.isdigit() else name
