@@ -53,10 +53,18 @@ def test_an_answer_is_read_as_it_was_written(message: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['"x"', "[]", "{}", '{"kind": "nothing"}', '{"kind": "run"}', "x", '{"kind": "started"}']
+    ("text", "words"),
+    [
+        ("x", "Expecting value"),
+        ('"x"', "is no message"),
+        ("[]", "is no message"),
+        ("{}", "is no message"),
+        ('{"kind": "nothing"}', "is no message"),
+        ('{"kind": "started", "id": 1}', "started has no 'process'"),
+    ],
 )
-def test_what_is_no_message_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+def test_what_is_no_message_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         decode(text)
 
 
