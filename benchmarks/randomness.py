@@ -1,6 +1,6 @@
 """What shared randomness costs: a training step with two dropout layers, against the same with native draws.
 
-    python benchmarks/randomness.py
+    python benchmarks/randomness.py [ROUNDS]
 
 For each backend two processes, one with native draws and one with shared ones, take turns: one epoch each, in every
 round. So what else the machine does meets both. Printed are the fastest epochs by step, and as the ratio that of the
@@ -18,7 +18,7 @@ from time import perf_counter
 from harness import backends
 
 LIMIT = 1.5
-ROUNDS, STEPS, BATCH, UNITS = 15, 100, 32, 512
+STEPS, BATCH, UNITS = 100, 32, 512
 
 
 def model():
@@ -49,8 +49,7 @@ def take_turns(draws: str) -> None:
         randomness.install()
     x = np.random.default_rng(0).normal(size=(STEPS * BATCH, UNITS)).astype("float32")
     fitted = model()
-    for turn in range(ROUNDS + 1):  # the first one compiles
-        sys.stdin.readline()
+    for turn, _ in enumerate(sys.stdin):  # the first one compiles
         started = perf_counter()
         fitted.fit(x, x[:, :10], batch_size=BATCH, verbose=0, shuffle=False)
         print(f"turn {turn} {perf_counter() - started}", flush=True)
@@ -70,11 +69,11 @@ def seconds_of_a_turn(process: subprocess.Popen[str]) -> float:
     raise SystemExit(f"{' '.join(process.args)} ended with status {process.wait()}.")
 
 
-def measure(backend: str) -> float:
+def measure(backend: str, rounds: int) -> float:
     """Print the figures of one backend. Returns the ratio."""
     processes = {draws: start(draws, backend) for draws in ("native", "shared")}
     seconds = {draws: [seconds_of_a_turn(process)] for draws, process in processes.items()}
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         for draws in sorted(processes, reverse=turn % 2 == 1):
             seconds[draws].append(seconds_of_a_turn(processes[draws]))
     for process in processes.values():
@@ -90,9 +89,10 @@ def measure(backend: str) -> float:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        take_turns(sys.argv[1])
-    elif max([measure(backend) for backend in backends.installed()]) > LIMIT:
+    asked = sys.argv[1] if len(sys.argv) > 1 else "15"
+    if asked in ("native", "shared"):
+        take_turns(asked)
+    elif max([measure(backend, int(asked)) for backend in backends.installed()]) > LIMIT:
         raise SystemExit(1)
 
 

@@ -1,6 +1,6 @@
-"""How long the five cases of the card take through `harness run`, against one fresh process for each and backend.
+"""How long the cases of five files take through `harness run`, against one fresh process for each and backend.
 
-    python benchmarks/speed.py
+    python benchmarks/speed.py [-k EXPR] [--jobs N] [--repeat N]
 
 The naive way runs `KERAS_BACKEND=x python case.py` for every case and installed backend, as many at once as the
 harness runs cases: it trains, evaluates and predicts, records nothing and compares nothing. All are timed in one go,
@@ -19,21 +19,23 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness import backends
+from harness import backends, pytest_internals
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [f"cases/{name}.py" for name in ("simple_dense", "tickets", "callbacks", "metrics", "train_step")]
 
 #: What a person would write to run one case by hand.
 NAIVE = """
-import importlib.util, pathlib, sys, tempfile
+import inspect, json, pathlib, sys, tempfile
 import numpy as np
-from harness.worker.collect import find
 from harness.case import CaseRef, Fit, Forward
-import inspect, json
-case = CaseRef.from_json(json.loads(sys.argv[1]))
+from harness.plain import from_plain
+from harness.worker.collect import find
+case = from_plain(json.loads(sys.argv[1]), CaseRef)
 function, values = find(case, pathlib.Path.cwd())
-given = {"rng": np.random.default_rng(0), "record": lambda *_: None, "target": None, "tmp_path": None, **values}
+folder = tempfile.TemporaryDirectory()
+given = {"rng": np.random.default_rng(0), "record": lambda *_: None, "target": None, **values}
+given["tmp_path"] = pathlib.Path(folder.name)
 result = function(**{name: given[name] for name in inspect.signature(function).parameters})
 if isinstance(result, Fit):
     options = {"verbose": 0, **result.options}
@@ -44,19 +46,24 @@ if isinstance(result, Fit):
 elif isinstance(result, Forward):
     result.function(*result.inputs)
 """
+COLLECT = """
+import json, pathlib, sys
+from harness.plain import to_plain
+from harness.worker.collect import cases_of
+root = pathlib.Path.cwd()
+print(json.dumps([to_plain(case) for file in sys.argv[1:] for case in cases_of(root / file, root)]))
+"""
 
 
-def collect() -> list[dict[str, str]]:
+def collect(keyword: str | None) -> list[dict[str, str]]:
     """The cases of these files, as one backend declares them."""
-    code = (
-        "import json, pathlib, sys; from harness.worker.collect import cases_of; root = pathlib.Path.cwd();"
-        "print(json.dumps([c.to_json() for f in sys.argv[1:] for c in cases_of(root / f, root)]))"
-    )
     environment = {**os.environ, "KERAS_BACKEND": backends.installed()[0]}
     output = subprocess.run(
-        [sys.executable, "-c", code, *FILES], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", COLLECT, *FILES], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    return json.loads(output.stdout.splitlines()[-1])
+    cases: list[dict[str, str]] = json.loads(output.stdout.splitlines()[-1])
+    wanted = (lambda _: True) if keyword is None else pytest_internals.expression(keyword)
+    return [case for case in cases if wanted(lambda word, id=case["id"]: word.lower() in id.lower())]
 
 
 def naive(cases: list[dict[str, str]], jobs: int) -> float:
@@ -64,7 +71,9 @@ def naive(cases: list[dict[str, str]], jobs: int) -> float:
         case, backend = job
         environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
         command = [sys.executable, "-c", NAIVE, json.dumps(case)]
-        subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{case['id']} by hand on {backend} ended with status {done.returncode}:\n{done.stderr}")
 
     started = time.perf_counter()
     with ThreadPoolExecutor(jobs) as pool:
@@ -72,20 +81,11 @@ def naive(cases: list[dict[str, str]], jobs: int) -> float:
     return time.perf_counter() - started
 
 
-def harness(precision: str, jobs: int) -> float:
+def harness(precision: str, keyword: str | None, jobs: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "harness",
-            "run",
-            "--precision",
-            precision,
-            "--jobs",
-            str(jobs),
-            "--out",
-            folder,
-        ]
+        options = ["--precision", precision, "--jobs", str(jobs), "--out", folder]
+        chosen = [] if keyword is None else ["-k", keyword]
+        command = [sys.executable, "-m", "harness", "run", *FILES, *chosen, *options]
         started = time.perf_counter()
         finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         seconds = time.perf_counter() - started
@@ -96,16 +96,17 @@ def harness(precision: str, jobs: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-k", dest="keyword", help="some of the cases, as `harness run -k` takes it")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--repeat", type=int, default=1, help="rounds; each prints its own ratios")
     arguments = parser.parse_args()
-    cases = collect()
+    cases = collect(arguments.keyword)
     print(f"{len(cases)} cases on {', '.join(backends.installed())}, {arguments.jobs} at once")
     for _ in range(arguments.repeat):
         base = naive(cases, arguments.jobs)
         print(f"naive                      {base:6.1f} s")
         for precision, limit in (("float32", 0.4), ("both", 0.8)):
-            seconds = harness(precision, arguments.jobs)
+            seconds = harness(precision, arguments.keyword, arguments.jobs)
             print(f"harness, {precision:<17} {seconds:6.1f} s   {seconds / base:.0%} of naive (limit {limit:.0%})")
 
 

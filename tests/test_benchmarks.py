@@ -1,0 +1,46 @@
+"""Each benchmark runs, in its smallest form. What it measures here says nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import backends
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "benchmarks" / name, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_speed_times_both_ways_to_run_the_same_cases() -> None:
+    done = run("speed.py", "-k", "metrics and by_hand")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(f"1 cases on {', '.join(backends.installed())}")
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["naive", "harness,", "harness,"]
+
+
+@pytest.mark.slow
+def test_randomness_compares_two_ways_to_draw_on_every_backend() -> None:
+    done = run("randomness.py", "1")
+    assert done.returncode in (0, 1), done.stdout + done.stderr  # 1 where the machine was busy with other things
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(backends.installed())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("chromium") or shutil.which("google-chrome")),
+    reason="chromium is not installed: apt-get install chromium",
+)
+def test_reports_are_made_of_a_run_and_timed() -> None:
+    done = run("reports.py", "--cases", "2", "--targets", "2", "--steps", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 cases, 2 targets" in done.stdout
+    assert "CSV" in done.stdout
