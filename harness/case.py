@@ -125,7 +125,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Declaration:
-    """What `@case` says of a function."""
+    """What `@case` says of a function: the differences that it declares, by backend or target, and its tags."""
 
     expect: Mapping[str, Expected] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
@@ -156,7 +156,7 @@ def case(function: Any = None, /, *, expect: Mapping[str, Expected] | None = Non
     It may return a `Fit` or a `Forward`, for which the harness records everything by itself, or None.
 
     Args:
-        expect: known differences, by the backend or target that stands alone with them.
+        expect: declared differences, by the backend or target that stands alone with them.
         tags: words that `--tag` selects by.
 
     Raises:
@@ -179,7 +179,7 @@ def case(function: Any = None, /, *, expect: Mapping[str, Expected] | None = Non
 
 
 def checked(expect: Mapping[str, Expected]) -> Mapping[str, Expected]:
-    """Known differences by backend or target, as they were given. Raises CaseError for what is not one."""
+    """Declared differences by backend or target, as they were given. Raises CaseError for what is not one."""
     for target, expected in expect.items():
         if not isinstance(expected, Expected):
             raise CaseError(
@@ -286,7 +286,7 @@ class CaseRef:
         file: absolute path of the case file.
         function: name of the function in it.
         parameters: id of the row of parameters, or None.
-        expect: known differences, by backend or target.
+        expect: declared differences, by backend or target.
         tags: words to select by.
     """
 

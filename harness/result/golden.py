@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: What a golden comparison has as its reference: for each target its own old traces.
+#: The `reference` of a golden comparison, in which each target is compared with its own old traces.
 OLD = "old"
 
 

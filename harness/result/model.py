@@ -1,4 +1,7 @@
-"""A run's result, as values: what `result.json` holds, and a little that only the blame needs."""
+"""A run's result as values, which are built once: all that `result.json` holds, and what else the blame needs.
+
+`to_json` of each gives its part of `result.json`, in the shape that `harness.result.schema` describes.
+"""
 
 from __future__ import annotations
 
@@ -56,17 +59,17 @@ class Blame:
     """Whose a difference is, as far as replays could tell.
 
     Attributes:
-        target: the target that stands alone with it; None where only two targets were there to ask, or none is alone.
-        layer: the layer in which it is made, or None.
+        target: the target that stands alone with the difference; None if there were only two targets, or none is alone.
+        layer: the layer in which the difference is made, or None.
         part: what was replayed and differs: a layer's call such as `model/dense`, or the loss, the optimizer, ....
-        op: the operation in it, such as `keras.ops.tanh`, or None.
-        phase: the phase in which it is made, as far as that is known: it may be seen in a later one first.
+        op: the operation in that part, such as `keras.ops.tanh`, or None.
+        phase: the phase in which the difference is made, as far as that is known. It may first be seen in a later one.
         step: the training step, counted from 0, on whose state and data it was replayed.
-        confirmed: whether it showed again on values that were equal on every target.
-        text: the same for a person.
-        repro: a script that was run and shows it, relative to the run's folder, or None.
-        nondeterministic: targets that did not repeat themselves when they ran the case once more: then nothing is
-            blamed on a backend.
+        confirmed: whether the difference showed again on values that were equal on every target.
+        text: all this in words.
+        repro: the path, relative to the run's folder, of a script that was run and shows the difference, or None.
+        nondeterministic: targets that did not repeat themselves when they ran the case once more. If there are any,
+            nothing is blamed on a backend.
     """
 
     target: str | None
@@ -107,18 +110,18 @@ class Comparison:
         verdict: the worst of all observations; None where nothing could be compared.
         unexpected: the worst of the observations that no declaration covers.
         observations: how many were compared.
-        not_compared: how many were not, because a run stopped before it reached them, because a target lacks them by
-            what it is, because they vary at random and have no distribution to compare, or because free runs had
-            parted before and no longer agree.
+        not_compared: how many were not, because a run stopped before it reached them, because a target cannot have
+            them, because they vary at random and have no distribution to compare, or because free runs had parted
+            before and no longer agree.
         counts: observations by verdict, worst last.
         bases: observations by what their verdict rests on.
         first: the first real difference in order of execution that is not declared or, failing that, the first that
             is or, failing that, the first leak or imprecision.
         known: declarations that cover a difference found here.
         fixed: declarations whose difference is gone.
-        blame: whose the first difference is, where that was asked.
+        blame: whose the first difference is; None if that was not asked, or there is none.
         parted: the first training step after which float32 rounding alone has moved weights by
-            `harness.judge.compare.PARTED`, so that free runs say little from there on; None where they never are.
+            `harness.judge.compare.PARTED`, so that free runs say little from there on; None if there is no such step.
         continuation: what was found when training went on from there step by step.
     """
 
@@ -188,8 +191,8 @@ class CaseResult:
 
     Attributes:
         plots: pictures drawn from the traces, relative to the run's folder.
-        alone: where three targets or more ran, the one that differs from all others in the first difference, while
-            these agree.
+        alone: the one of three targets or more that differs from all others in the first difference, while these agree;
+            None if there is no such target.
         tags: words that the case is selected by.
     """
 
