@@ -269,14 +269,10 @@ class CaseRef:
     tags: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "file": self.file,
-            "function": self.function,
-            "parameters": self.parameters,
-            "expect": {target: expected.to_json() for target, expected in self.expect.items()},
-            "tags": list(self.tags),
-        }
+        from harness.plain import to_plain  # free to import the harness without
+
+        plain: dict[str, Any] = to_plain(self)
+        return plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CaseRef:
