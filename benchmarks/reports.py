@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "report")]
 from synthetic import Case, write_run  # noqa: E402
 
 from harness.report import html, junit, markdown, table, tensorboard  # noqa: E402
-from harness.result.model import FILE  # noqa: E402
+from harness.result.file import FILE  # noqa: E402
 from harness.result.run_folder import RunFolder  # noqa: E402
 from harness.trace import INDEX  # noqa: E402
 

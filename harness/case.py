@@ -1,4 +1,8 @@
-"""What to run: cases, and the two things a case may return.
+"""What to run: cases, the two things a case may return, and the differences that are declared of cases.
+
+A *declared* difference is an `Expected`, whether the case declares it (`@case(expect={"torch": Expected(...)})`) or the
+project does, in the table `[[tool.harness.known]]`, an entry of which is a `Known`. A comparison in which a declared
+difference is found has the outcome `known`; `unexpected` is the worst verdict that no declaration covers.
 
 This module knows no framework and no NumPy, so that `import harness` is free.
 """
@@ -12,21 +16,23 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
 from harness.errors import CaseError
+from harness.target import backend_of
+from harness.verdict import Verdict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Arguments that the harness injects by name, beside those that `pytest.mark.parametrize` names.
 INJECTED = ("rng", "record", "target", "tmp_path")
 
-#: Verdicts that can be declared as known.
-EXPECTABLE = ("leak", "imprecise", "divergent", "mismatch")
+#: The verdicts that are differences, and so can be declared.
+DIFFERENCES = tuple(str(verdict) for verdict in Verdict if verdict >= Verdict.LEAK)
 
 _ATTRIBUTE = "__harness_case__"
 
 
 @dataclass(frozen=True)
 class Expected:
-    """A difference of one target from the others that is known, and not the case's to mend.
+    """A declared difference: one target differs from the others, which is known, and not the case's to mend.
 
     A comparison in which only declared differences are found is `known`. A declared difference that is not found any
     more is reported as fixed, and fails, so that a declaration never outlives its reason.
@@ -46,9 +52,9 @@ class Expected:
     keras: str = ""
 
     def __post_init__(self) -> None:
-        if self.verdict not in EXPECTABLE:
+        if self.verdict not in DIFFERENCES:
             raise CaseError(
-                f"Expected({self.verdict!r}, ...) names no difference. A difference is one of {', '.join(EXPECTABLE)}."
+                f"Expected({self.verdict!r}, ...) names no difference. A difference is one of {', '.join(DIFFERENCES)}."
             )
         if not self.reason:
             raise CaseError(
@@ -57,8 +63,12 @@ class Expected:
         if self.keras:
             self._specifier()
 
+    def covers(self, verdict: Verdict, key: str) -> bool:
+        """Whether a difference of the observation with this key is the declared one, or a milder one in its place."""
+        return Verdict.LEAK <= verdict <= Verdict.parse(self.verdict) and matches(self.where, key)
+
     def holds_with(self, keras: str) -> bool:
-        """Whether a version of Keras has the difference. One that cannot be read is taken to."""
+        """Whether a version of Keras has the difference. A version that cannot be read is taken to have it."""
         if not self.keras:
             return True
         from packaging.version import InvalidVersion, Version
@@ -92,6 +102,25 @@ class Expected:
 def matches(pattern: str, text: str) -> bool:
     """Whether a pattern, in which `*` stands for anything and nothing else is special, matches a whole text."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL) is not None
+
+
+@dataclass(frozen=True)
+class Known:
+    """An entry of `[[tool.harness.known]]`: a difference that is declared beside the cases.
+
+    Attributes:
+        case: ids of cases, as a pattern in which `*` stands for anything.
+        target: a backend or a target.
+        expected: the difference.
+    """
+
+    case: str
+    target: str
+    expected: Expected
+
+    def covers(self, case: str, target: str) -> bool:
+        """Whether the entry is about a case on a target."""
+        return self.target in (target, backend_of(target)) and matches(self.case, case)
 
 
 @dataclass(frozen=True)

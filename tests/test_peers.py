@@ -28,9 +28,9 @@ from typing import Any
 
 import pytest
 
-from harness.cli import commands as cli
+from harness.cli import run as commands
 from harness.judge import verdict
-from harness.session import run
+from harness.session.options import Options
 
 ROOT = Path(__file__).parents[1]
 
@@ -172,7 +172,7 @@ def test_what_fails_for_half_of_all_seeds_fails_for_another_seed(project: Any) -
 
 
 def test_no_argument_of_the_command_line_is_read_and_never_used() -> None:
-    functions = [node for node in ast.walk(_tree(cli)) if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in ast.walk(_tree(commands)) if isinstance(node, ast.FunctionDef)]
     options = [decorator for function in functions for decorator in function.decorator_list]
     assert len(options) > 20
     unused = [
@@ -191,7 +191,7 @@ def test_no_option_of_a_run_is_set_and_never_looked_at() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
-    assert {field.name for field in fields(run.Options)} - looked_at == set()
+    assert {field.name for field in fields(Options)} - looked_at == set()
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.judge.verdict import Verdict
 from harness.plain import from_plain, to_plain
+from harness.verdict import Verdict
 
 
 class Entry(TypedDict):

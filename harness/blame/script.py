@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.compare import Finding
+from harness.result.model import Finding
 from harness.trace import ArrayEntry, Key, Phase, Trace
 from harness.trace.parts import Part, What, name_in
 

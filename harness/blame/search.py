@@ -12,39 +12,29 @@ Every replay runs on every target and in both precisions, and is judged by the s
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from harness import backends, trace
-from harness.blame.script import Script, Side, issue_text, script_of
+from harness.blame.replays import Replays
+from harness.blame.reproducer import reproducer_of
 from harness.case import CaseRef
-from harness.judge.compare import PARTED, Blame, Comparison, Continuation, Finding, compare, differences, standing_alone
-from harness.judge.verdict import U32, Verdict, judge
-from harness.project.known import Known
-from harness.result.model import CaseResult, outcome_of
-from harness.session import interpreter
-from harness.session.pool import Pool, Reply, Request
-from harness.session.run import FIRST, TWIN, Options, Variant, request, slug_of, trace_folder, write_failure
+from harness.judge.case import outcome_of
+from harness.judge.compare import PARTED, compare, differences
+from harness.judge.verdict import U32, judge
+from harness.judge.vote import standing_alone
+from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding
+from harness.session.session import Session
 from harness.target import Target
 from harness.trace import Key, Phase, Trace
 from harness.trace.key import AFTER_FIT, DATA, ROWS, below
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part, part_of
+from harness.verdict import Verdict
+from harness.wire import Replay, Start
 
-#: Seconds that blaming one finding may take. What is known by then is said.
+#: Seconds that blaming one finding may take, but for the last run of its script. What is known by then is said.
 BUDGET = 180.0
-#: Seconds that the last run of a script is given, even if there are fewer left.
-LEAST = 30.0
 #: Steps that are followed one by one, at most: the last ones before the finding.
 MOST_STEPS = 40
 #: Steps that are continued from where free runs parted, at most.
@@ -63,178 +53,90 @@ class Suspect:
 
 
 class Blamer:
-    """Blames findings on the targets of one run. Its pool must be open.
+    """Continues trainings that parted, and finds whose each difference is.
 
     Args:
-        targets: every target of the run.
-        reference: the one whose values the others are given.
-        root: what case ids are relative to.
-        folder: the run's folder. What is replayed is kept in a folder in it.
+        session: whose workers run the replays.
+        blame_from: the mildest verdict that is blamed; None for none.
+        declared: whether declared differences are blamed too.
     """
 
-    def __init__(
-        self, pool: Pool, targets: Sequence[Target], reference: Target, root: Path, folder: Path, options: Options
-    ) -> None:
-        self._pool = pool
-        self._targets = targets
-        self._reference = reference
-        self._root = root
-        self._folder = folder
-        self._options = options
-        self._replayed: dict[str, dict[Target, Trace]] = {}
+    def __init__(self, session: Session, blame_from: Verdict | None, *, declared: bool = False) -> None:
+        self._session = session
+        self._blame_from = blame_from
+        self._declared = declared
 
-    def examine(
-        self,
-        case: CaseRef,
-        seen: CaseResult,
-        known: Sequence[Known],
-        fail_on: Verdict,
-        blame_from: Verdict | None,
-        *,
-        declared: bool = False,
-        on_blame: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        """Continue trainings that parted, and find whose each difference is: what `seen` then says as well.
+    def examine(self, case: CaseRef, seen: CaseResult, targets: Sequence[Target]) -> CaseResult:
+        """The result of a case with continuations of its trainings, and a blame for each difference.
 
         Args:
-            known: differences that are declared beside the cases.
-            fail_on: the mildest verdict that counts as a real difference.
-            blame_from: the mildest verdict that is blamed; None for none.
-            declared: whether declared differences are blamed too.
-            on_blame: called with a target before a difference on it is blamed.
+            targets: on which the case was run, the reference among them.
         """
-        traces = {target: Trace(trace_folder(self._folder, target, case.id)) for target in self._targets}
-        for comparison in seen.comparisons:
-            comparison.continuation = self.continuation(case, comparison, traces, known)
-        seen.outcome = outcome_of(seen.runs, seen.comparisons, fail_on)
-        if blame_from is not None:
-            for comparison in seen.worth_blaming(blame_from, declared=declared):
-                on_blame(comparison.target)
-                comparison.blame = self.blame(case, comparison, traces)
+        replays = Replays(self._session, case, targets)
+        traces = {target: Trace(self._session.place_of(case.id, target)) for target in targets}
+        comparisons = [
+            replace(comparison, continuation=self._continuation(replays, comparison, traces))
+            for comparison in seen.comparisons
+        ]
+        for position, comparison in enumerate(comparisons):
+            if self._blame_from is not None and comparison.is_worth_blaming(self._blame_from, declared=self._declared):
+                self._session.listener.blaming(case.id, comparison.target)
+                comparisons[position] = replace(comparison, blame=self._blame(replays, comparison, traces))
+        outcome = outcome_of(seen.runs, comparisons, self._session.setup.fail_on)
+        return replace(seen, comparisons=comparisons, outcome=outcome)
 
-    def blame(self, case: CaseRef, comparison: Comparison, traces: Mapping[Target, Trace]) -> Blame | None:
-        """Blame a comparison's first difference. None where there is none.
-
-        Args:
-            traces: of the case, by target.
-        """
+    def _blame(self, replays: Replays, comparison: Comparison, traces: Mapping[Target, Trace]) -> Blame | None:
+        """Whose a comparison's first difference is. None where there is no difference."""
         finding = comparison.first
         if finding is None:
             return None
-        target = next(target for target in traces if str(target) == comparison.target)
-        place = self._folder / trace.REPLAYS / slug_of(case.id)
         try:
-            return _Search(self, case, target, finding, traces, place).blame()
+            return _Search(replays, _target_of(comparison, traces), finding, traces).blame()
         except Exception as error:
             # What was found stands, whatever happens to the search for its origin.
             text = f"the search for its origin failed, which is a bug of the harness: {type(error).__name__}: {error}"
-            place.mkdir(parents=True, exist_ok=True)
-            (place / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            replays.folder.mkdir(parents=True, exist_ok=True)
+            (replays.folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             return Blame(None, finding.layer, None, None, finding.phase, finding.step, False, text)
 
-    def continuation(
-        self, case: CaseRef, comparison: Comparison, traces: Mapping[Target, Trace], known: Sequence[Known]
+    def _continuation(
+        self, replays: Replays, comparison: Comparison, traces: Mapping[Target, Trace]
     ) -> Continuation | None:
-        """Go on step by step from where free runs parted. None where they did not, or it cannot be done."""
+        """Go on step by step from where free runs parted. None where they did not, or where it cannot be done."""
         if comparison.parted is None:
             return None
-        target = next(target for target in traces if str(target) == comparison.target)
-        recorded = [entry.step for entry in traces[self._reference].select("log")]
+        target = _target_of(comparison, traces)
+        recorded = [entry.step for entry in traces[replays.reference].select("log")]
         first = comparison.parted
         last = min(max(recorded, default=0), first + MOST_CONTINUED - 1)
-        followed = self.follow(case, first, last, BUDGET)
-        if target not in followed or self._reference not in followed or last < first:
+        followed = replays.steps(first, last, BUDGET)
+        if target not in followed or replays.reference not in followed or last < first:
             return None
-        return Continuation(first, last, compare(followed[target], followed[self._reference], known))
+        known = self._session.setup.known
+        return Continuation(first, last, compare(followed[target], followed[replays.reference], known))
 
-    def follow(self, case: CaseRef, first: int, last: int, seconds: float) -> dict[Target, Trace]:
-        """Training steps on every target, each from the state that the reference had before it."""
-        steps = {"first": first, "last": last}
-        place = self._folder / trace.REPLAYS / slug_of(case.id)
-        deadline = time.monotonic() + seconds
-        own = self.replay(case, place, [self._reference], [FIRST], seconds, steps=steps)
-        if self._reference not in own:
-            return {}
-        given = {**steps, "given": str(own[self._reference].folder)}
-        left = max(deadline - time.monotonic(), 1.0)
-        return self.replay(case, place, self._targets, [FIRST, TWIN], left, steps=given)
 
-    def replay(
-        self,
-        case: CaseRef,
-        place: Path,
-        targets: Sequence[Target],
-        variants: Sequence[Variant],
-        seconds: float,
-        **more: Any,
-    ) -> dict[Target, Trace]:
-        """Run a replay and return its traces, of those targets on which it ran. What was replayed before is kept."""
-        what = json.dumps([case.id, [str(target) for target in targets], [variant.place for variant in variants], more])
-        if what in self._replayed:
-            return self._replayed[what]
-        place = place / f"{len(self._replayed)}"
-        shutil.rmtree(place, ignore_errors=True)
-        requests = [
-            request(case, target, variant, place / target.slug, self._root, self._options, timeout=seconds, **more)
-            for target in targets
-            for variant in variants
-        ]
-        self._pool.run(requests, _receive)
-        found = {target: Trace(place / target.slug) for target in targets}
-        self._replayed[what] = {target: trace for target, trace in found.items() if len(trace)}
-        return self._replayed[what]
-
-    def compute(self, script: Path, targets: Sequence[Target], seconds: float) -> dict[Target, NDArray[Any]]:
-        """What a script computes on each target, where it does."""
-        results: dict[Target, NDArray[Any]] = {}
-
-        def receive(reply: Reply) -> None:
-            result = Path(reply.request.body["result"])
-            if reply.ended == "exit" and reply.code == 0 and result.exists():
-                results[reply.request.target] = np.load(result, allow_pickle=False)
-
-        requests = []
-        for target in targets:
-            stem = script.with_name(f"{script.stem}-{target.slug}")
-            body = {"kind": "script", "file": str(script), "result": f"{stem}.npy"}
-            requests.append(Request(target, body, seconds, stem.with_suffix(".txt")))
-        self._pool.run(requests, receive)
-        return results
-
-    @property
-    def targets(self) -> Sequence[Target]:
-        return self._targets
-
-    @property
-    def reference(self) -> Target:
-        return self._reference
-
-    @property
-    def folder(self) -> Path:
-        return self._folder
+def _target_of(comparison: Comparison, traces: Mapping[Target, Trace]) -> Target:
+    return next(target for target in traces if str(target) == comparison.target)
 
 
 class _Search:
-    """The search for one finding's origin."""
+    """The search for one finding's origin.
 
-    def __init__(
-        self,
-        blamer: Blamer,
-        case: CaseRef,
-        target: Target,
-        finding: Finding,
-        traces: Mapping[Target, Trace],
-        place: Path,
-    ) -> None:
-        self._blamer = blamer
-        self._case = case
+    Args:
+        target: the one that differs from the reference.
+        traces: of the case, by target.
+    """
+
+    def __init__(self, replays: Replays, target: Target, finding: Finding, traces: Mapping[Target, Trace]) -> None:
+        self._replays = replays
+        self._reference = replays.reference
         self._target = target
         self._finding = finding
         self._traces = traces
-        self._place = place
         self._deadline = time.monotonic() + BUDGET
         self._who = _alone(traces, finding)
-        versions = [traces[side].header.environment.get("versions", {}) for side in (target, blamer.reference)]
+        versions = [traces[side].header.environment.get("versions", {}) for side in (target, self._reference)]
         self._of_two_keras = versions[0].get("keras") != versions[1].get("keras")
 
     def blame(self) -> Blame:
@@ -259,7 +161,7 @@ class _Search:
         key, judgement = self._finding.key, self._finding.judgement
         size = max(judgement.d32 or 0.0, judgement.d64 or 0.0)
         restless = []
-        for target, again in self._replay([self._blamer.reference, self._target], [FIRST]).items():
+        for target, again in self._replays.again([self._reference, self._target], self._left()).items():
             first = self._traces[target]
             if key in first and key in again:
                 own = judge(again[key], first[key])
@@ -267,16 +169,16 @@ class _Search:
                     restless.append(str(target))
         return restless
 
-    def _suspect(self) -> tuple[Suspect | None, _Start]:
+    def _suspect(self) -> tuple[Suspect | None, _At]:
         """The first part that differs on equal values, and where it was started from."""
-        finding, reference = self._finding, self._traces[self._blamer.reference]
-        start = _Start(0)
+        finding, reference = self._finding, self._traces[self._reference]
+        start = _At(0)
         if finding.phase in ("initial", "recorded") or not _has_parts(reference):
             return self._first(self._parts(start, inside=CASE)), start
         if finding.phase in ("prediction", "metric") and _is_fit(reference):
             return self._first(self._parts(self._after_training())), self._after_training()
         if _is_fit(reference):
-            start = _Start(0, {"trace": str(reference.folder), "phase": "initial", "step": 0})
+            start = _At(0, Replay(state=Start(reference.folder, "initial", 0)))
             if finding.phase in ("update", "optimizer", "log"):
                 found = self._step()
                 if found is None:
@@ -287,52 +189,42 @@ class _Search:
             suspect = self._first(self._parts(start, inside=CASE))
         return suspect, start
 
-    def _operation_in(self, suspect: Suspect, start: _Start) -> Suspect | None:
+    def _operation_in(self, suspect: Suspect, start: _At) -> Suspect | None:
         return self._first(self._parts(start, inside=suspect.part.name), operations=True)
 
-    def _step(self) -> _Start | None:
+    def _step(self) -> _At | None:
         """The first training step that differs from equal state. None where no step does."""
-        reference = self._traces[self._blamer.reference]
+        reference = self._traces[self._reference]
         recorded = {entry.step for entry in (*reference.select("update"), *reference.select("optimizer"))}
         agreed = [step for step in recorded if step < self._finding.step]
         first = max([step + 1 for step in agreed] + [0, self._finding.step - MOST_STEPS + 1])
-        seconds = self._deadline - time.monotonic()
-        traces = self._blamer.follow(self._case, first, self._finding.step, seconds) if seconds > 1 else {}
-        if self._target not in traces or self._blamer.reference not in traces:
+        traces = self._replays.steps(first, self._finding.step, self._left()) if self._left() > 1 else {}
+        if self._target not in traces or self._reference not in traces:
             return None
         found = self._differences(traces)
         if not found:
             return None
         step = min(finding.step for finding in found)
-        given = traces[self._blamer.reference]
+        given = traces[self._reference]
         rows = given[str(Key("initial", step, ROWS))].value
-        state = {"trace": str(given.folder), "phase": "initial", "step": step}
-        return _Start(step, state, rows if isinstance(rows, list) else None)
+        state = Start(given.folder, "initial", step)
+        return _At(step, Replay(state=state, rows=rows if isinstance(rows, list) else None))
 
-    def _after_training(self) -> _Start:
-        reference = self._traces[self._blamer.reference]
+    def _after_training(self) -> _At:
+        reference = self._traces[self._reference]
         last = max(entry.step for entry in reference.select("update"))
-        state = {"trace": str(reference.folder), "phase": "update", "step": last, "prefix": AFTER_FIT}
+        state = Start(reference.folder, "update", last, AFTER_FIT)
         index = self._finding.judgement.index or (0,)
         row = index[0] if index and self._finding.phase == "prediction" else 0
-        return _Start(last, state, [row], training=False)
+        return _At(last, Replay(state=state, rows=[row], training=False))
 
-    def _parts(self, start: _Start, inside: str | None = None) -> dict[Target, Trace]:
-        """The parts of the reference as they come, and then of every target on the reference's values."""
-        what = {"inside": inside, "state": start.state, "rows": start.rows, "training": start.training}
-        own = self._replay([self._blamer.reference], [FIRST], replay=what)
-        if self._blamer.reference not in own:
-            return {}
-        given = str(own[self._blamer.reference].folder)
-        return self._replay(self._blamer.targets, replay={**what, "given": given})
+    def _parts(self, start: _At, inside: str | None = None) -> Mapping[Target, Trace]:
+        """The parts on every target, each on the reference's values, with the operations inside of one of them."""
+        return self._replays.parts(replace(start.replay, inside=inside), self._left())
 
-    def _replay(
-        self, targets: Sequence[Target], variants: Sequence[Variant] = (FIRST, TWIN), **more: Any
-    ) -> dict[Target, Trace]:
-        seconds = self._deadline - time.monotonic()
-        if seconds <= 1:
-            return {}
-        return self._blamer.replay(self._case, self._place, targets, variants, seconds, **more)
+    def _left(self) -> float:
+        """Seconds that are left."""
+        return self._deadline - time.monotonic()
 
     def _differences(self, traces: Mapping[Target, Trace]) -> list[Finding]:
         """What differs from the reference, in order, for real: the divergent, with leaks that are about as large.
@@ -340,7 +232,7 @@ class _Search:
         Some fault of an operation is hidden by rounding in one part and not in a later one. Where nothing is divergent
         the leaks are all there is.
         """
-        found = differences(traces[self._target], traces[self._blamer.reference], Verdict.LEAK)
+        found = differences(traces[self._target], traces[self._reference], Verdict.LEAK)
         first = next((finding for finding in found if finding.judgement.verdict >= Verdict.DIVERGENT), None)
         if first is None:
             return found
@@ -352,7 +244,7 @@ class _Search:
         ]
 
     def _first(self, traces: Mapping[Target, Trace], *, operations: bool = False) -> Suspect | None:
-        if self._target not in traces or self._blamer.reference not in traces:
+        if self._target not in traces or self._reference not in traces:
             return None
         for finding in self._differences(traces):
             part = part_of(finding.name)
@@ -373,7 +265,7 @@ class _Search:
         finding = self._finding
         return Blame(self._who, finding.layer, None, None, finding.phase, finding.step, False, text)
 
-    def _confirmed(self, suspect: Suspect, inner: Suspect | None, start: _Start) -> Blame:
+    def _confirmed(self, suspect: Suspect, inner: Suspect | None, start: _At) -> Blame:
         part, layer = suspect.part, suspect.finding.layer
         alone = _alone(suspect.traces, suspect.finding) or self._who
         where = _TITLES.get(part.name) or (f"layer {layer!r}" if layer else part.name)
@@ -399,61 +291,20 @@ class _Search:
         return made if is_late and made in ("forward", "loss", "gradient", "update", "optimizer") else found
 
     def _reproducer(self, suspect: Suspect) -> str | None:
-        """The path of a script that was run and shows the difference, or None."""
-        sides = _side(self._blamer.reference), _side(self._target)
-        if sides[0] == sides[1]:
-            return None  # they differ in their options, which a script does not have
-        script = script_of(suspect.finding, suspect.part, suspect.traces[self._blamer.reference], sides)
-        if script is None:
-            return None
-        folder = self._place / self._target.slug
-        folder.mkdir(parents=True, exist_ok=True)
-        index = suspect.finding.judgement.index or ()
-        candidates = [*script.smaller(index[0] if index else None, index), script]
-        best = next((candidate for candidate in candidates if self._shows(candidate, folder)), None)
-        if best is None:
-            return None
-        if self._shows(best.rounded(), folder):
-            best = best.rounded()
-        path = folder / "repro.py"
-        path.write_text(best.text(), encoding="utf-8")
-        # As somebody else would run it, in processes of its own.
-        ran = _run(path, max(self._deadline - time.monotonic(), LEAST))
-        if ran is None or ran.returncode != 1:
-            path.unlink()
-            return None
-        environments = {str(t): self._traces[t].header.environment for t in (self._blamer.reference, self._target)}
-        issue = issue_text(best.text(), ran.stdout, best.title, environments)
-        (folder / "issue.md").write_text(issue, encoding="utf-8")
-        return path.relative_to(self._blamer.folder).as_posix()
-
-    def _shows(self, script: Script, folder: Path) -> bool:
-        """Whether a script shows the difference in the workers, which is quicker than in processes of their own."""
-        seconds = self._deadline - time.monotonic()
-        if seconds <= 1:
-            return False
-        path = folder / "candidate.py"
-        path.write_text(script.text(), encoding="utf-8")
-        values = self._blamer.compute(path, [self._blamer.reference, self._target], seconds)
-        for file in folder.glob("candidate*"):
-            file.unlink()
-        if len(values) < 2:
-            return False
-        ours, theirs = values[self._target], values[self._blamer.reference]
-        if ours.shape != theirs.shape:
-            return True
-        scale = max(float(np.sqrt(np.mean(array**2))) for array in (ours, theirs)) or 1.0
-        return not float(np.abs(ours - theirs).max(initial=0.0)) / scale <= script.bound
+        """The path in the run's folder of a script that was run and shows the difference; None where there is none."""
+        replayed = suspect.traces[self._reference]
+        path = reproducer_of(
+            self._replays, self._target, suspect.finding, suspect.part, replayed, self._traces, self._deadline
+        )
+        return None if path is None else path.relative_to(self._replays.run).as_posix()
 
 
 @dataclass(frozen=True)
-class _Start:
-    """Where parts are replayed from: see `harness.worker.capture.replay.Replay`."""
+class _At:
+    """Where parts are replayed: at which training step, and from which values."""
 
     step: int
-    state: dict[str, Any] | None = None
-    rows: list[int] | None = None
-    training: bool = True
+    replay: Replay = field(default_factory=Replay)
 
 
 def _is_as_large(leak: Finding, size: float) -> bool:
@@ -466,37 +317,6 @@ def _is_as_large(leak: Finding, size: float) -> bool:
 def _alone(traces: Mapping[Target, Trace], finding: Finding) -> str | None:
     by_name = {str(target): trace for target, trace in traces.items()}
     return standing_alone(by_name, finding.key, min(finding.judgement.verdict, Verdict.DIVERGENT))
-
-
-def _receive(reply: Reply) -> None:
-    if not (Path(reply.request.body["trace"]) / trace.INDEX).exists():
-        write_failure(reply)
-
-
-def _side(target: Target) -> Side:
-    """A target as a script has it: without options, and with the variables of its device."""
-    backend = backends.get(target.backend)
-    usual, placed = (backend.environment_for(at) for at in (Target(target.backend), replace(target, options=())))
-    variables = {name: value for name, value in placed.items() if usual.get(name) != value}
-    name = f"{target.backend}{f':{target.device}' if target.device else ''}"
-    name += "" if target.python is None else " of another environment"
-    python = None if target.python is None else interpreter.path_of(target)
-    return Side(name, {"KERAS_BACKEND": target.backend, **variables}, python)
-
-
-def _run(script: Path, seconds: float) -> subprocess.CompletedProcess[str] | None:
-    """Run a script. None where it does not end in time."""
-    try:
-        return subprocess.run(
-            [sys.executable, script.name],
-            cwd=script.parent,
-            capture_output=True,
-            text=True,
-            timeout=BUDGET,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return None
 
 
 def _is_fit(trace: Trace) -> bool:

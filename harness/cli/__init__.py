@@ -1,5 +1,6 @@
-"""The command line."""
+"""The command line: the group `harness` with its commands."""
 
-from harness.cli.commands import main
+from harness.cli import run, setup, tell
+from harness.cli.group import main
 
-__all__ = ["main"]
+__all__ = ["main", "run", "setup", "tell"]

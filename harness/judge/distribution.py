@@ -16,18 +16,19 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.verdict import Judgement, Verdict
+from harness.result.judgement import Drawn, Judgement
 from harness.trace import Array, Observation
+from harness.verdict import Verdict
 
 #: Runs of a case on each target, with as many seeds.
 REPEATS = 16
 #: Probability that a comparison of equal distributions raises an alarm, at most.
 LEVEL = 1e-3
 
-#: What a run's array is reduced to. The projections see values that are right in sum and in the wrong places.
+#: The numbers that a run's array is reduced to. The projections differ if values are right in sum and in wrong places.
 STATISTICS = ("mean", "root mean square", "smallest", "largest", "share of zeros", "projection 1", "projection 2")
 
-
+#: What stands for infinity and NaN: larger than any value that is drawn.
 _HUGE = 1e100
 
 
@@ -36,16 +37,14 @@ def judge_distribution(target: Sequence[Observation], reference: Sequence[Observ
 
     Args:
         target, reference: the observation in each of the runs: arrays of one dtype and shape.
-        tests: observations that are judged so in the whole comparison.
+        tests: how many observations of the whole comparison are judged in this way.
     """
     ours, theirs = (np.stack([_statistics(item.array) for item in side]) for side in (target, reference))
     p_values = [ks_p_value(ours[:, i], theirs[:, i]) for i in range(len(STATISTICS))]
     worst = int(np.argmin(p_values))
     level = LEVEL / (tests * len(STATISTICS))
-    found = f"the {STATISTICS[worst]} of {len(ours)} runs on each side (Kolmogorov-Smirnov, p = {p_values[worst]:.1e})"
-    if p_values[worst] < level:
-        return Judgement(Verdict.DIVERGENT, "distribution", f"{found} has another distribution", bound=level)
-    return Judgement(Verdict.ROUNDING, "distribution", f"one distribution, as far as can be told: {found}", bound=level)
+    verdict = Verdict.DIVERGENT if p_values[worst] < level else Verdict.ROUNDING
+    return Judgement(verdict, "distribution", bound=level, cause=Drawn(STATISTICS[worst], len(ours), p_values[worst]))
 
 
 def ks_p_value(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -76,7 +75,6 @@ def varies(runs: Sequence[Observation]) -> bool:
 
 def _statistics(array: Array) -> NDArray[np.float64]:
     wide = np.abs(array) if array.dtype.kind == "c" else array.astype(np.float64)
-    # What is not finite stays visible, as something larger than whatever is.
     flat = np.clip(np.nan_to_num(wide.ravel(), nan=_HUGE, posinf=_HUGE, neginf=-_HUGE), -_HUGE, _HUGE)
     weights = np.random.default_rng(0).standard_normal((2, flat.size))
     summary = [flat.mean(), np.sqrt(np.mean(flat**2)), flat.min(), flat.max(), np.mean(flat == 0)]

@@ -1,4 +1,4 @@
-"""Comparing traces that were recorded anywhere, by folder."""
+"""Comparing traces by the folders they lie in, wherever they were recorded."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.case import Known
 from harness.errors import TraceError
-from harness.judge.golden import Recording, compare_golden
-from harness.judge.verdict import Verdict
-from harness.project.known import Known, unmatched
-from harness.result.model import Result, judge_case
+from harness.judge.case import judge_case
+from harness.judge.declared import unmatched
+from harness.judge.golden import Recording, compare_golden, recorded_with
+from harness.result.model import Result
 from harness.target import backend_of
 from harness.trace import Trace, find_traces
+from harness.verdict import Verdict
 
-#: The backend of the reference where none is named: the first target on it or, failing that, the first.
+#: If no reference is named, it is the first target on this backend or, failing that, the first target.
 DEFAULT_REFERENCE = "torch"
 
 
@@ -24,8 +26,8 @@ def compare_folders(
 ) -> Result:
     """Compare every case in the folders, each target's trace with the reference's.
 
-    A case that some target has no trace of is reported as failed on that target. Where two folders hold the same cases
-    of the same targets they are taken for an old and a new recording, see `harness.judge.golden`.
+    A case of which a target has no trace is reported as failed on that target. Two folders that hold the same cases of
+    the same targets are taken for an old and a new recording: see `harness.judge.golden`.
 
     Args:
         root: the folder that trace paths are written relative to.
@@ -60,19 +62,23 @@ def compare_folders(
         raise TraceError(f"The reference {reference!r} has no trace here. There are traces of {', '.join(targets)}.")
     for case, by_target in cases.items():
         _check_comparable(case, list(by_target.values()))
-    twins = any(trace.twin is not None for trace in traces)
-    randomness = "native" if any(trace.repeats for trace in traces) else "shared"
-    result = Result(reference, targets, "both" if twins else "float32", fail_on, randomness)
-    result.cases = [
-        judge_case(case, {target: by_target.get(target) for target in targets}, reference, fail_on, root, known)
-        for case, by_target in cases.items()
-    ]
-    result.unmatched = unmatched(known, list(cases), targets)
-    return result
+    precision, randomness = recorded_with(traces)
+    return Result(
+        reference=reference,
+        targets=targets,
+        precision=precision,
+        fail_on=fail_on,
+        randomness=randomness,
+        cases=[
+            judge_case(case, {target: by_target.get(target) for target in targets}, reference, fail_on, root, known)
+            for case, by_target in cases.items()
+        ],
+        unmatched=unmatched(known, list(cases), targets),
+    )
 
 
 def common_folder(folders: Sequence[Path]) -> Path:
-    """What the paths of a comparison's traces are relative to, unless it has a folder of its own."""
+    """The folder that paths of traces are relative to if the comparison is not given a folder of its own."""
     return Path(os.path.commonpath([folder.resolve() for folder in folders]))
 
 
@@ -97,7 +103,7 @@ def _targets(*recordings: Recording) -> list[str]:
 
 
 def _are_old_and_new(folders: Sequence[Path], recordings: Sequence[Recording]) -> bool:
-    """Whether two folders hold the same targets, and a trace each of some case on one of them."""
+    """Whether two folders hold the same targets, and both hold a trace of some case on one of them."""
     if len(folders) != 2 or folders[0].resolve() == folders[1].resolve():
         return False
     old, new = recordings

@@ -9,41 +9,44 @@ the rounding of float32 as measured is e_A = dist(A32, A64) and e_B = dist(B32, 
 is a = max(e_A, e_B, u32) / u32; and d64 = dist(A64, B64) is what is left between the targets when rounding is nine
 orders of magnitude smaller. u32 = 2**-24 and u64 = 2**-53 are the unit roundoffs.
 
+The first of these that applies is the verdict:
+
 | verdict   | when |
 | --------- | ---- |
-| identical | A32 and B32 agree bit for bit, and the twins agree to rounding |
-| rounding  | d64 <= RESIDUE a u64: the two compute the same function |
-| leak      | d64 <= SLACK a u32: one twin drops to single precision somewhere on the way |
-| imprecise | d64 is as small as that, but one e is far above the other |
-| divergent | d64 is larger: the two compute different functions |
 | mismatch  | another shape, dtype or plain value, or NaN or infinity on one side only |
+| divergent | d64 > SLACK a u32: the two compute different functions |
+| imprecise | one e is COARSER times the other: the same function, far less precise on one side |
+| leak      | d64 > RESIDUE a u64: one twin drops to single precision somewhere on the way |
+| identical | A32 and B32 agree bit for bit |
+| rounding  | anything else: the two compute the same function |
 
 A target may compute in less than float32. Then A32 stands for what it computed in that, and its error is counted in
 the roundoff u of that precision: a = max(e_A / u_A, e_B / u_B, 1), so that bfloat16 may be 2**16 times coarser than
 float32, and no more. A target that computes in float64 has its float64 run as A64, and as A32 its twin in float32.
 
-An observation that has no twin on both sides is judged by what is there, and `Judgement.basis` says which.
+If a twin is missing on either side, the verdict rests on whatever is there, and `Judgement.basis` says on what.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.judge.arrays import INEXACT, REAL, distance, first_index, rms, twin_array, widen
+from harness.result.judgement import Basis, Cause, Judgement, LessPrecise, OneSided, Unequal, Unlike
 from harness.trace import NUMBER, Array, Observation
+from harness.verdict import Verdict
 
 U32 = 2.0**-24
 U64 = 2.0**-53
-#: Unit roundoff of the lower of the two precisions that a target runs in, by the target's own.
+#: Unit roundoff of the lower of the two precisions that a target runs in.
 ROUNDOFF = {
     "float32": U32,
-    "float64": U32,
     "float16": 2.0**-11,
     "mixed_float16": 2.0**-11,
     "bfloat16": 2.0**-8,
@@ -52,164 +55,23 @@ ROUNDOFF = {
 
 #: d64 up to RESIDUE * a * u64 is rounding. Healthy runs stay near 1 and bugs start near 1e8: see docs/verdicts.md.
 RESIDUE = 256.0
-#: A difference up to SLACK times the measured float32 error is within it. An error measured on few elements is a
-#: small sample of its distribution and may be lucky, so these have more.
+#: A difference up to SLACK times the measured float32 error is within it.
 SLACK = 8.0
+#: The same for arrays of fewer than FEW elements: an error that was measured on few of them may be small by luck.
 SLACK_FEW = 32.0
 FEW = 16
 #: One target's float32 error this many times the other's is a sign of lower precision (TF32 is 2**13 times coarser).
 COARSER = 512.0
-#: The same where a precision below float32 is in it: there no error is larger than about 1, and rounding has less room.
+#: The same where a target runs in less than float32: there no error is larger than about 1, and rounding has less room.
 COARSER_LOW = 32.0
 #: Without any twin: relative tolerance in units of the dtype's roundoff, for each training step behind it.
 BLIND = 256.0
-#: and no more than this, however coarse the dtype and long the training.
+#: The largest tolerance without any twin, however coarse the dtype and long the training.
 BLINDEST = 0.1
-#: Where noise was measured: a difference up to NOISE times it is within it, and there is never less than QUIET u.
+#: Where noise was measured: a difference up to NOISE times the noise is within it.
 NOISE = 10.0
+#: The least noise that is reckoned with, in units of the roundoff.
 QUIET = 4.0
-
-#: Kinds of floating dtypes: the extended ones, such as bfloat16, are of kind V.
-_REAL = "fV"
-
-Basis = Literal["exact", "twins", "one twin", "noise", "tolerance", "distribution"]
-
-
-class Verdict(enum.IntEnum):
-    """What a comparison of two observations says, from best to worst."""
-
-    IDENTICAL = 0
-    ROUNDING = 1
-    LEAK = 2
-    IMPRECISE = 3
-    DIVERGENT = 4
-    MISMATCH = 5
-
-    def __str__(self) -> str:
-        return self.name.lower()
-
-    @classmethod
-    def parse(cls, text: str) -> Verdict:
-        """The verdict of a name. Raises ValueError with the names there are."""
-        try:
-            return cls[text.upper()]
-        except KeyError:
-            names = ", ".join(str(verdict) for verdict in cls)
-            raise ValueError(f"{text!r} is not a verdict. Verdicts, from best to worst: {names}.") from None
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """A verdict and its evidence.
-
-    Attributes:
-        verdict: what is said.
-        basis: what it rests on: `exact` comparison, the `twins` of both targets, `one twin` where only one target
-            has float64, measured `noise` where neither has but disturbed runs were made, a `tolerance` from dtype and
-            step where none were, or the `distribution` of repeated runs where what is compared is random.
-        reason: one sentence for a person.
-        d32, d64: distances between the targets in each precision; None where there is none.
-        amplification: a, None where it was not measured.
-        bound: what the deciding distance was held against.
-        index: position of the element that differs most, in the deciding precision.
-        explained: the largest distance that rounding explains: d64 above it, or d32 where there are no twins, is
-            divergent. None where nothing was measured.
-    """
-
-    verdict: Verdict
-    basis: Basis
-    reason: str
-    d32: float | None = None
-    d64: float | None = None
-    amplification: float | None = None
-    bound: float | None = None
-    index: tuple[int, ...] | None = None
-    explained: float | None = None
-
-    @property
-    def distance(self) -> float | None:
-        """The distance that is held against what rounding explains: in float64 where the twins are there."""
-        return self.d32 if self.d64 is None else self.d64
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a difference of two arrays looks like, for a person.
-
-    Attributes:
-        ours, theirs: the element that differs most, on the target and on the reference.
-        precision: of the runs that these are from.
-        atol, rtol: what `numpy.testing.assert_allclose` would have had to be given to pass, each with the other at 0;
-            None where no number would do.
-        spread: where it differs by more than the bound: in one element, a row, a channel, or so many.
-    """
-
-    ours: float
-    theirs: float
-    precision: str
-    atol: float | None
-    rtol: float | None
-    spread: str
-
-
-def evidence(
-    judgement: Judgement,
-    target: Observation,
-    reference: Observation,
-    target_twin: Observation | None = None,
-    reference_twin: Observation | None = None,
-    *,
-    precisions: tuple[str, str] = ("float32", "float32"),
-) -> Evidence | None:
-    """What speaks for a judgement of two arrays of real numbers; None of anything else.
-
-    From the float64 runs where the verdict rests on them and the targets' own precisions do not show it, else from the
-    runs in these.
-
-    Args:
-        precisions: of the target and of the reference.
-    """
-    if judgement.index is None or not (target.is_array and reference.is_array):
-        return None
-    a, b = target.array, reference.array
-    if a.dtype.kind not in _REAL or b.dtype.kind not in _REAL or a.shape != b.shape:
-        return None
-    wide = _twin_of(target_twin, a.shape), _twin_of(reference_twin, b.shape)
-    bound = judgement.bound or 0.0
-    hidden = judgement.d32 is None or judgement.d32 <= bound or judgement.verdict is Verdict.LEAK
-    precision = " and ".join(dict.fromkeys(precisions))
-    if hidden and wide[0] is not None and wide[1] is not None:
-        (a, b), precision = (wide[0], wide[1]), "float64"
-    a, b = _widen(a), _widen(b)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        difference = np.abs(a - b)
-        ratio = np.where(difference == 0, 0.0, difference / np.abs(b))
-    scale = max(rms(a), rms(b))
-    return Evidence(
-        ours=float(a[judgement.index]),
-        theirs=float(b[judgement.index]),
-        precision=precision,
-        atol=_finite(difference.max(initial=0.0)),
-        rtol=_finite(ratio.max(initial=0.0)),
-        spread=_spread(~(difference <= bound * scale)),
-    )
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _spread(apart: NDArray[np.bool_]) -> str:
-    """Where a mask is set: in one element, in one index of the first or the last axis, or in so many elements."""
-    places = np.argwhere(apart)
-    if len(places) <= 1 or apart.ndim == 0:
-        return "one element" if apart.size > 1 else "the one element there is"
-    if len(places) == apart.size:
-        return f"all {apart.size} elements"
-    for axis, name in ((0, "row"), (apart.ndim - 1, "channel")):
-        if apart.ndim > 1 and len(set(places[:, axis])) == 1:
-            return f"{name} {places[0, axis]} of {apart.shape[axis]}, {len(places)} elements"
-    return f"{len(places)} of {apart.size} elements"
 
 
 def judge(
@@ -233,64 +95,60 @@ def judge(
             size, not of its own.
         noise: the same observation of runs of one of the two that were disturbed in the last bit. It decides where
             there is no twin.
-        precisions: of the target and of the reference, see `harness.target.PRECISIONS`. Where they are two, floating
-            dtypes may be.
+        precisions: of the target and of the reference, see `harness.target.PRECISIONS`. If they are not equal, the
+            floating dtypes of the two sides need not be equal either.
     """
     if not (target.is_array and reference.is_array):
         return _judge_plain(target, reference)
     ours, theirs = target.array, reference.array
-    if target.dtype != reference.dtype and not (
-        precisions[0] != precisions[1] and ours.dtype.kind in _REAL and theirs.dtype.kind in _REAL
-    ):
-        return _mismatch(f"dtype is {target.dtype}, and {reference.dtype} on the reference")
+    explains_dtypes = precisions[0] != precisions[1] and ours.dtype.kind in REAL and theirs.dtype.kind in REAL
+    if target.dtype != reference.dtype and not explains_dtypes:
+        return _mismatch(Unlike("dtype", str(target.dtype), str(reference.dtype)))
     if ours.shape != theirs.shape:
-        return _mismatch(f"shape is {ours.shape}, and {theirs.shape} on the reference")
+        return _mismatch(Unlike("shape", str(ours.shape), str(theirs.shape)))
     same_bits = target.dtype == reference.dtype and ours.tobytes() == theirs.tobytes()
-    if not _is_inexact(ours):
-        if same_bits:
-            return Judgement(Verdict.IDENTICAL, "exact", "equal")
-        return _judge_discrete(ours, theirs)
-    one_sided = _one_sided(ours, theirs, "")
+    if ours.dtype.kind not in INEXACT:
+        return Judgement(Verdict.IDENTICAL, "exact") if same_bits else _judge_discrete(ours, theirs)
+    one_sided = _one_sided(ours, theirs)
     if one_sided:
         return one_sided
     a32, a64 = _low_and_wide(target, target_twin, precisions[0])
     b32, b64 = _low_and_wide(reference, reference_twin, precisions[1])
     if a64 is not None and b64 is not None:
-        one_sided = _one_sided(a64, b64, " in float64")
+        one_sided = _one_sided(a64, b64, in_float64=True)
         if one_sided:
             return one_sided
     a64, b64 = _if_finite_with(a32, a64), _if_finite_with(b32, b64)
     if a64 is not None and b64 is not None:
         # What is infinite in float32 on both sides has no float32 error to be held against.
-        lost = ~np.isfinite(_widen(a32)) | ~np.isfinite(_widen(b32))
+        lost = ~np.isfinite(widen(a32)) | ~np.isfinite(widen(b32))
         a64, b64 = (np.where(lost, np.nan, array) for array in (a64, b64))
+    scale = max(rms(array) for array in (a32, b32, a64, b64) if array is not None)
+    pair = _Pair(
+        _Side(a32, a64, _lower(precisions[0]), scale),
+        _Side(b32, b64, _lower(precisions[1]), scale),
+        scale,
+        group_scale,
+        same_bits,
+    )
+    if a64 is not None and b64 is not None:
+        return _judge_twins(pair)
+    if same_bits:
+        return Judgement(Verdict.IDENTICAL, "exact", d32=pair.d32)
     disturbed = [item.array for item in noise if item.is_array and item.array.shape == b32.shape]
-    return _judge_inexact(a32, b32, a64, b64, reference, same_bits, group_scale, disturbed, precisions)
+    return _judge_without_twins(pair, reference, disturbed)
 
 
-def rms(array: Array) -> float:
-    """Root mean square of the finite elements; 0 of none."""
-    wide = _widen(array)
-    if wide.size == 1:  # most of a long training: its logs
-        size = float(abs(wide.item()))
-        return size if np.isfinite(size) else 0.0
-    finite = np.abs(wide[np.isfinite(wide)])
-    if not finite.size:
-        return 0.0
-    largest = float(finite.max())
-    if largest == 0.0:
-        return 0.0
-    # Scaled first, for squares of very small or large elements would leave the range of float64.
-    return largest * float(np.sqrt(np.mean((finite / largest) ** 2)))
+# Values that must be equal
 
 
 def _judge_plain(target: Observation, reference: Observation) -> Judgement:
     if target.is_array != reference.is_array:
-        kinds = ["an array" if item.is_array else "a plain value" for item in (target, reference)]
-        return _mismatch(f"it is {kinds[0]}, and {kinds[1]} on the reference")
+        ours, theirs = ("an array" if item.is_array else "a plain value" for item in (target, reference))
+        return _mismatch(Unlike("kind", ours, theirs))
     if _same_plain(target.value, reference.value):
-        return Judgement(Verdict.IDENTICAL, "exact", "equal")
-    return _mismatch(_describe_plain(target.value, reference.value))
+        return Judgement(Verdict.IDENTICAL, "exact")
+    return _mismatch(_unlike_plain(target.value, reference.value))
 
 
 def _same_plain(mine: Any, theirs: Any) -> bool:
@@ -304,181 +162,236 @@ def _same_plain(mine: Any, theirs: Any) -> bool:
     return bool(mine == theirs)
 
 
-def _describe_plain(mine: Any, theirs: Any) -> str:
+def _unlike_plain(mine: Any, theirs: Any) -> Unlike:
     if isinstance(mine, list) and isinstance(theirs, list):
         for position, (left, right) in enumerate(zip(mine, theirs, strict=False)):
             if not _same_plain(left, right):
-                return f"item {position} is {left!r}, and {right!r} on the reference"
-        return f"it has {len(mine)} items, and {len(theirs)} on the reference"
-    return f"it is {mine!r}, and {theirs!r} on the reference"
+                return Unlike("item", repr(left), repr(right), position)
+        return Unlike("length", str(len(mine)), str(len(theirs)))
+    return Unlike("value", repr(mine), repr(theirs))
 
 
 def _judge_discrete(a: Array, b: Array) -> Judgement:
-    index = _first_index(a != b)
-    count = int(np.count_nonzero(a != b))
-    elements = f"{count} of {a.size} elements differ, first " if a.size > 1 else ""
-    position = f" at {index}" if index else ""
-    return _mismatch(f"{elements}{a[index]!s}{position}, and {b[index]!s} on the reference", index=index)
+    index = first_index(a != b)
+    return _mismatch(Unequal(str(a[index]), str(b[index]), int(np.count_nonzero(a != b)), a.size), index)
 
 
-def _judge_inexact(
-    a32: Array,
-    b32: Array,
-    a64: Array | None,
-    b64: Array | None,
-    reference: Observation,
-    same_bits: bool,
-    group_scale: float,
-    disturbed: Sequence[Array],
-    precisions: tuple[str, str],
-) -> Judgement:
-    scale = max(rms(array) for array in (a32, b32, a64, b64) if array is not None)
-    slack = SLACK_FEW if a32.size < FEW else SLACK
-    d32, index32 = _distance(a32, b32, scale)
-    if a64 is not None and b64 is not None:
-        d64, index64 = _distance(a64, b64, scale)
-        u_a, u_b = (ROUNDOFF[precision] for precision in precisions)
-        e_a, e_b = _distance(a32, a64, scale)[0], _distance(b32, b64, scale)[0]
-        a_a, a_b = max(e_a / u_a, 1.0), max(e_b / u_b, 1.0)
-        a = max(a_a, a_b)
-        residue = max(RESIDUE * a * U64, RESIDUE * U64 * group_scale / scale if scale else 0.0)
-        within = max(slack * a * U32, residue)
-        coarser = COARSER if u_a == u_b == U32 else COARSER_LOW
-        # Of two precisions, only what runs in the lower one is held against the other: no rounding there is too small.
-        ours = u_a > u_b or (u_a == u_b and a_a > a_b)
-        coarse, fine = (a_a, a_b) if ours else (a_b, a_a)
-        if d64 > within:
-            verdict, bound = Verdict.DIVERGENT, within
-            reason = f"the float64 runs differ by {d64:.1e}, and rounding of float32 explains {within:.1e}"
-        elif coarse > coarser * fine and a32.size >= FEW:
-            verdict, bound = Verdict.IMPRECISE, coarser * fine * (u_a if ours else u_b)
-            sides = ("this target", _low(precisions[0]), e_a), ("the reference", _low(precisions[1]), e_b)
-            (side, precision, error), (_, other, least) = sides if ours else sides[::-1]
-            in_other = "" if other == precision else f" in {other}"
-            reason = f"{side} has a {precision} error of {error:.1e}, and the other one of {least:.1e}{in_other}"
-        elif d64 > residue:
-            verdict, bound = Verdict.LEAK, residue
-            reason = f"the float64 runs differ by {d64:.1e}: one of them drops to single precision"
-        else:
-            verdict, bound = Verdict.IDENTICAL if same_bits else Verdict.ROUNDING, residue
-            reason = "equal bit for bit" if same_bits else f"the float64 runs agree to {d64:.1e}"
-        index = index64 if d64 > residue else index32
-        return Judgement(verdict, "twins", reason, d32, d64, a, bound, index, within)
-    if same_bits:
-        return Judgement(Verdict.IDENTICAL, "exact", "equal bit for bit, in float32", d32=d32)
-    return _judge_without_twins(a32, b32, a64, b64, reference, scale, group_scale, disturbed, precisions)
-
-
-def _judge_without_twins(
-    a32: Array,
-    b32: Array,
-    a64: Array | None,
-    b64: Array | None,
-    reference: Observation,
-    scale: float,
-    group_scale: float,
-    disturbed: Sequence[Array],
-    precisions: tuple[str, str],
-) -> Judgement:
-    """By the float32 error of the one side that has a twin or, where neither has, by measured noise or a tolerance."""
-    low = max(ROUNDOFF[precision] for precision in precisions)
-    u = max(_roundoff(b32, reference.dtype), low if low > U32 else 0.0)
-    d32, index = _distance(a32, b32, scale)
-    amplification = None
-    basis: Basis = "tolerance"
-    bound = min(BLIND * u * (1 + reference.step), BLINDEST) * (max(scale, group_scale) / scale if scale else 1.0)
-    if disturbed:
-        basis = "noise"
-        # The runs were disturbed on one side, so the nearer of the two is what they are disturbances of.
-        spreads = [min(_distance(array, side, scale)[0] for side in (a32, b32)) for array in disturbed]
-        spread = max(max(spreads) if a32.size < FEW else float(np.median(spreads)), QUIET * u)
-        amplification, bound = spread / u, NOISE * spread
-    for single, wide in ((a32, a64), (b32, b64)):
-        if wide is not None:
-            basis = "one twin"
-            amplification = max(_distance(single, wide, scale)[0], u) / u
-            bound = (SLACK_FEW if single.size < FEW else SLACK) * amplification * u
-    if d32 <= bound:
-        verdict, reason = Verdict.ROUNDING, f"the targets agree to {d32:.1e}"
-    else:
-        verdict, reason = (
-            Verdict.DIVERGENT,
-            f"the targets differ by {d32:.1e}, and the bound from {basis} is {bound:.1e}",
-        )
-    return Judgement(verdict, basis, reason, d32, None, amplification, bound, index, bound)
-
-
-def _mismatch(reason: str, index: tuple[int, ...] | None = None) -> Judgement:
-    return Judgement(Verdict.MISMATCH, "exact", reason, index=index)
-
-
-def _twin_of(twin: Observation | None, shape: tuple[int, ...]) -> Array | None:
-    """The array of a twin that can serve as one: of the same shape, and wider than float32."""
-    if twin is None or twin.dtype not in ("float64", "complex128", NUMBER) or twin.array.shape != shape:
+def _one_sided(a: Array, b: Array, *, in_float64: bool = False) -> Judgement | None:
+    """The mismatch of NaN, or of an infinity of one sign, that one side alone has; None if there is no such element."""
+    a, b = widen(a), widen(b)
+    both_nan = np.isnan(a) & np.isnan(b)
+    either_special = ~np.isfinite(a) | ~np.isfinite(b)
+    differ = either_special & ~both_nan & ~(a == b)
+    if not differ.any():
         return None
-    return twin.array
+    index = first_index(differ)
+    return _mismatch(OneSided(str(a[index]), str(b[index]), in_float64), index)
+
+
+def _mismatch(cause: Cause, index: tuple[int, ...] | None = None) -> Judgement:
+    return Judgement(Verdict.MISMATCH, "exact", index=index, cause=cause)
+
+
+# What the two sides are
 
 
 def _low_and_wide(observation: Observation, twin: Observation | None, precision: str) -> tuple[Array, Array | None]:
-    """What a side computed in the lower of its two precisions and, where that is there, in float64."""
+    """What a side computed in the lower of its two precisions and, if that is there, in float64."""
     own = observation.array
     if precision != "float64":
-        return own, _twin_of(twin, own.shape)
-    wide = _twin_of(observation, own.shape)
+        return own, twin_array(twin, own.shape)
+    wide = twin_array(observation, own.shape)
     if wide is None or twin is None or not twin.is_array or twin.array.shape != own.shape:
         return own, None
-    return (twin.array, wide) if _is_inexact(twin.array) else (own, None)
+    return (twin.array, wide) if twin.array.dtype.kind in INEXACT else (own, None)
 
 
-def _low(precision: str) -> str:
+def _lower(precision: str) -> str:
     """The lower of the two precisions of a target."""
     return "float32" if precision == "float64" else precision
 
 
 def _if_finite_with(single: Array, twin: Array | None) -> Array | None:
     """A twin, unless it lost what float32 has: where only it is not finite, it says nothing of rounding."""
-    lost = twin is not None and bool((np.isfinite(_widen(single)) & ~np.isfinite(twin)).any())
+    lost = twin is not None and bool((np.isfinite(widen(single)) & ~np.isfinite(twin)).any())
     return None if lost else twin
 
 
-def _one_sided(a: Array, b: Array, where: str) -> Judgement | None:
-    """NaN, or an infinity of that sign, that stands on one side only."""
-    a, b = _widen(a), _widen(b)
-    both_nan = np.isnan(a) & np.isnan(b)
-    either_special = ~np.isfinite(a) | ~np.isfinite(b)
-    differ = either_special & ~both_nan & ~(a == b)
-    if not differ.any():
+@dataclass(frozen=True)
+class _Side:
+    """One side's values of an observation.
+
+    Attributes:
+        low: in the lower of the two precisions that the side ran in.
+        wide: in float64; None if it has no such run, or one that says nothing.
+        precision: the lower of the two precisions.
+        scale: what distances are relative to.
+    """
+
+    low: Array
+    wide: Array | None
+    precision: str
+    scale: float
+
+    @property
+    def roundoff(self) -> float:
+        return ROUNDOFF[self.precision]
+
+    @cached_property
+    def error(self) -> float:
+        """What rounding in the lower precision did to the values, as measured: e in the table of this module."""
+        assert self.wide is not None
+        return distance(self.low, self.wide, self.scale)[0]
+
+    @property
+    def amplification(self) -> float:
+        return max(self.error / self.roundoff, 1.0)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The two sides of an observation, and how far they are apart. The names are those of the table of this module.
+
+    Attributes:
+        scale: what distances are relative to.
+        group_scale: see `judge`.
+        same_bits: true if the two sides are equal bit for bit in their own precisions.
+    """
+
+    ours: _Side
+    theirs: _Side
+    scale: float
+    group_scale: float
+    same_bits: bool
+
+    @cached_property
+    def _low(self) -> tuple[float, tuple[int, ...] | None]:
+        return distance(self.ours.low, self.theirs.low, self.scale)
+
+    @cached_property
+    def _wide(self) -> tuple[float, tuple[int, ...] | None]:
+        assert self.ours.wide is not None
+        assert self.theirs.wide is not None
+        return distance(self.ours.wide, self.theirs.wide, self.scale)
+
+    @property
+    def d32(self) -> float:
+        return self._low[0]
+
+    @property
+    def d64(self) -> float:
+        return self._wide[0]
+
+    @property
+    def is_few(self) -> bool:
+        return self.ours.low.size < FEW
+
+    @property
+    def slack(self) -> float:
+        return SLACK_FEW if self.is_few else SLACK
+
+    @property
+    def amplification(self) -> float:
+        return max(self.ours.amplification, self.theirs.amplification)
+
+    @property
+    def rounding(self) -> float:
+        """The largest d64 that rounding in float64 explains."""
+        of_group = RESIDUE * U64 * self.group_scale / self.scale if self.scale else 0.0
+        return max(RESIDUE * self.amplification * U64, of_group)
+
+    @property
+    def explained(self) -> float:
+        """The largest d64 that rounding explains if one of the float64 runs drops to single precision."""
+        return max(self.slack * self.amplification * U32, self.rounding)
+
+    @property
+    def ours_is_coarse(self) -> bool:
+        """Whether the target is the side that may be less precise than it should be.
+
+        Of two precisions only the lower one can be: in the higher one, no rounding is too small.
+        """
+        u_a, u_b = self.ours.roundoff, self.theirs.roundoff
+        return u_a > u_b or (u_a == u_b and self.ours.amplification > self.theirs.amplification)
+
+    def judged(self, verdict: Verdict, bound: float, cause: Cause | None = None) -> Judgement:
+        """The judgement that rests on the twins of both sides."""
+        index = (self._wide if self.d64 > self.rounding else self._low)[1]
+        return Judgement(verdict, "twins", self.d32, self.d64, self.amplification, bound, index, self.explained, cause)
+
+
+def _judge_twins(pair: _Pair) -> Judgement:
+    """The table of this module, from top to bottom."""
+    coarse, fine = (pair.ours, pair.theirs) if pair.ours_is_coarse else (pair.theirs, pair.ours)
+    times = COARSER if coarse.roundoff == fine.roundoff == U32 else COARSER_LOW
+    if pair.d64 > pair.explained:
+        return pair.judged(Verdict.DIVERGENT, pair.explained)
+    if coarse.amplification > times * fine.amplification and not pair.is_few:
+        cause = LessPrecise(pair.ours_is_coarse, coarse.precision, coarse.error, fine.precision, fine.error)
+        return pair.judged(Verdict.IMPRECISE, times * fine.amplification * coarse.roundoff, cause)
+    if pair.d64 > pair.rounding:
+        return pair.judged(Verdict.LEAK, pair.rounding)
+    return pair.judged(Verdict.IDENTICAL if pair.same_bits else Verdict.ROUNDING, pair.rounding)
+
+
+# Where a twin is missing: one rule for each basis
+
+
+@dataclass(frozen=True)
+class _Allowance:
+    """How far two sides may be apart where the float64 runs of both cannot tell."""
+
+    basis: Basis
+    bound: float
+    amplification: float | None = None
+
+
+def _from_one_twin(pair: _Pair, u: float) -> _Allowance | None:
+    """By the float32 error of the one side that has a twin."""
+    for side in (pair.ours, pair.theirs):
+        if side.wide is not None:
+            amplification = max(side.error, u) / u
+            return _Allowance("one twin", pair.slack * amplification * u, amplification)
+    return None
+
+
+def _from_noise(pair: _Pair, u: float, disturbed: Sequence[Array]) -> _Allowance | None:
+    """By how far disturbed runs of one side moved.
+
+    Which side was disturbed is not told, so each run's distance is that to the nearer of the two.
+    """
+    if not disturbed:
         return None
-    index = _first_index(differ)
-    position = f" at {index}" if index else ""
-    return _mismatch(f"it is {a[index]!s}{position}, and {b[index]!s} on the reference{where}", index=index)
+    lows = pair.ours.low, pair.theirs.low
+    spreads = [min(distance(array, low, pair.scale)[0] for low in lows) for array in disturbed]
+    spread = max(max(spreads) if pair.is_few else float(np.median(spreads)), QUIET * u)
+    return _Allowance("noise", NOISE * spread, spread / u)
 
 
-def _distance(a: Array, b: Array, scale: float) -> tuple[float, tuple[int, ...] | None]:
-    """`max|a - b| / scale` over the elements that are finite on both sides, and where that is."""
-    if scale == 0.0 or not a.size:
-        return 0.0, None
-    a, b = _widen(a), _widen(b)
-    finite = np.isfinite(a) & np.isfinite(b)
-    difference = np.abs(np.where(finite, a, 0.0) / scale - np.where(finite, b, 0.0) / scale)
-    index = np.unravel_index(int(np.argmax(difference)), difference.shape)
-    return float(difference[index]), tuple(int(i) for i in index)
+def _from_tolerance(pair: _Pair, u: float, step: int) -> _Allowance:
+    """By a fixed tolerance of the dtype and the training steps, relative to the largest value of the group."""
+    group = max(pair.scale, pair.group_scale) / pair.scale if pair.scale else 1.0
+    return _Allowance("tolerance", min(BLIND * u * (1 + step), BLINDEST) * group)
 
 
-def _first_index(mask: NDArray[np.bool_]) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
-
-
-def _is_inexact(array: Array) -> bool:
-    return array.dtype.kind in (*_REAL, "c")
-
-
-def _widen(array: Array) -> Array:
-    return np.asarray(array, np.complex128 if array.dtype.kind == "c" else np.float64)
+def _judge_without_twins(pair: _Pair, reference: Observation, disturbed: Sequence[Array]) -> Judgement:
+    """By the first basis that there is."""
+    low = max(pair.ours.roundoff, pair.theirs.roundoff)
+    u = max(_roundoff(pair.theirs.low, reference.dtype), low if low > U32 else 0.0)
+    allowed = _from_one_twin(pair, u) or _from_noise(pair, u, disturbed) or _from_tolerance(pair, u, reference.step)
+    return Judgement(
+        verdict=Verdict.ROUNDING if pair.d32 <= allowed.bound else Verdict.DIVERGENT,
+        basis=allowed.basis,
+        d32=pair.d32,
+        amplification=allowed.amplification,
+        bound=allowed.bound,
+        index=pair._low[1],
+        explained=allowed.bound,
+    )
 
 
 def _roundoff(array: Array, dtype: str | None) -> float:
-    """Unit roundoff of what was computed: a Python float was reported by a float32 run."""
+    """Unit roundoff of what was computed. A Python float has that of the float32 run that reported it."""
     if dtype == NUMBER:
         return U32
     if array.dtype.kind == "c":

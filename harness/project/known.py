@@ -11,58 +11,33 @@ link = "https://github.com/..."         # may be left out
 keras = "<3.13"                         # versions of Keras that have it; all if left out
 ```
 
-They mean what `Expected` means in a case: a difference that is covered makes the case `known`, and one that has gone
-makes it fail.
+An entry means what `Expected` means in a case: a case whose difference is covered is `known`, and a case whose declared
+difference is gone fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.case import Expected, matches
+from harness.case import Expected, Known
 from harness.errors import CaseError, HarnessError
 from harness.project.configuration import FILE, table
-from harness.target import backend_of
 
 _KEYS = ("case", "target", "where", "verdict", "reason", "link", "keras")
 
 
-@dataclass(frozen=True)
-class Known:
-    """One entry of the table: what is expected, of which cases, on which backend or target."""
-
-    case: str
-    target: str
-    expected: Expected
-
-    def covers(self, case: str, target: str, backend: str) -> bool:
-        """Whether it speaks of a case on a target."""
-        return self.target in (target, backend) and matches(self.case, case)
-
-
 def read(folder: Path) -> list[Known]:
-    """The entries of the project in a folder; none where it has no such table.
+    """The entries of the table in a folder's `pyproject.toml`; none if there is no such table.
 
     Raises:
-        HarnessError: the file is not TOML, or an entry is not one.
+        HarnessError: the file is not TOML, or an entry lacks a key or has one that it cannot have.
     """
     path = folder / FILE
     entries = table(folder).get("known", [])
     if not isinstance(entries, list):
         raise HarnessError(f"[[tool.harness.known]] in {str(path)!r} is not a list of tables.")
     return [_entry(entry, number, path) for number, entry in enumerate(entries, 1)]
-
-
-def unmatched(entries: Sequence[Known], cases: Sequence[str], targets: Sequence[str]) -> list[Known]:
-    """The entries that speak of none of the cases on any of the targets."""
-    return [
-        entry
-        for entry in entries
-        if not any(entry.covers(case, target, backend_of(target)) for case in cases for target in targets)
-    ]
 
 
 def _entry(entry: Any, number: int, path: Path) -> Known:
@@ -76,8 +51,7 @@ def _entry(entry: Any, number: int, path: Path) -> Known:
     if missing:
         raise HarnessError(f"{where} has no {missing[0]!r}.")
     try:
-        told = (entry["verdict"], entry["reason"], entry.get("where", "*"), entry.get("link"), entry.get("keras", ""))
-        expected = Expected(*told)
+        expected = Expected(**{key: value for key, value in entry.items() if key not in ("case", "target")})
     except CaseError as error:
         raise HarnessError(f"{where}: {error}") from None
     return Known(entry["case"], entry["target"], expected)

@@ -17,7 +17,7 @@ from harness.target import Target
 
 if TYPE_CHECKING:
     from harness.result.schema import CaseJson
-    from harness.session.run import Planned
+    from harness.session.plan import Planned
 
 
 def is_case_file(path: Path) -> bool:
@@ -120,42 +120,34 @@ def _lines(path: Path) -> dict[str, int]:
 def _planned(session: ParitySession, file: Path) -> list[Planned]:
     """The cases of a file, by what every target's worker finds in it."""
     from harness.case import CaseRef
-    from harness.session.run import Planned, Selection, plan, slug_of
+    from harness.plain import from_plain, to_plain
+    from harness.session.layout import slug_of
+    from harness.session.plan import Planned
+    from harness.session.selection import Selection
 
-    targets = session.settings.targets
     slug = slug_of(str(file))
 
     def collect() -> list[dict[str, Any]]:
-        selection = Selection(str(file), file, None)
-        logs = session.folder / "logs" / slug
-        planned = plan(session.pool, [selection], targets, session.root, logs, session.options, lambda _: True)
+        planned = session.workflow.plan([Selection(str(file), file, None)], logs=slug)
         return [
-            {"case": item.case.to_json(), "missing": {str(target): why for target, why in item.missing.items()}}
+            {"case": to_plain(item.case), "missing": {str(target): why for target, why in item.missing.items()}}
             for item in planned
         ]
 
-    by_name = {str(target): target for target in targets}
+    by_name = {str(target): target for target in session.settings.targets}
     return [
-        Planned(CaseRef.from_json(data["case"]), {by_name[name]: why for name, why in data["missing"].items()})
+        Planned(from_plain(data["case"], CaseRef), {by_name[name]: why for name, why in data["missing"].items()})
         for data in session.once(f"collected-{slug}", collect)
     ]
 
 
 def _judged(session: ParitySession, planned: Planned, targets: Sequence[Target]) -> CaseJson:
     """Run a case on targets, the reference among them, and compare: as in `result.json`."""
-    from harness.blame.search import Blamer
-    from harness.session import run
-
-    settings, folder, case = session.settings, session.folder, planned.case
+    from harness.session.layout import slug_of
 
     def judge() -> CaseJson:
-        run.record(session.pool, [planned], targets, session.root, folder, session.options, run.Listener())
-        places = {target: run.trace_folder(folder, target, case.id) for target in targets}
-        judged = run.judge(case.id, places, settings.reference, settings.fail_on, folder, session.known)
-        blamer = Blamer(session.pool, targets, settings.reference, session.root, folder, session.options)
-        blame_from = settings.fail_on if settings.blame else None
-        blamer.examine(case, judged, session.known, settings.fail_on, blame_from)
-        return judged.to_json()
+        (result,) = session.workflow.run([planned], targets)
+        return result.to_json()
 
-    judged: CaseJson = session.once(f"judged-{run.slug_of(case.id)}", judge)
+    judged: CaseJson = session.once(f"judged-{slug_of(planned.case.id)}", judge)
     return judged

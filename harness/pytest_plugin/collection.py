@@ -9,7 +9,8 @@ import pytest
 from harness.case import is_case
 from harness.pytest_plugin.cases import CaseFile, CaseItem, is_case_file, is_test_file
 from harness.pytest_plugin.session import ParitySession
-from harness.pytest_plugin.suites import FIXTURE, SuiteFile, Test, run_protocol
+from harness.pytest_plugin.suites import SuiteFile, Test, run_protocol
+from harness.suite import FIXTURE
 
 
 class Collection:
@@ -17,6 +18,17 @@ class Collection:
 
     def __init__(self, session: ParitySession) -> None:
         self._session = session
+
+    @pytest.fixture
+    def parity(self) -> None:
+        """Runs the test on every target, and compares what it records there with the reference.
+
+        parity.record(name, value): adds an observation: a tensor, array, number, or nested structure of them.
+        parity.run(what): carries out a harness.Fit or harness.Forward, and records everything.
+        parity.rng: a numpy.random.Generator that is equal on every target.
+        parity.target: the target that the test runs on now.
+        """
+        pytest.fail("A test takes the fixture parity as an argument: then it runs on the targets. Add it to its def.")
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         named = parent.session.isinitpath(file_path)  # then pytest takes it for tests, and makes a module of it

@@ -12,7 +12,8 @@ from harness.target import Target
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.session import ParitySession
-    from harness.result.schema import CaseJson, ComparisonJson, Outcome
+    from harness.result.outcome import Outcome
+    from harness.result.schema import CaseJson, ComparisonJson
 
 #: The verdict of a comparison that had nothing to compare.
 NOTHING = "not compared"
@@ -55,7 +56,7 @@ def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test:
     from harness.report import words
     from harness.result.run_folder import RunFolder
 
-    run = RunFolder(session.folder, shown_path(session), session.result.to_json())
+    run = RunFolder(session.folder, shown_path(session), session.workflow.result().to_json())
     outcome = words.outcome_on(run.result, case, str(target))
     comparison = words.comparison_on(case, str(target))
     properties = {"parity_target": str(target), "parity_reference": str(session.settings.reference)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -20,31 +21,19 @@ import pytest
 
 from harness.pytest_plugin import settings
 from harness.pytest_plugin.settings import Settings
+from harness.suite import DEFAULT_OUT
 
 if TYPE_CHECKING:
-    from harness.project.known import Known
-    from harness.result.model import Result
-    from harness.session.pool import Pool
-    from harness.session.run import Options
+    from harness.session.session import Session
     from harness.session.sharing import Host
+    from harness.session.suite import Call
 
 SESSION = pytest.StashKey["ParitySession"]()
 #: What a process of pytest-xdist is told by the first one.
-_TOLD = "harness_parity"
+TOLD = "harness_parity"
 #: The file by which a folder is known to be one of ours, with the session's id and process.
 _MARK = "session.json"
 _UNITS = "units"
-
-
-def register(config: pytest.Config) -> None:
-    """Take part in a session."""
-    from harness.pytest_plugin import collection, summary
-
-    session = ParitySession(config)
-    config.stash[SESSION] = session
-    for plugin in (collection.Collection(session), summary.Summary(session), _Distribution(session)):
-        config.pluginmanager.register(plugin)
-    config.add_cleanup(session.close)
 
 
 class ParitySession:
@@ -54,13 +43,12 @@ class ParitySession:
         self.config = config
         self.root = config.rootpath
         distributed: Mapping[str, Any] = getattr(config, "workerinput", {})
-        told = distributed.get(_TOLD, {})
+        told = distributed.get(TOLD, {})
         self._id = told.get("id") or uuid.uuid4().hex
         self._process = told.get("process") or os.getpid()
         self._shared = Path(told["workers"]) if told else None
         self._processes = int(distributed.get("workercount", 1))
         self._host: Host | None = None
-        self._pool: Pool | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -72,35 +60,49 @@ class ParitySession:
         return "parity" in settings.given(self.config)
 
     @cached_property
-    def options(self) -> Options:
-        """How cases are run. Raises pytest.UsageError where the settings are wrong."""
-        from harness.session.run import Options, cores
+    def workflow(self) -> Session:
+        """The session that runs, judges and blames.
 
-        return Options(twins=self.settings.twins, jobs=cores(), timeout=self.settings.timeout)
-
-    @cached_property
-    def result(self) -> Result:
-        """What is known of the session's result before anything is judged."""
-        from harness.session.run import empty_result
-
-        chosen = self.settings
-        return empty_result(chosen.reference, chosen.targets, self.options, chosen.fail_on)
-
-    @cached_property
-    def known(self) -> list[Known]:
-        """Known differences that the project declares."""
+        Raises:
+            pytest.UsageError: the settings are wrong, or the table of known differences.
+        """
+        from harness.blame.search import Blamer
         from harness.errors import HarnessError
         from harness.project import known
+        from harness.session.options import Options, cores
+        from harness.session.session import Session, Setup
 
+        chosen = self.settings
         try:
-            return known.read(self.root)
+            declared = known.read(self.root)
         except HarnessError as error:
             raise pytest.UsageError(str(error)) from None
+        options = Options(twins=chosen.twins, jobs=cores(), timeout=chosen.timeout)
+        setup = Setup(chosen.targets, chosen.reference, self.root, self.folder, options, chosen.fail_on, declared)
+        blame_from = chosen.fail_on if chosen.blame else None
+        jobs = max(1, cores() // self._processes)
+        return Session(setup, examiner=lambda session: Blamer(session, blame_from), shared=self._shared, jobs=jobs)
+
+    @cached_property
+    def call(self) -> Call:
+        """What the pytest in each worker is told of this one."""
+        from harness.session.suite import Call
+
+        config = self.config
+        arguments = [
+            f"--rootdir={config.rootpath}",
+            *(["-c", str(config.inipath)] if config.inipath else []),
+            "-q",
+            "--no-header",
+            *(["-n0"] if config.pluginmanager.hasplugin("xdist") else []),
+            *self.settings.arguments,
+        ]
+        return Call(config.invocation_params.dir, [path for path in sys.path if path], arguments)
 
     @property
     def place(self) -> Path:
         """The session's folder, which may not be there."""
-        return self.root / (settings.given(self.config).get("parity_out") or settings.DEFAULT_OUT)
+        return self.root / (settings.given(self.config).get("parity_out") or DEFAULT_OUT)
 
     @cached_property
     def folder(self) -> Path:
@@ -121,17 +123,6 @@ class ParitySession:
                 f"The folder {str(place)!r} cannot be written: {error.strerror}. Name another with --parity-out."
             ) from None
         return place
-
-    @property
-    def pool(self) -> Pool:
-        """The warm workers."""
-        from harness.session.pool import Pool
-        from harness.session.run import cores
-
-        if self._pool is None:
-            jobs = max(1, cores() // self._processes)
-            self._pool = Pool(self.settings.targets, self.folder / "logs", jobs, shared=self._shared)
-        return self._pool
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` returns, which is plain data, made once in all processes of this session."""
@@ -162,21 +153,10 @@ class ParitySession:
 
     def close(self) -> None:
         """End the workers."""
-        if self._pool is not None:
-            self._pool.__exit__()
+        if "workflow" in vars(self):
+            self.workflow.__exit__()
         if self._host is not None:
             self._host.close()
-
-
-class _Distribution:
-    """What is done in the first process of pytest-xdist, where that is installed."""
-
-    def __init__(self, session: ParitySession) -> None:
-        self._session = session
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        node.workerinput[_TOLD] = self._session.tell()
 
 
 def _take(place: Path, session: str, process: int) -> None:

@@ -1,4 +1,4 @@
-"""Options of the plugin. Each has a twin in the project's configuration, of the same name with underscores."""
+"""What the options of the plugin, and their twins in the project's configuration, come to."""
 
 from __future__ import annotations
 
@@ -9,63 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.errors import HarnessError
+from harness.suite import DEFAULT_OUT, OPTIONS
 
 if TYPE_CHECKING:
-    from harness.judge.verdict import Verdict
     from harness.target import Target
+    from harness.verdict import Verdict
 
-DEFAULT_OUT = "runs/pytest"
 _PRECISIONS = ("both", "float32")
-
-
-@dataclass(frozen=True)
-class _Option:
-    """One option: what it is called, its metavar (None for a switch), and what it is good for."""
-
-    name: str
-    metavar: str | None
-    help: str
-
-    @property
-    def key(self) -> str:
-        return self.name.removeprefix("--").replace("-", "_")
-
-
-_OPTIONS = (
-    _Option(
-        "--parity",
-        None,
-        "Run the tests on every target, each as it is, and compare the values given to assert_allclose and the like.",
-    ),
-    _Option(
-        "--parity-targets",
-        "T,T,...",
-        "Where to run: targets, sets of them, or all. Default: every installed backend that trains.",
-    ),
-    _Option("--parity-reference", "T", "What others are compared with. Default: torch, or the first."),
-    _Option(
-        "--parity-precision",
-        "P",
-        "'both', the default, runs everything once more in float64, which verdicts rest on; 'float32' does not.",
-    ),
-    _Option("--parity-fail-on", "VERDICT", "The mildest verdict that fails. Default: divergent."),
-    _Option("--parity-timeout", "S", "Seconds for one case or test on one target in one precision. Default: 300."),
-    _Option("--parity-out", "DIR", f"Where traces and result.json go. Default: {DEFAULT_OUT}."),
-    _Option("--parity-no-blame", None, "Do not replay what differs to find whose it is."),
-    _Option("--parity-args", "ARGS", "Further arguments for the pytest that runs in each worker."),
-)
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Register every option, and its twin in the configuration."""
-    group = parser.getgroup("parity", "parity of Keras backends (harness)")
-    for option in _OPTIONS:
-        if option.metavar is None:
-            group.addoption(option.name, action="store_true", default=None, help=option.help)
-            parser.addini(option.key, option.help, type="bool", default=None)
-        else:
-            group.addoption(option.name, metavar=option.metavar, default=None, help=option.help)
-            parser.addini(option.key, option.help, default=None)
 
 
 @dataclass(frozen=True)
@@ -94,7 +44,7 @@ class Settings:
 def given(config: pytest.Config) -> dict[str, Any]:
     """The options that were given, on the command line or in the configuration."""
     values = {}
-    for option in _OPTIONS:
+    for option in OPTIONS:
         value = config.getoption(option.key)
         value = config.getini(option.key) if value is None else value
         if value not in (None, "", False):
@@ -108,9 +58,9 @@ def read(config: pytest.Config) -> Settings:
     Raises:
         pytest.UsageError: an option's value is wrong, or no backend is here.
     """
-    from harness.judge.verdict import Verdict
-    from harness.session.run import DEFAULT_TIMEOUT
+    from harness.session.options import DEFAULT_TIMEOUT
     from harness.session.targets import choose, choose_reference
+    from harness.verdict import Verdict
 
     values = given(config)
     try:

@@ -5,19 +5,21 @@ and those that ask for the fixture `parity`. What pytest reports of them in a wo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.pytest_plugin import findings, workers
-from harness.pytest_plugin.ids import id_of, names_of
+from harness.pytest_plugin import findings
 from harness.pytest_plugin.session import SESSION, ParitySession
+from harness.suite import FIXTURE, id_of, names_of
 from harness.target import Target
 
-FIXTURE = "parity"
+if TYPE_CHECKING:
+    from harness.session.suite import Found
+
 #: The `when` of the report that says that values differ between targets in a test that ended as it did anyway.
 DIFFERS = "parity"
 
@@ -59,22 +61,22 @@ class SuiteFile(pytest.File):
 
     def collect(self) -> Iterator[SuiteItem | SuiteClass]:
         session = self.config.stash[SESSION]
-        collected = workers.collect(session).get(str(self.path), {"tests": [], "faults": []})
-        for fault in collected["faults"]:
-            target = next(target for target in session.settings.targets if str(target) == fault["target"])
-            test = Test(fault["report"]["nodeid"], self.path, target)
+        from harness.pytest_plugin import workers
+
+        contents = workers.collected(session, self.path)
+        for fault in contents.faults:
+            target = next(target for target in session.settings.targets if str(target) == fault.target)
+            test = Test(fault.report["nodeid"], self.path, target)
             name = f"collection[{target}]"
             nodeid = f"{self.nodeid}::{name}"
-            yield SuiteItem.from_parent(
-                self, name=name, nodeid=nodeid, test=test, line=0, marks=[], fault=fault["report"]
-            )
-        yield from _nodes(self, collected["tests"], 0)
+            yield SuiteItem.from_parent(self, name=name, nodeid=nodeid, test=test, line=0, marks=[], fault=fault.report)
+        yield from _nodes(self, contents.tests, 0)
 
 
 class SuiteClass(pytest.Collector):
     """A class of tests."""
 
-    def __init__(self, *, tests: Sequence[Mapping[str, Any]], depth: int, **more: Any) -> None:
+    def __init__(self, *, tests: Sequence[Found], depth: int, **more: Any) -> None:
         super().__init__(**more)
         self._tests = tests
         self._depth = depth
@@ -83,27 +85,25 @@ class SuiteClass(pytest.Collector):
         yield from _nodes(self, self._tests, self._depth)
 
 
-def _nodes(
-    parent: pytest.Collector, tests: Sequence[Mapping[str, Any]], depth: int
-) -> Iterator[SuiteItem | SuiteClass]:
+def _nodes(parent: pytest.Collector, tests: Sequence[Found], depth: int) -> Iterator[SuiteItem | SuiteClass]:
     """The items of tests, and the classes that hold others, `depth` classes further in."""
     targets = parent.config.stash[SESSION].settings.targets
     for (name, is_leaf), group in itertools.groupby(
-        tests, key=lambda test: (test["names"][depth], len(test["names"]) == depth + 1)
+        tests, key=lambda found: (found.test.names[depth], len(found.test.names) == depth + 1)
     ):
         held = list(group)
         if not is_leaf:
             yield SuiteClass.from_parent(parent, name=name, tests=held, depth=depth + 1)
             continue
-        for test, target in itertools.product(held, targets):
-            if str(target) in test["targets"]:
+        for found, target in itertools.product(held, targets):
+            if str(target) in found.targets:
                 yield SuiteItem.from_parent(
                     parent,
                     name=_with(name, target),
                     nodeid=f"{parent.nodeid}::{_with(name, target)}",
-                    test=Test(test["id"], parent.path, target),
-                    line=test["line"],
-                    marks=test["marks"],
+                    test=Test(found.test.id, parent.path, target),
+                    line=found.test.line,
+                    marks=found.test.marks,
                 )
 
 
@@ -142,6 +142,8 @@ def run_protocol(item: pytest.Item, test: Test) -> None:
 
 
 def _reports(item: pytest.Item, test: Test, session: ParitySession) -> Iterator[pytest.TestReport]:
+    from harness.pytest_plugin import workers
+
     properties = [("parity_target", str(test.target))]
     if isinstance(item, SuiteItem) and item.fault is not None:
         how = item.fault["outcome"]

@@ -53,9 +53,9 @@ class Summary:
         files = session.made("suite-")
         cases = [*session.made("judged-"), *(test["case"] for file in files for test in file.values() if test["case"])]
         if cases:
-            from harness.result.model import FILE
+            from harness.result.file import FILE, write
 
-            session.result.write_assembled(session.folder / FILE, cases)
+            write(session.folder / FILE, session.workflow.result().assembled(cases))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         seen = [

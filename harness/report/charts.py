@@ -1,7 +1,7 @@
 """What the charts of a case show, as plain data, no larger than it has to be.
 
-A page of many cases has to stay small, so curves have five digits, those that are the reference's are not repeated,
-and a cell of a heat map is one character. Where something is left out, the data says how much.
+A page of many cases has to stay small. So curves have five digits, a curve that equals the reference's is not repeated,
+and a cell of a heat map is one character. If something is left out, the data says how much.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.compare import Finding, all_findings
-from harness.judge.verdict import Verdict, rms
+from harness.judge.arrays import rms
+from harness.judge.compare import all_findings
+from harness.result.model import Finding
 from harness.trace import ArrayEntry, Key, Observation, Phase, Trace
 from harness.trace.key import BATCH, below, unnumbered
+from harness.verdict import Verdict
 
-#: Cells of a heat map that are no measured distance.
+#: Cells of a heat map that show no measured distance.
 EMPTY, IDENTICAL, MISMATCH, UNCOMPARED = " ", "=", "!", "?"
-#: Measured distances, in half decades of what rounding explains: `LEVELS[CENTRE]` is that itself.
+#: Cells that show a measured distance, in half decades: `LEVELS[CENTRE]` is the largest that rounding explains.
 LEVELS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CENTRE = 26
 #: Significant digits of a curve.
@@ -29,25 +31,25 @@ DIGITS = 5
 
 
 @dataclass(frozen=True)
-class Detail:
-    """How much of a case is shown: points of a curve, and columns and rows of a heat map, at most."""
+class Resolution:
+    """The most of a case that is shown: points of a curve, and columns and rows of a heat map."""
 
     points: int
     columns: int
     rows: int
 
 
-#: From the finest to the coarsest: a page takes what it has room for.
-DETAILS = (Detail(500, 200, 400), Detail(200, 100, 150), Detail(100, 50, 60), Detail(30, 20, 30))
+#: From the finest to the coarsest: each case of a page is drawn in the finest that there is room for.
+RESOLUTIONS = (Resolution(500, 200, 400), Resolution(200, 100, 150), Resolution(100, 50, 60), Resolution(30, 20, 30))
 
-#: Curves of one case. Names beyond are counted.
+#: Curves that are drawn of one case. The others are counted.
 MOST_CURVES = 8
-#: Layers of a graph, and weights whose gradients are shown.
+#: Layers of a graph, and weights whose gradients are shown, at most.
 MOST_LAYERS = 300
 
 
 class Curve(TypedDict):
-    """One log of all targets: a value for each of `steps`; None for a target whose values are its reference's."""
+    """One log of all targets: a value for each of `steps`; None for a target whose values equal its reference's."""
 
     name: str
     steps: list[int]
@@ -55,10 +57,13 @@ class Curve(TypedDict):
 
 
 class HeatMap(TypedDict):
-    """Distances of a target, a text of one character for each column beside each name, in order of execution.
+    """Distances of a target from its reference.
 
-    A text ends with its last cell. `columns` has the first and last step of each column, `left_out` the number of names
-    that are not shown.
+    Attributes:
+        columns: the first and the last step of each column.
+        rows: names of observations in order of execution, each with a text that has a character for each column; empty
+            cells at its end are left out.
+        left_out: the number of names that are not shown.
     """
 
     target: str
@@ -70,8 +75,8 @@ class HeatMap(TypedDict):
 class Graph(TypedDict):
     """Layers as (path, depth, level of the worst output by target), and edges.
 
-    An edge is known where what a layer was given is what another one returned; others only follow the order of
-    execution. `left_out` is the number of layers that are not shown.
+    An edge is known (its last item is true) if the one layer returned what the other was given. Any other edge only
+    follows the order of execution. `left_out` is the number of layers that are not shown.
     """
 
     layers: list[tuple[str, int, dict[str, str]]]
@@ -90,7 +95,7 @@ class Gradients(TypedDict):
 class CaseData(TypedDict):
     """All that is drawn of a case.
 
-    `steps` is the number of training steps, `more_curves` of curves left out. Heat maps are in order, the worst first.
+    `steps` is the number of training steps, and `more_curves` that of the curves left out. The worst heat map is first.
     """
 
     steps: int
@@ -106,11 +111,11 @@ Levels = dict[Key, dict[int, str]]
 
 
 class Charts:
-    """What can be drawn of a case, read and judged once, and told in as much detail as there is room for.
+    """What can be drawn of a case: read and judged once, and then told in any resolution.
 
     Args:
-        traces: by target, those of a case that can be read.
-        references: what each target that is compared is compared with.
+        traces: the traces of a case that can be read, by target.
+        references: for each compared target, the one that it is compared with.
     """
 
     def __init__(self, traces: Mapping[str, Trace], references: Mapping[str, str]) -> None:
@@ -122,17 +127,17 @@ class Charts:
         shown = next((traces[other] for _, other in pairs), next(iter(traces.values()), None))
         self._graph = Graph(layers=[], edges=[], left_out=0) if shown is None else _graph(shown, self._levels)
 
-    def data(self, detail: Detail) -> CaseData:
-        """What is drawn, in so much detail."""
+    def data(self, resolution: Resolution) -> CaseData:
+        """What is drawn, in a resolution."""
         names = list(dict.fromkeys(name for logs in self._logs.values() for name in logs))
         names.sort(key=lambda name: name != "loss")
         shown = names[:MOST_CURVES]
         steps = [step for logs in self._logs.values() for points in logs.values() for step in points]
-        maps = [_heat_map(target, levels, detail) for target, levels in self._levels.items()]
+        maps = [_heat_map(target, levels, resolution) for target, levels in self._levels.items()]
         maps.sort(key=lambda item: -_ORDER.index(_worst(character for _, text in item["rows"] for character in text)))
         return CaseData(
             steps=max(steps, default=-1) + 1,
-            curves=[self._curve(name, detail.points) for name in shown],
+            curves=[self._curve(name, resolution.points) for name in shown],
             more_curves=len(names) - len(shown),
             maps=maps,
             gradients=self._gradients_of_all(),
@@ -140,7 +145,7 @@ class Charts:
         )
 
     def _curve(self, name: str, most: int) -> Curve:
-        """A log of all targets at the same steps. Where there are too many, those where targets differ most stay."""
+        """A log of all targets at the same steps: if there are too many, at those where the targets differ most."""
         by_target = {target: logs[name] for target, logs in self._logs.items() if name in logs}
         steps = sorted({step for points in by_target.values() for step in points})
         table = np.array([[points.get(step, math.nan) for step in steps] for points in by_target.values()])
@@ -161,7 +166,7 @@ class Charts:
 
 
 def level(finding: Finding | None) -> str:
-    """One character for a finding: how far it is from what rounding explains, in half decades."""
+    """The character of a cell: how far a finding is from what rounding explains, in half decades."""
     if finding is None:
         return UNCOMPARED
     judgement = finding.judgement
@@ -169,9 +174,9 @@ def level(finding: Finding | None) -> str:
     if judgement.verdict is Verdict.MISMATCH:
         return MISMATCH
     if not distance or not explained:
-        # Distributions are not measured by distance: of these there is only yes and no.
+        # Distributions have no distance: they are equal or they are not.
         return LEVELS[-1] if judgement.verdict >= Verdict.DIVERGENT else IDENTICAL
-    # Rounded, but what is beyond the bound is never drawn within it, nor the other way round.
+    # Rounding to half decades must not move a difference across the bound.
     side = max if judgement.verdict >= Verdict.DIVERGENT else min
     beyond = int(judgement.verdict >= Verdict.DIVERGENT)
     position = side(CENTRE + round(2 * math.log10(distance / explained)), CENTRE + beyond)
@@ -196,10 +201,10 @@ def _levels(target: Trace, reference: Trace) -> Levels:
     return found
 
 
-def _heat_map(target: str, levels: Levels, detail: Detail) -> HeatMap:
+def _heat_map(target: str, levels: Levels, resolution: Resolution) -> HeatMap:
     """Distances by name and step. Steps that share a column are as bad as their worst."""
     steps = sorted({step for row in levels.values() for step in row})
-    parts = _parts(len(steps), detail.columns)
+    parts = _parts(len(steps), resolution.columns)
     column_of = {steps[position]: column for column, part in enumerate(parts) for position in part}
     columns = [[steps[part[0]], steps[part[-1]]] for part in parts]
     cells: dict[str, list[str]] = {}
@@ -210,10 +215,10 @@ def _heat_map(target: str, levels: Levels, detail: Detail) -> HeatMap:
             column = column_of[step]
             cells[name][column] = _worst((cells[name][column], character))
     names = list(cells)
-    if len(names) > detail.rows:
-        # Those that matter stay, in their order.
+    if len(names) > resolution.rows:
+        # The worst rows are kept, in the order of execution.
         ranked = sorted(names, key=lambda name: -_ORDER.index(_worst(cells[name])))
-        kept = set(ranked[: detail.rows])
+        kept = set(ranked[: resolution.rows])
         names = [name for name in names if name in kept]
     return HeatMap(
         target=target,
@@ -224,7 +229,7 @@ def _heat_map(target: str, levels: Levels, detail: Detail) -> HeatMap:
 
 
 def _parts(length: int, most: int) -> list[NDArray[np.int_]]:
-    """Positions from 0 to length, in so many parts of about one size, none of them empty."""
+    """The positions below `length` in at most `most` parts of about one size, none of them empty."""
     return np.array_split(np.arange(length), min(length, most)) if length else []
 
 

@@ -15,13 +15,15 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from harness.errors import printable
-from harness.judge.verdict import Verdict
 from harness.report import words
+from harness.result.environment import versions_of
 from harness.result.model import CaseResult
 from harness.result.run_folder import RunFolder
 from harness.result.schema import CaseJson, ResultJson
-from harness.session.run import Listener, Planned
+from harness.session.plan import Planned
+from harness.session.session import Listener
 from harness.target import Target
+from harness.verdict import Verdict
 
 STYLES = {
     "identical": "green",
@@ -36,9 +38,9 @@ STYLES = {
     "ok": "green",
 }
 _FAILED = "bold magenta"
-#: Columns of what is not a terminal.
+#: Columns that are assumed where output goes to no terminal.
 _UNWRAPPED = 10_000
-#: Columns that a fact has at least, on however narrow a terminal.
+#: The fewest columns that a fact is printed in, however narrow the terminal.
 _NARROWEST = 20
 
 
@@ -56,9 +58,9 @@ def text(value: object, style: str = "") -> Text:
 
 
 def make_console() -> Console:
-    """The console of standard output. Where nobody sees the width, as in a file, nothing is wrapped."""
+    """The console of standard output. Output that goes to no terminal, such as to a file, is not wrapped."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # what a code page lacks is spelled out
+        sys.stdout.reconfigure(errors="backslashreplace")  # a character that the encoding lacks is spelled out
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNWRAPPED
@@ -66,7 +68,7 @@ def make_console() -> Console:
 
 
 class Live(Listener):
-    """Progress: a bar on a terminal, and elsewhere a line for each case that is done, or only that fails."""
+    """Progress: on a terminal a bar; elsewhere a line for each case that is done or, with -q, for each that fails."""
 
     def __init__(self, console: Console, detail: Detail = Detail.NORMAL) -> None:
         self._console = console
@@ -127,7 +129,7 @@ class Live(Listener):
             self._console.print(line.append_text(text(result.outcome, STYLES.get(result.outcome, _FAILED))))
 
     def blaming(self, case: str, target: str) -> None:
-        """A difference is being replayed."""
+        """Show that a difference is being blamed."""
         self._progress.update(self._task, description="blaming", now=text(f"{case} on {target}").plain)
 
     def _describe(self) -> None:
@@ -139,10 +141,10 @@ class Live(Listener):
 
 
 def print_result(console: Console, run: RunFolder, shown: str, detail: Detail = Detail.NORMAL) -> None:
-    """Print a run: the table, what failed and why, what was not compared, and the sum of it.
+    """Print a run: the table, what failed and why, what was not compared, and the whole run in one sentence.
 
     Args:
-        shown: the last line, which says where the result is.
+        shown: where the result is: the last line.
     """
     result = run.result
     cases = [case for case in result["cases"] if detail > Detail.QUIET or case["outcome"] in ("differ", "error")]
@@ -198,7 +200,7 @@ def _print_block(console: Console, block: words.Block) -> None:
             shown = f"  {label}" if position == 0 else ""
             console.print(text(f"{shown:<{indent}}", "dim").append_text(line), soft_wrap=True)
     for command in block.commands:
-        # Never wrapped, so that it can be copied.
+        # A command is never wrapped, so that it can be copied.
         console.print(text(f"{'  next':<{indent}}", "dim").append_text(text(command)), soft_wrap=True)
 
 
@@ -206,9 +208,7 @@ def _print_details(console: Console, case: CaseJson) -> None:
     console.print()
     console.print(text(case["id"], "bold"))
     for item in case["runs"]:
-        versions = item["environment"].get("versions")
-        made_with = versions.items() if isinstance(versions, dict) else ()
-        listed = ", ".join(f"{name} {version}" for name, version in made_with)
+        listed = ", ".join(f"{name} {version}" for name, version in versions_of(item["environment"]).items())
         console.print(text(f"  {item['target']}: {item['status']} in {item['seconds']:.1f} s, {listed}"))
     for comparison in case["comparisons"]:
         bases = ", ".join(f"{count} by {basis}" for basis, count in comparison["bases"].items())

@@ -12,7 +12,7 @@ from harness.report.markdown import summary
 from harness.result.run_folder import RunFolder
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
-#: GitHub shows so many errors of a step, and drops the others without a word.
+#: How many errors of a step GitHub shows. It drops the others without saying so.
 MOST = 10
 
 
@@ -20,7 +20,7 @@ def append_summary(run: RunFolder, environment: Mapping[str, str] = os.environ) 
     """Append the summary in Markdown to the file that GitHub shows.
 
     Raises:
-        HarnessError: no file is named.
+        HarnessError: the environment names no file.
     """
     file = environment.get(VARIABLE)
     if not file:
@@ -30,7 +30,7 @@ def append_summary(run: RunFolder, environment: Mapping[str, str] = os.environ) 
 
 
 def failures(run: RunFolder) -> list[str]:
-    """A workflow command for each case that fails, no more than GitHub shows: the last counts those beyond."""
+    """A workflow command for each case that fails. If GitHub would not show them all, the last says how many more."""
     commands = []
     for case in run.result["cases"]:
         if case["outcome"] in ("differ", "error"):
@@ -51,7 +51,7 @@ def _error(message: str, **properties: str) -> str:
 
 
 def _data(text: str) -> str:
-    """Text as the runner reads it back (`toCommandValue` of @actions/core)."""
+    """Text, escaped as the runner unescapes it (`toCommandValue` of @actions/core)."""
     return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

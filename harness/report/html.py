@@ -1,6 +1,6 @@
-"""One page with everything in it: it opens from disk, without a network, and runs nothing but its own script.
+"""The page of a run: one file that opens from disk, without a network, and runs nothing but its own script.
 
-Text is laid out here, and escaped by the template. Charts are drawn by Apache ECharts, when a case is opened, from
+This module lays out the text, and the template escapes it. Apache ECharts draws the charts when a case is opened, from
 data that the page embeds as JSON.
 """
 
@@ -18,11 +18,11 @@ import jinja2
 from markupsafe import Markup
 
 from harness.errors import printable
-from harness.judge.verdict import Verdict
 from harness.report import sides, words
-from harness.report.charts import DETAILS, Charts
+from harness.report.charts import RESOLUTIONS, Charts
 from harness.result.run_folder import RunFolder
-from harness.result.schema import CaseJson, Outcome
+from harness.result.schema import CaseJson
+from harness.verdict import Verdict
 from harness.version import __version__
 
 #: Bytes that the data of all charts may have together: a page stays well below 10 MB.
@@ -35,9 +35,9 @@ class CasePage:
     """What the template needs of a case.
 
     Attributes:
-        cells: a target, what stands in its cell, and the kind of that.
+        cells: a target, the text of its cell, and the kind of that text: see `words.cell`.
+        scripts: the name and the text of each reproducer.
         unread: why traces could not be read, by target.
-        script: path and text of a reproducer for each that there is.
     """
 
     case: CaseJson
@@ -57,7 +57,7 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
     """
     common = sides.common_environment(run.result)
     pages, charts = [], []
-    for case in _worst_first(run):
+    for case in run.worst_first:
         traces, unread = run.traces(case)
         charts.append(Charts(traces, _references(run)))
         pages.append(_case_page(run, case, common, sides.events(traces, run.result["targets"]), unread))
@@ -81,13 +81,8 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
 
 
 def _references(run: RunFolder) -> dict[str, str]:
-    """What each target is compared with."""
+    """For each compared target, the one that it is compared with."""
     return {target: words.reference_of(run.result, target) for target in run.others}
-
-
-def _worst_first(run: RunFolder) -> list[CaseJson]:
-    order: list[Outcome] = list(words.OUTCOMES)
-    return sorted(run.result["cases"], key=lambda case: order.index(case["outcome"]))
 
 
 def _case_page(
@@ -107,19 +102,20 @@ def _case_page(
 
 
 def _by_verdict(block: words.Block) -> int:
-    """For sorting: what is no verdict first, then the worst verdict."""
-    return -list(words.MEANINGS).index(block.kind) if block.kind in words.MEANINGS else -len(words.MEANINGS)
+    """A key to sort blocks by: those whose kind is no verdict come first, then those with the worst verdict."""
+    return -Verdict.parse(block.kind) if block.kind in words.MEANINGS else -len(Verdict)
 
 
 def _fitting(charts: Sequence[Charts], budget: int) -> list[str]:
-    """The data of each case as JSON, as detailed as there is room for.
+    """The data of each case as JSON, in the finest resolution that there is room for.
 
-    The last ones, which agree and need little, are served first, and leave the rest to those that do not.
+    The room is shared out from the last case on: cases that agree come last and need little, and what they leave over
+    goes to those that differ.
     """
     fitting: list[str] = []
     for count, chart in enumerate(reversed(charts)):
         share = budget / (len(charts) - count)
-        texts = (_json(chart.data(detail)) for detail in DETAILS)
+        texts = (_json(chart.data(resolution)) for resolution in RESOLUTIONS)
         fitting.append(next((text for text in texts if len(text) <= share), "null"))
         budget -= len(fitting[-1])
     return fitting[::-1]
@@ -139,14 +135,14 @@ def _printable(data: Any) -> Any:
 
 
 def _embedded(run: RunFolder, pages: Sequence[CasePage], texts: Sequence[str]) -> Markup:
-    """What the script reads, as JSON in a script element, which nothing in it can end."""
+    """The data that the script reads, as JSON that cannot end the script element it stands in."""
     head = {"references": _references(run), "blamed": [_blamed(item.case) for item in pages]}
     joined = f'{_json(head)[:-1]},"cases":[{",".join(texts)}]}}'
     return Markup(joined.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def _blamed(case: CaseJson) -> list[str]:
-    """The layers to blame for what differs or, where none was found, those where it shows first."""
+    """For each difference the layer to blame or, if nothing was blamed, the layer in which it shows first."""
     layers = []
     for comparison in case["comparisons"]:
         first, blame = comparison["first"], comparison["blame"]
@@ -156,7 +152,7 @@ def _blamed(case: CaseJson) -> list[str]:
 
 
 def _policy(scripts: Sequence[str], style: str) -> str:
-    """What a browser may do with the page: run these scripts, apply this style, and nothing else."""
+    """The page's content security policy: a browser may run these scripts and apply this style, and do nothing else."""
     allowed = {
         "default-src": "'none'",
         "script-src": " ".join(map(_digest, scripts)),

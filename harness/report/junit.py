@@ -1,7 +1,7 @@
 """JUnit XML: one suite for each target that is compared, one testcase for each case.
 
-A difference is a `failure`, a case that failed to run on the target or on the reference is an `error`. One that differs
-as declared, or agrees as far as a backend without gradients takes it, is `skipped`, with the reason.
+A difference is a `failure`. A case that failed to run on the target or on the reference is an `error`. A case that
+differs as declared, or that agrees as far as a backend without gradients could run it, is `skipped`, with the reason.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from xml.etree import ElementTree as ET
 
 from harness.errors import printable
 from harness.report import words
+from harness.result.outcome import Outcome
 from harness.result.run_folder import RunFolder
-from harness.result.schema import CaseJson, Outcome
+from harness.result.schema import CaseJson
 
 
 def document(run: RunFolder) -> bytes:
@@ -63,7 +64,7 @@ def _case(run: RunFolder, case: CaseJson, target: str, outcome: Outcome) -> ET.E
 
 
 def _blocks(run: RunFolder, case: CaseJson, target: str, outcome: Outcome) -> Sequence[words.Block]:
-    """What is to be said of a case on a target, what decides first. A reference that failed fails every target."""
+    """What makes a case fail on a target: its own blocks and, for a case that failed to run, those of the reference."""
     about = (target, words.reference_of(run.result, target)) if outcome == "error" else (target,)
     return [block for block in words.failures(run, case) if block.target in about]
 

@@ -1,7 +1,7 @@
 """The summary of a run in Markdown, for GitHub: a step's summary, or a comment.
 
-What comes from cases stands in blocks of HTML, which Markdown does not look into, and there inside `code` or `pre`,
-where GitHub links no names, issues or addresses.
+Text that comes from cases stands in `code` or `pre` elements inside blocks of HTML. Markdown does not read such blocks,
+and GitHub makes no links of names, issues or addresses in such elements.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ import html
 from collections.abc import Iterator
 
 from harness.errors import printable
-from harness.judge.verdict import Verdict
 from harness.report import words
 from harness.result.run_folder import RunFolder
-from harness.result.schema import CaseJson, Outcome
+from harness.result.schema import CaseJson
+from harness.verdict import Verdict
 
 #: Characters of a summary. A comment on GitHub has room for 65,536, and the summary of a step for 1 MiB of UTF-8.
 LIMIT = 65_000
-#: Characters of one fact: an error may be long, and the result has the whole of it.
+#: Characters of one fact. An error may be longer; the result has the whole of it.
 LONGEST = 1_500
-#: Room that is kept for the last lines.
+#: Characters that are kept free for the last lines.
 _RESERVE = 500
 
 _SIGNS = {"agree": "✅", "known": "☑️", "differ": "❌", "error": "💥"}
 
 
 def summary(run: RunFolder, limit: int = LIMIT) -> str:
-    """The summary: the sum of the run, a table of its cases, worst first, and what failed.
+    """The summary: the whole run in one sentence, a table of its cases, worst first, and what failed.
 
     Args:
-        limit: characters it may have. What has no room is counted.
+        limit: characters that it may have. The last lines say how much was left out.
     """
     result = run.result
     head = f"## harness\n\n<p>{_SIGNS[words.worst(result)]} {_code(words.total(result))}</p>\n\n"
@@ -52,7 +52,7 @@ def summary(run: RunFolder, limit: int = LIMIT) -> str:
 
 
 def _taken(parts: Iterator[str], room: int) -> list[str]:
-    """As many of the parts, from the first on, as there is room for."""
+    """The first parts, as many as there is room for."""
     taken = []
     for part in parts:
         room -= len(part)
@@ -62,11 +62,6 @@ def _taken(parts: Iterator[str], room: int) -> list[str]:
     return taken
 
 
-def _worst_first(run: RunFolder) -> list[CaseJson]:
-    order: list[Outcome] = list(words.OUTCOMES)
-    return sorted(run.result["cases"], key=lambda case: order.index(case["outcome"]))
-
-
 def _header(run: RunFolder) -> str:
     reference = run.result["reference"]
     columns = [f"{target} / {reference}" for target in run.others] or [reference]
@@ -74,7 +69,7 @@ def _header(run: RunFolder) -> str:
 
 
 def _rows(run: RunFolder) -> Iterator[str]:
-    for case in _worst_first(run):
+    for case in run.worst_first:
         cells = "".join(_cell(run, case, target) for target in run.others or [run.result["reference"]])
         yield f"<tr><td>{_code(case['id'])}</td>{cells}</tr>\n"
 
@@ -86,7 +81,7 @@ def _cell(run: RunFolder, case: CaseJson, target: str) -> str:
 
 def _blocks(run: RunFolder) -> Iterator[str]:
     at_least = min(Verdict.IMPRECISE, Verdict.parse(run.result["fail_on"]))
-    for case in _worst_first(run):
+    for case in run.worst_first:
         for block in words.blocks(run, case, at_least):
             facts = [*block.facts, *(("next", command) for command in block.commands)]
             rows = "".join(f"<tr><td>{label}</td><td><pre>{_literal(fact)}</pre></td></tr>\n" for label, fact in facts)
@@ -98,6 +93,6 @@ def _code(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Text that HTML reads nothing from. A blank line would end the block that it stands in."""
+    """Text without any markup, in one line, because a blank line would end the block of HTML."""
     cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
     return html.escape(printable(cut)).replace("\n", "&#10;")

@@ -1,4 +1,4 @@
-"""Pictures, drawn from traces: curves of the logs, and whatever cases recorded as a `Plot`, all targets in one."""
+"""Pictures, drawn from traces: curves of the logs, and every recorded `Plot`. Each picture shows all targets."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from harness.trace.key import BATCH, below
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Log names that are drawn of one case, the loss first.
+#: Logs of one case that are drawn, at most.
 MOST_CURVES = 6
 MISSING = "pictures are not drawn: matplotlib is not installed: pip install 'keras-harness[plots]'"
 
 
 def available() -> bool:
-    """Whether there is something to draw with."""
+    """Whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
 def draw(traces: Mapping[str, Trace], reference: str, folder: Path, stem: str) -> list[Path]:
-    """Draw what can be drawn of one case, as SVG.
+    """Draw the pictures of one case, as SVG.
 
     Args:
         traces: by target, the reference among them.
-        folder: where pictures go.
-        stem: of their names.
+        folder: where the pictures go.
+        stem: what their names begin with.
 
     Returns:
-        The pictures.
+        The paths of the pictures.
     """
     pictures = []
     curves = _curves(traces)
@@ -47,7 +47,7 @@ def draw(traces: Mapping[str, Trace], reference: str, folder: Path, stem: str) -
 
 
 def _curves(traces: Mapping[str, Trace]) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Step and value of each log of a training step, by name of the log and by target."""
+    """The steps and values, of shape (n, 2), of each log of training steps, by name and target: the loss first."""
     found: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for target, trace in traces.items():
         for observation in trace:
@@ -97,12 +97,12 @@ def _draw_plot(entry: PlotEntry, traces: Mapping[str, Trace], reference: str, pa
 
 
 def _styles() -> list[str]:
-    """Targets that agree lie on one another, so later ones are drawn with gaps."""
+    """Line styles. The curves of targets that agree lie on one another, so the later ones have gaps."""
     return ["-", "--", ":", "-."]
 
 
 def _literal(text: str) -> str:
-    """Text that matplotlib does not read as a formula, nor as a label to hide."""
+    """Text that matplotlib shows as it is: it would read `$` as a formula, and hide a label that starts with `_`."""
     shown = "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
 

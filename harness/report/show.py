@@ -1,4 +1,4 @@
-"""What is in traces: one of them, an observation, or two side by side."""
+"""What is in traces: a whole trace, some of its observations, or two traces side by side."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from rich.text import Text
 
 from harness.case import matches
 from harness.errors import TraceError
-from harness.judge.compare import Finding, all_findings
-from harness.judge.verdict import rms
+from harness.judge.arrays import rms
+from harness.judge.compare import all_findings
 from harness.report.console import STYLES, text
+from harness.result.environment import versions_of
+from harness.result.model import Finding
 from harness.trace import Array, Observation, Trace
 
 #: Elements of an array that are printed in full.
@@ -21,7 +23,7 @@ MOST_ELEMENTS = 200
 
 
 def print_trace(console: Console, trace: Trace) -> None:
-    """Print what a trace is of, and every observation in one line."""
+    """Print the header of a trace, and every observation in one line."""
     _print_header(console, trace)
     table = _table("observation", "dtype", "shape", "value")
     for observation in trace:
@@ -30,10 +32,10 @@ def print_trace(console: Console, trace: Trace) -> None:
 
 
 def print_observations(console: Console, trace: Trace, pattern: str) -> None:
-    """Print all there is to say of the observations whose key matches.
+    """Print the observations whose key matches, in full.
 
     Raises:
-        TraceError: none does.
+        TraceError: no key matches.
     """
     for key in _matching([trace], pattern):
         observation = trace[key]
@@ -47,10 +49,10 @@ def print_observations(console: Console, trace: Trace, pattern: str) -> None:
 
 
 def print_pair(console: Console, target: Trace, reference: Trace, pattern: str = "*") -> None:
-    """Print two traces of a case side by side, and what is judged of each observation.
+    """Print two traces of a case side by side, and the verdict on each observation.
 
     Raises:
-        TraceError: they are not of one case, or no key matches.
+        TraceError: the traces are not of one case, or no key matches.
     """
     cases = target.header.case, reference.header.case
     if cases[0] != cases[1]:
@@ -76,10 +78,8 @@ def _print_header(console: Console, trace: Trace) -> None:
     console.print(text(f"{header.case} on {header.target}, {header.precision}: {header.status}", "bold"))
     if header.error:
         console.print(text("\n".join(f"  {line}" for line in header.error.splitlines())))
-    versions = header.environment.get("versions")
-    made_with = versions.items() if isinstance(versions, dict) else ()
     facts = {
-        "made with": ", ".join(f"{name} {version}" for name, version in made_with),
+        "made with": ", ".join(f"{name} {version}" for name, version in versions_of(header.environment).items()),
         "device": header.environment.get("device", "unknown"),
         "seconds": f"{header.seconds:.2f}",
         "seed": header.seed,
@@ -126,7 +126,7 @@ def _table(first: str, *others: str) -> Table:
 
 
 def _form(observation: Observation) -> tuple[str, str]:
-    """dtype and shape, in words."""
+    """The dtype and the shape, as text."""
     shape = " x ".join(str(n) for n in observation.array.shape) if observation.is_array else ""
     return observation.dtype or "plain", shape
 

@@ -1,4 +1,4 @@
-"""What targets have side by side: their environments, and the events of their callbacks."""
+"""Tables with a column for each target: their environments, and the events of their callbacks."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from harness.result.environment import flattened
 from harness.result.schema import CaseJson, ResultJson
 from harness.trace import Trace
 
-#: Events before and after the first that differs.
+#: Events that are shown before and after the first that differs.
 AROUND = 8
-#: What a target has where another one has something.
+#: What stands for an entry that one target lacks and another has.
 ABSENT = "-"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: what it is about, a text for each target, and whether these differ."""
+    """A line of a table: its name, a text for each target, and whether these texts differ."""
 
     name: str
     texts: Sequence[str]
@@ -29,11 +30,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Events:
-    """What one call (`fit`, `evaluate`, ...) did to callbacks.
+    """The events of callbacks in one call (`fit`, `evaluate`, ...).
 
     Attributes:
         counts: how often each hook was called, by target.
-        around: the sequence, from shortly before the first event that differs to shortly after; empty if none does.
+        around: the events from shortly before the first that differs to shortly after it; empty if none differs.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Events:
 
 
 def common_environment(result: ResultJson) -> list[Row]:
-    """In what the targets' environments differ that each of them has alike in every case."""
+    """The settings in which targets differ, and which each of them has alike in every case."""
     targets = result["targets"]
     seen: dict[str, dict[str, set[str]]] = {}
     cases = [case for case in result["cases"] if any(run["environment"] for run in case["runs"])]
@@ -59,14 +60,14 @@ def common_environment(result: ResultJson) -> list[Row]:
 
 
 def environment(case: CaseJson, targets: Sequence[str], common: Sequence[Row]) -> list[Row]:
-    """In what the targets' environments differ in a case, beside what is common to all cases."""
+    """The settings in which targets differ in a case, without those that are `common` to all cases."""
     told = {row.name for row in common}
     rows = [_row(name, texts) for name, texts in _environments(case, targets).items() if name not in told]
     return [row for row in rows if row.differs]
 
 
 def events(traces: Mapping[str, Trace], targets: Sequence[str]) -> list[Events]:
-    """The events of each call, of all targets."""
+    """The events of all targets, call by call."""
     found: dict[str, dict[str, list[str]]] = {}
     for target, trace in traces.items():
         for entry in trace.select("event"):
@@ -97,16 +98,14 @@ def _event(event: Any) -> str:
 
 
 def _environments(case: CaseJson, targets: Sequence[str]) -> dict[str, list[str]]:
-    """Every setting of any target, as text, by its dotted name: one for each target."""
-    flat = {run["target"]: dict(_flat(run["environment"])) for run in case["runs"]}
+    """The texts of every setting, one for each target, by the setting's dotted name."""
+    flat = {run["target"]: _settings(run["environment"]) for run in case["runs"]}
     names = dict.fromkeys(name for settings in flat.values() for name in settings)
     return {name: [flat.get(target, {}).get(name, ABSENT) for target in targets] for name in names}
 
 
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    if isinstance(value, dict):
-        return [item for key, inner in value.items() for item in _flat(inner, f"{name}.{key}" if name else key)]
-    return [(name, value if isinstance(value, str) else json.dumps(value))]
+def _settings(environment: Mapping[str, Any]) -> dict[str, str]:
+    return {name: text if isinstance(text, str) else json.dumps(text) for name, text in flattened(environment)}
 
 
 def _row(name: str, texts: Sequence[str]) -> Row:

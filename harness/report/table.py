@@ -1,4 +1,4 @@
-"""Every distance of a run as a table, for whoever wants to look at them in another way: CSV, or Parquet."""
+"""Every distance of a run as a table, in CSV or Parquet, for an analysis of one's own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, printable
-from harness.judge.compare import Finding, all_findings
+from harness.judge.compare import all_findings
 from harness.report import words
+from harness.result import words as sentences
+from harness.result.model import Finding
 from harness.result.run_folder import RunFolder
 from harness.result.schema import CaseJson
 
@@ -36,7 +38,7 @@ COLUMNS: Mapping[str, type] = {
 
 
 def write_csv(run: RunFolder, file: Path) -> None:
-    """Write the table as CSV. What is not there is empty.
+    """Write the table as CSV. A missing value is empty.
 
     A text that a spreadsheet would take for a formula has an apostrophe before it.
     """
@@ -48,7 +50,7 @@ def write_csv(run: RunFolder, file: Path) -> None:
 
 
 def write_parquet(run: RunFolder, file: Path) -> None:
-    """Write the table as Parquet, a row group for each case. What is not there is null.
+    """Write the table as Parquet, a row group for each case. A missing value is null.
 
     Raises:
         HarnessError: pyarrow is not installed.
@@ -95,7 +97,7 @@ def _row(finding: Finding) -> dict[str, Any]:
         "verdict": str(judgement.verdict),
         "basis": judgement.basis,
         **measured,
-        "reason": judgement.reason,
+        "reason": sentences.reason(judgement),
     }
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard: the logs of every case, as a run for each target, so that the curves of targets lie on one another.
+"""TensorBoard: the logs of every case, in one run of TensorBoard for each target, so that it draws them together.
 
 TensorBoard's own record writer and messages write the files. Its `EventFileWriter` would import TensorFlow.
 """
@@ -14,17 +14,17 @@ from typing import Any
 from harness.errors import HarnessError, printable
 from harness.report.charts import logs
 from harness.result.run_folder import RunFolder
-from harness.session.run import slug_of
+from harness.session.layout import slug_of
 
-#: TensorBoard takes every file with such a name in a folder for one of a run. The zero is for a time.
+#: TensorBoard reads every file whose name begins so. The number is a time, which is zero here.
 FILE = "events.out.tfevents.0000000000.harness"
 
 
 def write(run: RunFolder, folder: Path) -> list[Path]:
     """Write an event file for each target: `tensorboard --logdir FOLDER` shows them.
 
-    A tag is `case/log`, with points for the slashes of the case's id, so that TensorBoard groups by case. The wall
-    time of an event is its step: nobody measured a time.
+    A tag is `case/log`, with points for the slashes of the case's id, so that TensorBoard groups by case. The wall time
+    of an event is its step, because no time was measured.
 
     Raises:
         HarnessError: TensorBoard is not installed.
@@ -61,5 +61,5 @@ def _events(run: RunFolder, target: str) -> Iterator[Any]:
 
 
 def _folder_of(target: str) -> str:
-    """A target's folder: its own name where that is safe."""
+    """The name of a target's folder: the target itself if that is a safe name, else a slug."""
     return target if re.fullmatch(r"\w[\w.-]*", target, re.ASCII) else slug_of(printable(target))

@@ -1,6 +1,7 @@
 """What a result says, in words: every sentence of a report is made here, once, and laid out elsewhere.
 
-All text is as it came: whoever lays it out escapes it.
+The sentences that stand in `result.json` itself come from `harness.result.words`. No text is escaped here: the modules
+that lay it out escape it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 from harness import backends
 from harness.errors import printable
 from harness.judge.distribution import LEVEL, REPEATS, STATISTICS
-from harness.judge.verdict import Verdict
-from harness.result.model import former
+from harness.result import outcome
+from harness.result.environment import versions_of
+from harness.result.golden import former
+from harness.result.outcome import Outcome
 from harness.result.run_folder import RunFolder
 from harness.result.schema import (
     BlameJson,
@@ -22,14 +25,14 @@ from harness.result.schema import (
     ComparisonJson,
     EvidenceJson,
     FindingJson,
-    Outcome,
     ResultJson,
     RunJson,
 )
 from harness.target import backend_of
+from harness.verdict import Verdict, VerdictName
 
-#: What a verdict means, in words for somebody who sees it for the first time.
-MEANINGS = {
+#: What each verdict means, for somebody who sees it for the first time, from best to worst.
+MEANINGS: dict[VerdictName, str] = {
     "identical": "equal bit for bit",
     "rounding": "the same function; the difference is rounding, as measured",
     "leak": "the same function; one side drops to single precision somewhere in its float64 run",
@@ -37,27 +40,27 @@ MEANINGS = {
     "divergent": "different functions",
     "mismatch": "another shape, dtype, name, order or plain value",
 }
-#: What outcomes of cases say, worst first.
+#: How outcomes are told in the sentence about a whole run, worst first.
 OUTCOMES: dict[Outcome, str] = {
     "differ": "differ",
     "error": "failed to run",
     "known": "differ as declared",
     "agree": "agree",
 }
-#: Cases that share a note, up to which each is named.
+#: The most cases with a common note of which each is named.
 MOST_NAMED = 3
-#: Columns of the words that label facts.
+#: Columns of the longest label of a fact.
 LABEL = len("how big")
 
 
 @dataclass(frozen=True)
 class Block:
-    """What is to be said of one case on one target: like a compiler's error, each fact under a word of its own.
+    """A message about one case on one target, like a compiler's: a title, and facts that each have a label.
 
     Attributes:
         kind: a verdict, or how a run ended, or `fixed`, `disturbed` or `parted`.
-        title: the one line that says it.
-        facts: label and text. Only a text may have several lines.
+        title: the message in one line.
+        facts: pairs of a label and a text. A text may have several lines.
         commands: what to type next.
     """
 
@@ -70,9 +73,9 @@ class Block:
 
 
 def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]:
-    """Everything of a case that somebody has to look at: what failed to run, and differences so bad or worse."""
+    """Everything of a case that somebody has to look at: runs that failed, and differences of this verdict or worse."""
     for item in case["runs"]:
-        if has_failed(item):
+        if _has_failed(item):
             yield _failed(run, case, item)
         if item["disturbed"]:
             yield _disturbed(case, item)
@@ -94,15 +97,15 @@ def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]
 
 
 def failures(run: RunFolder, case: CaseJson) -> list[Block]:
-    """What makes a case fail, on the targets where it does."""
+    """What makes a case fail, on the targets on which it fails."""
     outcomes = {item["target"]: outcome_on(run.result, case, item["target"]) for item in case["runs"]}
-    failing = [target for target, outcome in outcomes.items() if outcome in ("differ", "error")]
+    failing = [target for target, found in outcomes.items() if found in ("differ", "error")]
     at_least = Verdict.parse(run.result["fail_on"])
     return [block for block in blocks(run, case, at_least) if block.target in failing]
 
 
 def plain(block: Block) -> str:
-    """A block as lines of text, without colour and of any width."""
+    """A block as lines of text, without colour, and not wrapped."""
     facts = [*block.facts, *(("next", command) for command in block.commands)]
     lines = (f"  {label:<{LABEL}} {fact}".replace("\n", f"\n{'':<{LABEL + 3}}") for label, fact in facts)
     return "\n".join([block.title, *lines])
@@ -115,7 +118,7 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
         facts.append(("what", first["reason"]))
     else:
         facts += [("what", _values(first["evidence"])), ("how big", how_big(first))]
-    apart = [] if run.result.get("golden") else _apart(case, comparison)  # of old and new it is told once for all
+    apart = [] if run.result.get("golden") else _apart(case, comparison)  # of old and new, `golden` tells it once
     facts += [("between", ", ".join(apart))] if apart else []
     facts += [("switch", switch) for switch in _switches(case, comparison, first)]
     whose = _whose(case, comparison["blame"])
@@ -135,7 +138,7 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
 
 
 def _switches(case: CaseJson, comparison: ComparisonJson, first: FindingJson) -> Iterator[str]:
-    """What let a side be less precise, where it is."""
+    """The settings that let a side of an imprecise comparison compute in lower precision."""
     for target in (comparison["target"], comparison["reference"]) if first["verdict"] == "imprecise" else ():
         side = run_on(case, target)
         backend = backend_of(target)
@@ -150,7 +153,7 @@ def where(first: FindingJson) -> str:
 
 
 def how_big(first: FindingJson) -> str:
-    """How large a difference is beside what rounding explains, and the tolerances that would have passed."""
+    """How large a difference is, what rounding explains of it, and the tolerances that would have passed."""
     evidence = first["evidence"]
     given = [] if evidence is None else [("rtol", evidence["rtol"]), ("atol", evidence["atol"])]
     tolerances = [f"{name}={value:.1e}" for name, value in given if value is not None]
@@ -163,41 +166,42 @@ def counts(comparison: ComparisonJson) -> str:
 
 
 def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
-    """The outcome of a case on one target: what `outcome` of the case is to all of them."""
-    fail_on = Verdict.parse(result["fail_on"])
+    """The outcome of a case on one target, by the rule that gives the `outcome` of the case over all its targets."""
     comparison = comparison_on(case, target)
-    if comparison is not None:
-        continuation = comparison["continuation"]
-        worst = [_unexpected(comparison), None if continuation is None else continuation.get("unexpected")]
-        if comparison["fixed"] or any(verdict and Verdict.parse(verdict) >= fail_on for verdict in worst):
-            return "differ"
     sides = [run for run in case["runs"] if run["target"] in (target, reference_of(result, target))]
-    if any(has_failed(run) or run["disturbed"] for run in sides):
-        return "error"
-    return "known" if comparison is not None and comparison["known"] else "agree"
+    return outcome.outcome(
+        [] if comparison is None else _unexpected(comparison),
+        Verdict.parse(result["fail_on"]),
+        is_fixed=comparison is not None and bool(comparison["fixed"]),
+        has_failed=any(_has_failed(run) or run["disturbed"] for run in sides),
+        is_known=comparison is not None and bool(comparison["known"]),
+    )
 
 
-def has_failed(run: RunJson) -> bool:
-    """Whether a run did not end as its target lets it."""
-    return run["status"] != "ok" and not (run["status"] == "unavailable" and run.get("inference_only", False))
+def _has_failed(run: RunJson) -> bool:
+    return outcome.has_failed(run["status"], inference_only=run.get("inference_only", False))
 
 
 def stopped(result: ResultJson, case: CaseJson, target: str) -> str | None:
-    """Why the comparison of a case on a target ends where training begins; None where it does not."""
+    """Why a case was compared only up to where training begins; None if it was compared as a whole."""
     sides = [run_on(case, side) for side in (target, reference_of(result, target))]
     reasons = [run["error"] for run in sides if run is not None and run.get("inference_only", False)]
     return next(iter(reasons), None)
 
 
-def _unexpected(comparison: ComparisonJson) -> str | None:
-    """The worst that is not declared. Older results do not say: there it is all of a comparison, or nothing."""
-    if "unexpected" in comparison:
-        return comparison["unexpected"]
-    return None if comparison["known"] else comparison["verdict"]
+def _unexpected(comparison: ComparisonJson) -> list[Verdict | None]:
+    """The worst verdicts that no declaration covers, of a comparison and of its continuation.
+
+    Older results do not tell them. There a comparison with any declared difference has none.
+    """
+    own = comparison.get("unexpected", None if comparison["known"] else comparison["verdict"])
+    continuation = comparison["continuation"]
+    names = [own, None if continuation is None else continuation.get("unexpected")]
+    return [None if name is None else Verdict.parse(name) for name in names]
 
 
 def reference_of(result: ResultJson, target: str) -> str:
-    """The run that a target is compared with."""
+    """What a target is compared with: the reference or, in a golden comparison, its own old run."""
     return former(target) if result.get("golden") else result["reference"]
 
 
@@ -210,14 +214,14 @@ def run_on(case: CaseJson, target: str) -> RunJson | None:
 
 
 def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
-    """A case on a target in a table: what stands there, and its kind: a verdict, or how its run ended."""
+    """The cell of a case and a target in a table: its text, and its kind, which is a verdict or how the run ended."""
     run, comparison = run_on(case, target), comparison_on(case, target)
     if run is None:
         return "not run", "unavailable"
-    if has_failed(run):
+    if _has_failed(run):
         return run["status"], run["status"]
     theirs = run_on(case, result["reference"])
-    if theirs is not None and has_failed(theirs):
+    if theirs is not None and _has_failed(theirs):
         return f"{theirs['status']} on {theirs['target']}", theirs["status"]
     so_far = "" if stopped(result, case, target) is None else ", inference only"
     if comparison is None:
@@ -230,7 +234,7 @@ def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
     return verdict, comparison["verdict"] or ("ok" if so_far else "unavailable")
 
 
-def seen(result: ResultJson) -> list[str]:
+def seen(result: ResultJson) -> list[VerdictName]:
     """The verdicts that comparisons came to, from best to worst."""
     found = {item["verdict"] for case in result["cases"] for item in case["comparisons"]}
     return [verdict for verdict in MEANINGS if verdict in found]
@@ -242,7 +246,7 @@ def total(result: ResultJson) -> str:
     words: dict[Outcome, str] = dict(OUTCOMES)
     if len(result["targets"]) < 2 and not result.get("golden"):
         words["agree"] = "ran, and nothing was compared: there is one target"
-    parts = [f"{outcomes.count(outcome)} {word}" for outcome, word in words.items() if outcome in outcomes]
+    parts = [f"{outcomes.count(name)} {word}" for name, word in words.items() if name in outcomes]
     cases = f"{len(outcomes)} case{'s' if len(outcomes) != 1 else ''}"
     runs = [run for case in result["cases"] for run in case["runs"] if run.get("inference_only", False)]
     ended = Counter(run["target"] for run in runs)
@@ -252,12 +256,11 @@ def total(result: ResultJson) -> str:
 
 def worst(result: ResultJson) -> Outcome:
     """The worst outcome of a run."""
-    outcomes = {case["outcome"] for case in result["cases"]}
-    return next((outcome for outcome in OUTCOMES if outcome in outcomes), "agree")
+    return outcome.worst(case["outcome"] for case in result["cases"])
 
 
 def caveat(result: ResultJson) -> str | None:
-    """What verdicts of this run rest on where that is not the rule."""
+    """What the verdicts of a run rest on, if it is anything but the float64 twins of shared random values."""
     if not seen(result):
         return None
     if result["randomness"] == "native":
@@ -277,7 +280,7 @@ def caveat(result: ResultJson) -> str | None:
 
 
 def known(result: ResultJson) -> list[str]:
-    """Declared differences, each reason once with the targets that show it."""
+    """The declared differences that were found, each reason once with the targets that show it."""
     lines: dict[tuple[str, str], list[str]] = {}
     for case in result["cases"]:
         for comparison in case["comparisons"]:
@@ -289,7 +292,7 @@ def known(result: ResultJson) -> list[str]:
 
 
 def unmatched(result: ResultJson) -> list[str]:
-    """Declarations beside the cases that cover nothing here."""
+    """The entries of `[[tool.harness.known]]` that are about no case of this run."""
     return [
         f"The known difference of {entry['case']} on {entry['target']} speaks of no case of this run."
         for entry in result["unmatched"]
@@ -297,7 +300,7 @@ def unmatched(result: ResultJson) -> list[str]:
 
 
 def golden(result: ResultJson) -> list[str]:
-    """What lies between old and new traces, each change once with the targets that it is of; nothing of other runs."""
+    """What changed between old and new traces, each change once with its targets; no line for any other run."""
     compared = result.get("golden")
     if not compared:
         return []
@@ -314,7 +317,7 @@ def golden(result: ResultJson) -> list[str]:
 
 
 def versions(result: ResultJson) -> list[str]:
-    """In which versions of what they share targets differ from the reference; nothing of old and new, or if in none."""
+    """The packages that a target and its reference have in different versions; no line for a golden comparison."""
     if result.get("golden"):
         return []
     lines = [
@@ -327,7 +330,7 @@ def versions(result: ResultJson) -> list[str]:
 
 
 def _apart(case: CaseJson, comparison: ComparisonJson) -> list[str]:
-    """Versions of what both sides of a comparison are made of, where they differ."""
+    """The packages that both sides of a comparison have, in different versions."""
     ours, theirs = (_made_of(run_on(case, comparison[side])) for side in ("target", "reference"))
     shared = [name for name in ours if name in theirs]
     return [f"{name} {ours[name]} against {theirs[name]}" for name in shared if ours[name] != theirs[name]]
@@ -335,13 +338,12 @@ def _apart(case: CaseJson, comparison: ComparisonJson) -> list[str]:
 
 def _made_of(run: RunJson | None) -> dict[str, str]:
     environment = {} if run is None else run["environment"]
-    found = environment.get("versions")
-    told = {**(found if isinstance(found, dict) else {}), "Python": environment.get("python")}
-    return {name: str(version) for name, version in told.items() if version is not None}
+    python = environment.get("python")
+    return {**versions_of(environment), **({} if python is None else {"Python": str(python)})}
 
 
 def notes(result: ResultJson) -> list[str]:
-    """What was not compared, or not as it should be: never left unsaid. What several targets share is said once."""
+    """Everything that was not recorded or not compared, or not with both twins, each note once with its targets."""
     lines: dict[tuple[str, str], list[str]] = {}
     for case in result["cases"]:
         for run in case["runs"]:
@@ -363,7 +365,11 @@ def notes(result: ResultJson) -> list[str]:
 
 
 def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:
-    """A line for each reason, by case and reason with its targets. What many cases share is said once."""
+    """A line for each reason, of a case or of many that share it.
+
+    Args:
+        lines: targets by case and reason.
+    """
     shared: dict[tuple[str, str], list[str]] = {}
     for (case, reason), targets in lines.items():
         shared.setdefault((", ".join(targets), reason), []).append(case)
@@ -379,7 +385,7 @@ def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:
     facts = [("what", item["error"])] if item["error"] else []
     if item["trace"] is not None:
         facts.append(("output", run.named(f"{item['trace']}/output.txt")))
-    # What ran before an upgrade cannot be run again here.
+    # The old run of a golden comparison cannot be run again here.
     can_run = item["target"] in run.result["targets"]
     commands = (f"harness run {_quoted(case['id'])} --targets {_quoted(item['target'])}",) if can_run else ()
     return Block(case["id"], item["target"], item["status"], title, tuple(facts), commands)
@@ -428,7 +434,7 @@ def _whose(case: CaseJson, blame: BlameJson | None) -> str | None:
 
 
 def _quoted(text: str) -> str:
-    """A word of a command, as a shell takes it."""
+    """A word of a command, quoted for a shell."""
     return shlex.quote(printable(text))
 
 

@@ -1,6 +1,7 @@
 """A run's folder as reports read it: the result, the traces it names, and the scripts that belong to it.
 
-It may be a stranger's. Of what its paths name, nothing is read but traces and, inside the folder, reproducers.
+The folder may be a stranger's. Of the files that the result names, only traces are read and, if they lie inside the
+folder, reproducers.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import TraceError
-from harness.result.model import FILE, former, read
+from harness.result.file import FILE, read
+from harness.result.golden import former
+from harness.result.outcome import OUTCOMES
 from harness.result.schema import BlameJson, CaseJson, ResultJson
 from harness.trace import Trace
 
-#: Bytes of a reproducer that is shown. Ours embed at most a few hundred kilobytes.
+#: Bytes of a reproducer that is shown. Those that the harness writes embed at most a few hundred kilobytes.
 LONGEST_SCRIPT = 1_000_000
 
 
@@ -37,7 +40,7 @@ class RunFolder:
         """Open a folder that holds a `result.json`, or such a file by any name.
 
         Raises:
-            TraceError: there is no result, or it is not a whole one.
+            TraceError: there is no result, or it cannot be read.
         """
         file = place / FILE if place.is_dir() else place
         if not file.exists():
@@ -49,12 +52,17 @@ class RunFolder:
         """The targets that are compared with the reference."""
         return [target for target in self.result["targets"] if target != self.result["reference"]]
 
+    @property
+    def worst_first(self) -> list[CaseJson]:
+        """The cases, those with the worst outcome first."""
+        return sorted(self.result["cases"], key=lambda case: OUTCOMES.index(case["outcome"]))
+
     def named(self, path: str) -> str:
         """A path of the result as the caller would type it."""
         return os.path.normpath(os.path.join(self.shown, path))
 
     def traces(self, case: CaseJson) -> tuple[dict[str, Trace], dict[str, str]]:
-        """The traces of a case by target, and why others cannot be read, by target."""
+        """The traces of a case by target; and by target, too, why a trace cannot be read."""
         traces, reasons = {}, {}
         for run in case["runs"]:
             if run["trace"] is None:
@@ -71,7 +79,7 @@ class RunFolder:
         return traces, reasons
 
     def script(self, blame: BlameJson | None) -> Path | None:
-        """The reproducer that was written for a difference, where there is one in this folder."""
+        """The reproducer that was written for a difference; None if there is none in this folder."""
         if blame is None or blame["repro"] is None or "\0" in blame["repro"]:
             return None
         path = (self.path / blame["repro"]).resolve()

@@ -5,12 +5,21 @@ More keys are welcome everywhere. Keys that are `NotRequired` were added later: 
 
 # Without `from __future__ import annotations`, in whose texts TypedDict does not see what is NotRequired.
 
-from typing import Any, Literal, NotRequired, TypedDict
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
+from harness.result.outcome import Outcome
 from harness.trace import Phase, Status
+from harness.verdict import VerdictName
 
-Outcome = Literal["agree", "differ", "error", "known"]
-VerdictName = Literal["identical", "rounding", "leak", "imprecise", "divergent", "mismatch"]
+SCHEMA = 1
+
+T = TypeVar("T")
+
+
+def shaped(told: Mapping[str, Any], kind: type[T]) -> T:
+    """The keys of a type of this module, in its order, of data that may have more."""
+    return cast(T, {key: told[key] for key in kind.__annotations__})
 
 
 class NoteJson(TypedDict):

@@ -17,15 +17,15 @@ from harness.target import Target
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One backend.
+class Checkup:
+    """What became of starting one backend.
 
     Attributes:
         name: of the backend.
         installed: whether its packages are here.
-        problem: why it cannot be used; None where it can.
-        versions: of what it is made of.
-        devices: that it sees.
+        problem: why the backend cannot be used; None if it can.
+        versions: of the backend's packages.
+        devices: that the backend sees.
     """
 
     name: str
@@ -35,11 +35,11 @@ class Finding:
     devices: list[str] = field(default_factory=list)
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Checkup]:
     """Start every installed backend once, each in a process of its own, all at once."""
-    findings = _started([Target(name) for name in backends.NAMES if backends.why_not(name) is None])
-    here = {target.backend: finding for target, finding in findings.items()}
-    return [here.get(name) or Finding(name, installed=False, problem=backends.why_not(name)) for name in backends.NAMES]
+    started = _started([Target(name) for name in backends.NAMES if backends.why_not(name) is None])
+    here = {target.backend: checkup for target, checkup in started.items()}
+    return [here.get(name) or Checkup(name, installed=False, problem=backends.why_not(name)) for name in backends.NAMES]
 
 
 def devices_of(targets: Sequence[Target]) -> dict[Target, list[str]]:
@@ -48,17 +48,17 @@ def devices_of(targets: Sequence[Target]) -> dict[Target, list[str]]:
     Raises:
         TargetError: one of them does not start.
     """
-    findings = _started(targets)
-    for target, finding in findings.items():
-        if finding.problem is not None:
-            raise TargetError(f"Target {str(target)!r} cannot run here: {finding.problem}.")
-    return {target: finding.devices for target, finding in findings.items()}
+    started = _started(targets)
+    for target, checkup in started.items():
+        if checkup.problem is not None:
+            raise TargetError(f"Target {str(target)!r} cannot run here: {checkup.problem}.")
+    return {target: checkup.devices for target, checkup in started.items()}
 
 
-def _started(targets: Sequence[Target]) -> dict[Target, Finding]:
+def _started(targets: Sequence[Target]) -> dict[Target, Checkup]:
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
         processes = {target: _start(target, Path(folder)) for target in targets}
-        return {target: _finding(target.backend, process) for target, process in processes.items()}
+        return {target: _checkup(target.backend, process) for target, process in processes.items()}
 
 
 def _start(target: Target, folder: Path) -> subprocess.Popen[str]:
@@ -75,15 +75,15 @@ def _start(target: Target, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def _finding(name: str, process: subprocess.Popen[str]) -> Finding:
+def _checkup(name: str, process: subprocess.Popen[str]) -> Checkup:
     try:
         output, errors = process.communicate(timeout=STARTUP_TIMEOUT)
         seen = json.loads(output.splitlines()[-1])
-        return Finding(name, True, None, seen["versions"], seen["devices"])
+        return Checkup(name, True, None, seen["versions"], seen["devices"])
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return Finding(name, True, f"it did not start within {STARTUP_TIMEOUT:g} s")
+        return Checkup(name, True, f"it did not start within {STARTUP_TIMEOUT:g} s")
     except (ValueError, IndexError, KeyError):
         last = errors.strip().splitlines()[-1:] or [f"it ended with status {process.returncode}"]
-        return Finding(name, True, last[0])
+        return Checkup(name, True, last[0])

@@ -1,7 +1,8 @@
 """The Python of a target: our own, or that of another environment, which has the frameworks and need have nothing else.
 
-What a worker needs beside Keras is carried into another environment by path: a folder of links goes in front of its
-`PYTHONPATH`. Our own `site-packages` never does, or our frameworks would be imported there.
+What a worker needs beside Keras is carried into another environment by path: a folder of links to the worker's side of
+the harness, and to what that imports, goes in front of its `PYTHONPATH`. Our own `site-packages` never does, or our
+frameworks would be imported there.
 """
 
 from __future__ import annotations
@@ -28,24 +29,21 @@ from harness.target import Target
 OLDEST_PYTHON = (3, 11)
 #: Seconds that an interpreter has to say what it is.
 ANSWER_TIMEOUT = 60.0
-#: What the worker's side imports beside the frameworks and what Keras itself requires.
-CARRIED = (
-    "harness",
-    "attr",
-    "attrs",
-    "cattrs",
-    "typing_extensions",
+#: Of the harness, what the worker's side is made of: folders and modules of the package.
+WORKERS_SIDE = (
+    *("worker", "backends", "trace"),
+    *("__init__.py", "case.py", "errors.py", "plain.py", "suite.py", "target.py", "version.py", "wire.py"),
+)
+#: What it imports beside the frameworks, and beside what Keras itself requires.
+LIBRARIES = (
+    *("attr", "attrs", "cattrs", "typing_extensions"),
     "safetensors",
-    "pytest",
-    "_pytest",
-    "py",
-    "pluggy",
-    "iniconfig",
+    *("pytest", "_pytest", "py", "pluggy", "iniconfig"),
 )
 #: Variables that speak of our own environment.
 _OURS = ("PYTHONHOME", "VIRTUAL_ENV")
-#: Its name is that of what it stands in for, by which lines of libraries are told from the user's own.
-_FOLDER = "site-packages"
+#: The folder that all of it lies in, whose lines in a traceback are not the user's own.
+FOLDER = "carried-by-harness"
 
 # In words that any Python understands: one that is too old has to say so.
 _QUESTION = f"""
@@ -96,7 +94,7 @@ def environment(target: Target, folder: Path) -> dict[str, str]:
     if target.python is None:
         return dict(os.environ)
     variables = _inherited()
-    path = [str(_carried(folder / _FOLDER)), variables["PYTHONPATH"]]
+    path = [str(_carried(folder / FOLDER)), variables["PYTHONPATH"]]
     return {**variables, "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
@@ -172,9 +170,12 @@ def _carried(folder: Path) -> Path:
     """A folder of what is carried. Several processes may want the same one at once."""
     if folder.exists():
         return folder
-    made = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}-", dir=folder.parent))
-    for name in CARRIED:
+    made = Path(tempfile.mkdtemp(prefix=f"{FOLDER}-", dir=folder.parent))
+    for name in LIBRARIES:
         _link(_source(name), made)
+    (made / "harness").mkdir()
+    for name in WORKERS_SIDE:
+        _link(_source("harness") / name, made / "harness")
     try:
         made.rename(folder)
     except OSError:  # another process was faster

@@ -1,9 +1,8 @@
-"""The controller's end of the wall: worker processes, their requests, and deadlines on everything."""
+"""The controller's end of the wall: worker processes, the jobs they are given, and deadlines on everything."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import selectors
@@ -16,11 +15,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness import backends
 from harness.session import interpreter, sharing
 from harness.target import Target
+from harness.wire import Answer, Ended, Failed, How, Ready, Request, Started, Work, decode, encode
 
 #: Seconds a worker has to import its backend.
 STARTUP_TIMEOUT = 180.0
@@ -31,30 +31,34 @@ _SINGLE_THREADED = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
-Ended = Literal["exit", "signal", "timeout", "worker"]
-
 
 @dataclass(frozen=True)
-class Request:
-    """What a worker is asked to do. `body` is described in `harness.worker.child`."""
+class Job:
+    """Something that a target's worker is to do.
+
+    Attributes:
+        timeout: seconds that it may take.
+        output: the file for what it prints.
+    """
 
     target: Target
-    body: dict[str, Any]
+    work: Work
     timeout: float
     output: Path
 
 
 @dataclass(frozen=True)
 class Reply:
-    """How the child of a request ended.
+    """How a job ended.
 
     Attributes:
-        ended: `exit`, with `code`; `signal`, with its number as `code`; `timeout`; or `worker`: there was no worker.
+        ended: `exit`, with the status as `code`; `signal`, with the signal's number as `code`; `timeout`; or `worker`
+            where there was no worker to do it.
         output: the last lines that it printed.
     """
 
-    request: Request
-    ended: Ended
+    job: Job
+    ended: How | Literal["worker"]
     code: int
     seconds: float
     output: str
@@ -62,7 +66,7 @@ class Reply:
     def describe(self) -> str:
         """What happened, in a sentence, and the last words."""
         if self.ended == "timeout":
-            what = f"ran past its limit of {self.request.timeout:g} s and was killed"
+            what = f"ran past its limit of {self.job.timeout:g} s and was killed"
         elif self.ended == "signal":
             what = f"was killed by {_signal_name(self.code)}"
         elif self.ended == "exit":
@@ -81,10 +85,10 @@ class _Worker:
     process: subprocess.Popen[bytes] | None
     log: Path
     started: float
-    ready: dict[str, Any] | None = None
+    is_ready: bool = False
     failed: str | None = None
     buffer: bytes = b""
-    running: dict[int, tuple[Request, float]] = field(default_factory=dict)
+    running: dict[int, tuple[Job, float]] = field(default_factory=dict)
     groups: dict[int, int] = field(default_factory=dict)
 
 
@@ -94,7 +98,7 @@ class Pool:
     Args:
         targets: where cases will run.
         folder: for the workers' own output.
-        jobs: how many requests run at once, over all workers.
+        jobs: how many jobs are done at once, by all workers together.
         native: whether each backend keeps its own randomness.
         shared: the folder of a `harness.session.sharing.Host`, where the workers are shared with other processes.
     """
@@ -130,20 +134,20 @@ class Pool:
 
     def run(
         self,
-        requests: Iterable[Request],
+        jobs: Iterable[Job],
         on_reply: Callable[[Reply], None],
         *,
-        on_start: Callable[[Request], None] = lambda _: None,
-        is_wanted: Callable[[Request], bool] = lambda _: True,
+        on_start: Callable[[Job], None] = lambda _: None,
+        is_wanted: Callable[[Job], bool] = lambda _: True,
     ) -> None:
-        """Carry out requests, in order as far as workers are ready. Every request gets one reply.
+        """Do jobs, in their order as far as workers are ready. Every job gets one reply.
 
         Args:
-            on_reply: called as each request ends.
-            on_start: called as each request starts.
-            is_wanted: asked just before a request would start; one that is no longer wanted is dropped.
+            on_reply: called as each job ends.
+            on_start: called as each job starts.
+            is_wanted: asked just before a job would start; one that is no longer wanted is dropped.
         """
-        waiting = deque(requests)
+        waiting = deque(jobs)
         while waiting or self._running():
             self._dispatch(waiting, on_reply, on_start, is_wanted)
             if waiting or self._running():
@@ -209,42 +213,41 @@ class Pool:
 
     def _dispatch(
         self,
-        waiting: deque[Request],
+        waiting: deque[Job],
         on_reply: Callable[[Reply], None],
-        on_start: Callable[[Request], None],
-        is_wanted: Callable[[Request], bool],
+        on_start: Callable[[Job], None],
+        is_wanted: Callable[[Job], bool],
     ) -> None:
-        later: list[Request] = []
+        later: list[Job] = []
         while waiting and self._running() < self._jobs:
-            request = waiting.popleft()
-            worker = self._workers[request.target]
-            if worker.ready is None and worker.failed is None:
-                later.append(request)
-            elif not is_wanted(request):
+            job = waiting.popleft()
+            worker = self._workers[job.target]
+            if not worker.is_ready and worker.failed is None:
+                later.append(job)
+            elif not is_wanted(job):
                 continue
             elif worker.failed is not None:
-                on_reply(Reply(request, "worker", 0, 0.0, worker.failed))
+                on_reply(Reply(job, "worker", 0, 0.0, worker.failed))
             else:
-                self._send(worker, request)
-                on_start(request)
+                self._send(worker, job, on_reply)
+                if worker.failed is None:
+                    on_start(job)
         waiting.extendleft(reversed(later))
 
     def _running(self) -> int:
         return sum(len(worker.running) for worker in self._workers.values())
 
-    def _send(self, worker: _Worker, request: Request) -> None:
+    def _send(self, worker: _Worker, job: Job, on_reply: Callable[[Reply], None]) -> None:
         self._ids += 1
-        message = {
-            **request.body,
-            "id": self._ids,
-            "timeout": request.timeout,
-            "output": str(request.output),
-        }
-        worker.running[self._ids] = (request, time.monotonic() + request.timeout + GRACE)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which reading will tell
-            worker.channel.setblocking(True)
-            worker.channel.sendall(json.dumps(message).encode() + b"\n")
-        worker.channel.setblocking(False)
+        worker.running[self._ids] = (job, time.monotonic() + job.timeout + GRACE)
+        worker.channel.settimeout(GRACE)
+        try:
+            worker.channel.sendall(encode(Request(self._ids, job.timeout, job.output, job.work)))
+            worker.channel.setblocking(False)
+        except TimeoutError:
+            self._give_up(worker, "its worker stopped answering", on_reply)
+        except (BrokenPipeError, ConnectionResetError):
+            worker.channel.setblocking(False)  # the worker has ended, which the next read will tell
 
     def _wait(self, on_reply: Callable[[Reply], None]) -> None:
         for key, _ in self._selector.select(timeout=0.2):
@@ -259,28 +262,28 @@ class Pool:
                 continue
             *lines, worker.buffer = (worker.buffer + data).split(b"\n")
             for line in lines:
-                self._receive(worker, json.loads(line), on_reply)
+                self._receive(worker, decode(line), on_reply)
         now = time.monotonic()
         for worker in self._workers.values():
             if worker.failed is not None:
                 continue
-            if worker.ready is None and now > worker.started + STARTUP_TIMEOUT:
+            if not worker.is_ready and now > worker.started + STARTUP_TIMEOUT:
                 self._give_up(worker, f"its worker was not ready after {STARTUP_TIMEOUT:g} s", on_reply)
             elif any(now > deadline for _, deadline in worker.running.values()):
                 self._give_up(worker, "its worker stopped answering", on_reply)
 
-    def _receive(self, worker: _Worker, message: dict[str, Any], on_reply: Callable[[Reply], None]) -> None:
-        if "ready" in message:
-            worker.ready = message["ready"]
-        elif "failed" in message:
-            self._give_up(worker, f"its backend cannot be imported: {message['failed']}", on_reply)
-        elif "started" in message:
-            worker.groups[message["id"]] = message["started"]
-        else:
-            worker.groups.pop(message["id"], None)
-            request, _ = worker.running.pop(message["id"])
-            output = _last_lines(request.output)
-            on_reply(Reply(request, message["ended"], message["code"], message["seconds"], output))
+    def _receive(self, worker: _Worker, answer: Answer, on_reply: Callable[[Reply], None]) -> None:
+        match answer:
+            case Ready():
+                worker.is_ready = True
+            case Failed(reason):
+                self._give_up(worker, f"its backend cannot be imported: {reason}", on_reply)
+            case Started(number, process):
+                worker.groups[number] = process
+            case Ended(number, how, code, seconds):
+                worker.groups.pop(number, None)
+                job, _ = worker.running.pop(number)
+                on_reply(Reply(job, how, code, seconds, _last_lines(job.output)))
 
     def _give_up(self, worker: _Worker, reason: str, on_reply: Callable[[Reply], None]) -> None:
         if worker.failed is None:
@@ -292,8 +295,8 @@ class Pool:
                 os.killpg(group, signal.SIGKILL)
         worker.groups.clear()
         running, worker.running = worker.running, {}
-        for request, _ in running.values():
-            on_reply(Reply(request, "worker", 0, 0.0, worker.failed))
+        for job, _ in running.values():
+            on_reply(Reply(job, "worker", 0, 0.0, worker.failed))
 
     def _stop(self, worker: _Worker) -> None:
         """End a worker, or leave one that is shared. It kills our children as the channel closes, and has a moment."""
@@ -339,5 +342,5 @@ def _last_lines(path: Path, count: int = 12) -> str:
 
 _NOT_OF_THE_CASE = re.compile(
     rf'Extension modules:|  File "(<frozen runpy>|{re.escape(str(Path(__file__).resolve().parents[1]))}|'
-    r".*[/\\]site-packages[/\\](harness|_pytest|pluggy|pytest)[/\\])"
+    rf".*[/\\](site-packages|{interpreter.FOLDER})[/\\](harness|_pytest|pluggy|pytest)[/\\])"
 )

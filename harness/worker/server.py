@@ -1,13 +1,6 @@
 """The warm process: imports its backend once, then forks a child for each request and watches its deadline.
 
-The controller writes one JSON request a line to a channel, and reads one JSON reply a line from it:
-
-```
-→ {"id": 7, "kind": "run", "timeout": 300, "output": "…/output.txt", …}     see harness.worker.child
-← {"ready": {…what is here…}}                                              once, or {"failed": "why"}
-← {"id": 7, "started": 4711}                                               the child's process and its group
-← {"id": 7, "ended": "exit" | "signal" | "timeout", "code": 0, "seconds": 1.2}
-```
+The controller writes requests to a channel, a line each, and reads answers from it: see `harness.wire`.
 
 A worker that is started for one controller has its channel as standard input and output. One that is shared listens on
 a socket, on which each controller opens a channel. When a channel closes its children are killed; when standard input
@@ -18,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import select
 import shutil
@@ -28,7 +20,10 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from harness.wire import Answer, Ended, Failed, How, Ready, Request, Started, decode, encode
 
 #: How often children are looked at, in seconds.
 POLL = 0.01
@@ -36,10 +31,10 @@ POLL = 0.01
 
 @dataclass(eq=False)
 class _Channel:
-    """What requests come in on and replies go out to."""
+    """Where requests come in and answers go out."""
 
     requests: int
-    replies: int
+    answers: int
     pending: bytes = b""
 
     def read(self) -> list[bytes] | None:
@@ -53,12 +48,12 @@ class _Channel:
         *lines, self.pending = (self.pending + data).split(b"\n")
         return lines
 
-    def reply(self, message: dict[str, Any]) -> None:
+    def answer(self, answer: Answer) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # which the next read will tell
-            os.write(self.replies, json.dumps(message).encode() + b"\n")
+            os.write(self.answers, encode(answer))
 
     def close(self) -> None:
-        for descriptor in {self.requests, self.replies}:
+        for descriptor in {self.requests, self.answers}:
             os.close(descriptor)
 
 
@@ -87,45 +82,46 @@ def main() -> None:
     with open(os.devnull) as null:
         os.dup2(null.fileno(), 0)
     try:
-        greeting: dict[str, Any] = {"ready": _prepare(native=arguments.native)}
+        _prepare(native=arguments.native)
+        greeting: Ready | Failed = Ready()
     except Exception as error:
-        greeting = {"failed": f"{type(error).__name__}: {error}"}
+        greeting = Failed(f"{type(error).__name__}: {error}")
     if listener is None:
-        first.reply(greeting)
-    elif "failed" in greeting:
+        first.answer(greeting)
+    elif isinstance(greeting, Failed):
         _greet(listener, greeting)
-    if "ready" in greeting:
-        _serve(first, listener, greeting)
+    if isinstance(greeting, Ready):
+        _serve(first, listener)
 
 
-def _greet(listener: socket.socket, greeting: dict[str, Any]) -> _Channel:
+def _greet(listener: socket.socket, greeting: Ready | Failed) -> _Channel:
     """Open the channel that somebody has asked for."""
     descriptor = listener.accept()[0].detach()
     channel = _Channel(descriptor, descriptor)
-    channel.reply(greeting)
+    channel.answer(greeting)
     return channel
 
 
-def _prepare(*, native: bool) -> dict[str, Any]:
+def _prepare(*, native: bool) -> None:
     """Import the backend and make ready what every child needs. No runtime may start here, and no thread."""
     import pytest  # noqa: F401 - case files import it, for its marks
 
-    from harness.worker import child, keras_internals, proof, randomness  # noqa: F401 - what every child needs is imported before it is forked
+    # What every child needs is imported before it is forked.
+    from harness.worker import child, keras_internals, randomness  # noqa: F401
 
     keras_internals.do_not_import_tensorflow()
     if not native:
         randomness.install()
-    return proof.versions()
 
 
-def _serve(first: _Channel, listener: socket.socket | None, greeting: dict[str, Any]) -> None:
+def _serve(first: _Channel, listener: socket.socket | None) -> None:
     channels = [first]
     children: list[_Child] = []
     doors = [] if listener is None else [listener]
     while first in channels:
         sources: list[Any] = [*doors, *(channel.requests for channel in channels)]
         ready, _, _ = select.select(sources, [], [], POLL if children else None)
-        channels += [_greet(door, greeting) for door in doors if door in ready]
+        channels += [_greet(door, Ready()) for door in doors if door in ready]
         for channel in [channel for channel in channels if channel.requests in ready]:
             lines = channel.read()
             if lines is None:
@@ -135,9 +131,9 @@ def _serve(first: _Channel, listener: socket.socket | None, greeting: dict[str, 
                 channel.close()
                 continue
             for line in lines:
-                child = _start(json.loads(line), channel, [*doors, *channels])
+                child = _start(decode(line), channel, [*doors, *channels])
                 children.append(child)
-                channel.reply({"id": child.id, "started": child.pid})
+                channel.answer(Started(child.id, child.pid))
         children = [child for child in children if not _has_ended(child)]
     _end(children)
 
@@ -151,7 +147,7 @@ def _end(children: list[_Child]) -> None:
         shutil.rmtree(child.folder, ignore_errors=True)
 
 
-def _start(request: dict[str, Any], channel: _Channel, ours: list[Any]) -> _Child:
+def _start(request: Request, channel: _Channel, ours: list[Any]) -> _Child:
     """Fork a child, in which `ours`, sockets and channels, are closed."""
     folder = tempfile.mkdtemp(prefix="harness-")
     sys.stdout.flush()
@@ -162,9 +158,9 @@ def _start(request: dict[str, Any], channel: _Channel, ours: list[Any]) -> _Chil
             item.close()
         from harness.worker import child
 
-        child.main(request, folder)
+        child.main(request, Path(folder))
     now = time.monotonic()
-    return _Child(request["id"], channel, pid, now, now + request["timeout"], folder)
+    return _Child(request.id, channel, pid, now, now + request.timeout, folder)
 
 
 def _has_ended(child: _Child) -> bool:
@@ -177,9 +173,8 @@ def _has_ended(child: _Child) -> bool:
     _kill(child)  # what it may have left running
     shutil.rmtree(child.folder, ignore_errors=True)
     code = os.waitstatus_to_exitcode(status)
-    ended = "timeout" if child.timed_out else "signal" if code < 0 else "exit"
-    seconds = time.monotonic() - child.started
-    child.channel.reply({"id": child.id, "ended": ended, "code": abs(code), "seconds": seconds})
+    how: How = "timeout" if child.timed_out else "signal" if code < 0 else "exit"
+    child.channel.answer(Ended(child.id, how, abs(code), time.monotonic() - child.started))
     return True
 
 

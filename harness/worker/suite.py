@@ -1,15 +1,7 @@
 """Tests of an existing suite, run by pytest in a child: how each of them ends, and what it observes.
 
-The child writes what happens to a file, a line of JSON each, so that nothing is lost if a test takes the process down:
-
-```
-{"test": {"id", "path", "names", "line", "marks"}}      a test that was collected, where only that was asked
-{"collect": path, "report": {...}}                      a file that could not be collected, or that skips itself
-{"start": id, "at": seconds since the epoch}            a test has begun
-{"of": id, "report": {...}}                             pytest's own report of its setup, call or teardown
-{"end": id}
-{"exit": status}                                        pytest's own
-```
+The child writes what happens to a file as it goes, line by line (`harness.wire.SuiteLine`), so that nothing is lost
+if a test takes the process down.
 """
 
 from __future__ import annotations
@@ -23,17 +15,16 @@ import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 
-from harness import backends, pytest_plugin, trace
+from harness import backends, suite, trace, wire
 from harness.backends import runtime
 from harness.case import Expected, checked
 from harness.errors import CaseError, InferenceOnly, TargetError
-from harness.pytest_plugin import INSIDE
-from harness.pytest_plugin.ids import id_of, names_of
+from harness.suite import INSIDE, id_of, names_of
 from harness.target import Target
 from harness.worker import execution, proof, randomness
 from harness.worker.capture.assertions import Assertions
@@ -54,20 +45,30 @@ _NOT_INSIDE = {
 
 
 class Suite:
-    """A pytest plugin that carries out a request of kind `suite`, see `harness.worker.child`."""
+    """A pytest plugin that runs or collects tests as a request says.
 
-    def __init__(self, request: dict[str, Any], folder: Path, lines: TextIO) -> None:
+    Args:
+        folder: for models that tests save.
+        lines: where what happens is written.
+    """
+
+    def __init__(self, work: wire.Suite, folder: Path, lines: BinaryIO) -> None:
         self.__name__ = INSIDE  # by which pytest registers it
-        self._request = request
+        self._work = work
         self._folder = folder
         self._lines = lines
-        self._tests: dict[str, dict[str, Any]] | None = request["tests"]
+        self._tests = work.tests
         self._assertions = Assertions()
         self._running = ""
         self._failed: str | None = None
         self._stopped: str | None = None
-        #: What the test that runs now gets as `parity`.
-        self.parity: Parity | None = None
+        self._parity: Parity | None = None
+
+    @pytest.fixture
+    def parity(self) -> Parity:
+        """What the test that runs now records with."""
+        assert self._parity is not None
+        return self._parity
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -75,7 +76,7 @@ class Suite:
         for name, value in _NOT_INSIDE.items():
             if hasattr(config.option, name):
                 setattr(config.option, name, value)
-        if self._request["assertions"]:
+        if self._work.assertions:
             self._assertions.install()
 
     @pytest.hookimpl(wrapper=True)
@@ -84,7 +85,7 @@ class Suite:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         report = yield
         if self._tests is None and not report.passed:
-            self._write({"collect": str(collector.path), "report": self._plain(report)})
+            self._write(wire.SuiteFault(collector.path, self._plain(report)))
         return report
 
     @pytest.hookimpl(trylast=True)
@@ -93,7 +94,7 @@ class Suite:
             expected(item)
         if self._tests is None:
             for item in items:
-                self._write({"test": self._described(item)})
+                self._write(self._described(item))
         else:
             items[:] = [item for item in items if self._id(item) in self._tests]
 
@@ -102,42 +103,40 @@ class Suite:
         assert self._tests is not None
         self._running = self._id(item)
         test = self._tests[self._running]
-        place, seed = Path(test["trace"]), test["seed"]
-        limit = self._request["limit"]
-        self._write({"start": self._running, "at": time.time()})
-        faulthandler.dump_traceback_later(limit, exit=True)
-        random.seed(seed)
-        np.random.seed(seed)
-        runtime.current().seed(seed)
-        recorder = Recorder(twin=self._request["twin"])
-        self.parity = Parity(recorder, Target.parse(self._request["target"], backends.NAMES), seed, self._folder)
+        self._write(wire.SuiteStarted(self._running, time.time()))
+        faulthandler.dump_traceback_later(self._work.limit, exit=True)
+        random.seed(test.seed)
+        np.random.seed(test.seed)
+        runtime.current().seed(test.seed)
+        recorder = Recorder(twin=self._work.twin)
+        self._parity = Parity(recorder, Target.parse(self._work.target, backends.NAMES), test.seed, self._folder)
         self._failed = self._stopped = None
-        if self._request["assertions"]:
+        if self._work.assertions:
             self._assertions.watch(recorder, item.path)
         started = time.perf_counter()
         try:
-            with randomness.shared_order(seed):
+            with randomness.shared_order(test.seed):
                 return (yield)
         finally:
             self._assertions.watch(None, item.path)
             faulthandler.cancel_dump_traceback_later()
             header = trace.Header(
                 case=self._running,
-                target=self._request["target"],
-                precision=self._request["precision"],
+                target=self._work.target,
+                precision=self._work.precision,
                 status="unavailable" if self._stopped else "ok" if self._failed is None else "error",
                 error=self._stopped or self._failed,
                 inference_only=self._stopped is not None,
                 seconds=time.perf_counter() - started,
-                seed=seed,
+                seed=test.seed,
                 environment={**proof.environment(native=False), "placement": proof.placement(recorder.observations)},
                 notes=recorder.notes,
                 lacks=recorder.lacks,
                 expect=expected(item),
                 source=proof.fingerprint(item.path),
             )
-            trace.write(place, header, recorder.observations)
-            self._write({"end": self._running})
+            trace.write(test.trace, header, recorder.observations)
+            self._write(wire.SuiteDone(self._running))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
@@ -151,53 +150,51 @@ class Suite:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if not report.passed and self._failed is None:
             self._failed = f"{report.outcome} in {report.when}: {_last_line(report)}"
-        self._write({"of": self._running, "report": self._plain(report)})
+        self._write(wire.SuiteReport(self._running, self._plain(report)))
 
     def _id(self, item: pytest.Item) -> str:
         return id_of(item.path, names_of(item), self._config.rootpath)
 
-    def _described(self, item: pytest.Item) -> dict[str, Any]:
-        return {
-            "id": self._id(item),
-            "path": str(item.path),
-            "names": names_of(item),
-            "line": item.location[1],
-            "marks": list(dict.fromkeys(mark.name for mark in item.iter_markers())),
-        }
+    def _described(self, item: pytest.Item) -> wire.SuiteFound:
+        marks = list(dict.fromkeys(mark.name for mark in item.iter_markers()))
+        return wire.SuiteFound(self._id(item), item.path, names_of(item), item.location[1], marks)
 
-    def _plain(self, report: pytest.CollectReport | pytest.TestReport) -> Any:
-        return self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+    def _plain(self, report: pytest.CollectReport | pytest.TestReport) -> dict[str, Any]:
+        """pytest's report as plain data. What JSON cannot hold, such as a property of a test's own, becomes text."""
+        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        plain: dict[str, Any] = json.loads(json.dumps(data, default=str))
+        return plain
 
-    def _write(self, line: dict[str, Any]) -> None:
-        self._lines.write(json.dumps(line, default=str) + "\n")
+    def _write(self, line: wire.SuiteLine) -> None:
+        self._lines.write(wire.encode(line))
         self._lines.flush()
 
 
-def run(request: dict[str, Any], folder: Path) -> None:
-    """Carry out a request, see `harness.worker.child`. `folder` is for what pytest keeps."""
+def run(work: wire.Suite, folder: Path) -> None:
+    """Carry out a request. `folder` is for what pytest keeps."""
     for name in [name for name in os.environ if name.startswith(("PYTEST_XDIST_", "PYTEST_CURRENT_TEST"))]:
         del os.environ[name]  # of the process that started the worker
-    os.chdir(request["cwd"])
-    sys.path[:0] = [path for path in request["path"] if path not in sys.path]
+    os.chdir(work.folder)
+    sys.path[:0] = [path for path in work.path if path not in sys.path]
     faulthandler.cancel_dump_traceback_later()  # each test has a limit of its own
-    arguments = [*request["args"], f"--basetemp={folder / 'basetemp'}", "-o", f"cache_dir={folder / 'cache'}"]
-    if request["tests"] is None:
+    arguments = [*work.arguments, f"--basetemp={folder / 'basetemp'}", "-o", f"cache_dir={folder / 'cache'}"]
+    if work.tests is None:
         arguments.append("--collect-only")
-    target = Target.parse(request["target"], backends.NAMES)
+    target = Target.parse(work.target, backends.NAMES)
     if runtime.current().backend.processes(target) > 1:
         raise TargetError(f"Target {str(target)!r} runs a case in several processes, and a test suite runs in one.")
     with (
-        open(request["results"], "a", encoding="utf-8") as lines,
-        execution.as_target_says(target, request["precision"], request["threads"], 0, folder / "meeting"),
+        work.results.open("ab") as lines,
+        execution.as_target_says(target, work.precision, work.threads, 0, folder / "meeting"),
     ):
-        status = pytest.main(arguments, plugins=[Suite(request, folder, lines), *_not_installed()])
-        lines.write(json.dumps({"exit": int(status)}) + "\n")
+        status = pytest.main(arguments, plugins=[Suite(work, folder, lines), *_not_installed()])
+        lines.write(wire.encode(wire.SuiteEnded(int(status))))
 
 
 def _not_installed() -> list[Any]:
-    """The plugin of the harness, where pytest does not find it by itself: in an environment it was carried into."""
+    """The plugin with the options, where pytest does not find ours: where the harness was carried in."""
     found = (point for distribution in importlib.metadata.distributions() for point in distribution.entry_points)
-    return [] if any((point.group, point.name) == ("pytest11", "harness") for point in found) else [pytest_plugin]
+    return [] if any((point.group, point.name) == ("pytest11", "harness") for point in found) else [suite]
 
 
 def expected(item: pytest.Item) -> Mapping[str, Expected]:

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from harness.blame.script import MOST_EMBEDDED, Script, Side, issue_text, script_of
-from harness.judge.compare import Finding
-from harness.judge.verdict import Judgement, Verdict
+from harness.result.judgement import Judgement
+from harness.result.model import Finding
 from harness.trace import Header, Observation, Trace, write
 from harness.trace.parts import operation, part_of
+from harness.verdict import Verdict
 
 SIDES = Side("torch", {"KERAS_BACKEND": "torch"}), Side("jax", {"KERAS_BACKEND": "jax"})
 X = np.arange(24, dtype=np.float32).reshape(4, 6) / 7
@@ -53,7 +54,7 @@ def replayed(folder: Path, arguments: Any, *inputs: Any, name: str = "keras.ops.
 def written(trace: Trace, *, name: str = "keras.ops.tanh", phase: str = "forward", d32: float = 0.5) -> Script | None:
     what = "input" if phase == "gradient" else "output"
     key = f"{operation('model/dense', 0, name)}/{what}"
-    judgement = Judgement(Verdict.DIVERGENT, "twins", "", d32=d32, d64=0.5, amplification=2.0)
+    judgement = Judgement(Verdict.DIVERGENT, "twins", d32=d32, d64=0.5, amplification=2.0)
     part = part_of(key)
     assert part is not None
     return script_of(Finding(f"{phase}/0/{key}", key, phase, 0, "dense", judgement), part, trace, SIDES)  # type: ignore[arg-type]

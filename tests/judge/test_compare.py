@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,73 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recordings import LEAKED, STEPS, WRONG, X, changed, compared, healthy, observation, place_of, recorded, without
 
-from harness.case import Expected
 from harness.errors import TraceError
-from harness.judge.compare import Comparison, agree, compare, differences, disturbed_by_instruments, standing_alone
-from harness.judge.verdict import Verdict
-from harness.project.known import Known
-from harness.trace import NUMBER, Header, Lack, Observation, Trace, write
+from harness.judge.compare import compare, differences
+from harness.result.model import Comparison
+from harness.result.words import reason
+from harness.trace import Header, Lack, Trace, write
+from harness.verdict import Verdict
 
 IDENTICAL, ROUNDING, LEAK, IMPRECISE, DIVERGENT, MISMATCH = Verdict
-
-#: Exact values, and what a target may make of them.
-X = np.linspace(1.0, 2.0, 32)
-LEAKED, WRONG = X * (1 + 3e-8), X * 1.01
-GRADIENTS = Lack("gradient/*", "there are none")
-STEPS = ["initial/dense/kernel", "forward/dense/output", "loss/0/loss", "gradient/0/dense/kernel", "loss/1/loss"]
-
-
-def observation(key: str, value: Any) -> Observation:
-    phase, _, rest = key.partition("/")
-    step, _, name = rest.partition("/") if rest.partition("/")[0].isdigit() else ("0", "", rest)
-    layer = name.rpartition("/")[0] or None
-    dtype = NUMBER if isinstance(value, float) else value.dtype.name if isinstance(value, np.ndarray) else None
-    return Observation(key, phase, int(step), name, layer, dtype, value if dtype is None else np.asarray(value))
-
-
-def recorded(
-    folder: Path,
-    target: str,
-    exact: dict[str, Any],
-    *,
-    twin: bool | list[str] = True,
-    precision: str = "float32",
-    **header: Any,
-) -> Trace:
-    """A trace of exact values: rounded to float32 and, of all or some keys, as they are in the twin."""
-    single = {
-        key: value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype == np.float64 else value
-        for key, value in exact.items()
-    }
-    place = folder / re.sub(r"\W", "-", target)
-    write(place, Header("cases/x.py::y", target, precision, **header), [observation(*item) for item in single.items()])
-    if twin is not False:
-        kept = [observation(*item) for item in exact.items() if twin is True or item[0] in twin]
-        write(place / "twin", Header("cases/x.py::y", target, "float64"), kept)
-    return Trace(place)
-
-
-def healthy(*keys: str) -> dict[str, Any]:
-    return {key: X * (1 + position) for position, key in enumerate(keys or STEPS)}
-
-
-def changed(exact: dict[str, Any], **values: Any) -> dict[str, Any]:
-    """The same observations, the named ones (with `__` for `/`) of another value."""
-    return exact | {key.replace("__", "/"): value for key, value in values.items()}
-
-
-def compared(folder: Path, mine: dict[str, Any], theirs: dict[str, Any], **options: Any) -> Comparison:
-    """Compare jax with torch; options for either go by its name."""
-    return compare(
-        recorded(folder, "jax", mine, **options.get("jax", {})),
-        recorded(folder, "torch", theirs, **options.get("torch", {})),
-    )
-
-
-def place_of(comparison: Comparison) -> str:
-    assert comparison.first is not None
-    return comparison.first.key
 
 
 # One comparison
@@ -169,10 +111,6 @@ def test_a_wrong_gradient_is_found_though_the_forward_pass_is_right(tmp_path: Pa
 # Observations that are on one side
 
 
-def without(exact: dict[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: value for key, value in exact.items() if key not in keys}
-
-
 @pytest.mark.parametrize("key", STEPS)
 @pytest.mark.parametrize("twin", [True, False])
 def test_an_observation_that_one_side_lacks_is_a_mismatch_where_it_belongs(
@@ -186,9 +124,9 @@ def test_an_observation_that_one_side_lacks_is_a_mismatch_where_it_belongs(
         assert comparison.counts == {IDENTICAL: 4, MISMATCH: 1}
         assert (comparison.observations, comparison.not_compared) == (5, 0)
     assert missing.first is not None
-    assert missing.first.judgement.reason == "it was not recorded on this target"
+    assert reason(missing.first.judgement) == "it was not recorded on this target"
     assert extra.first is not None
-    assert extra.first.judgement.reason == "it was not recorded on the reference"
+    assert reason(extra.first.judgement) == "it was not recorded on the reference"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +159,7 @@ def test_another_order_is_a_mismatch_though_every_value_is_equal(tmp_path: Path)
     comparison = compared(tmp_path, {key: theirs[key] for key in (a, c, b, d, e)}, theirs)
     assert (comparison.verdict, place_of(comparison)) == (MISMATCH, b)
     assert comparison.first is not None
-    assert comparison.first.judgement.reason == "it was recorded in another order than on the reference"
+    assert reason(comparison.first.judgement) == "it was recorded in another order than on the reference"
     assert comparison.counts == {IDENTICAL: 4, MISMATCH: 1}
 
 
@@ -439,180 +377,6 @@ def test_repeats_on_one_side_alone_excuse_nothing(tmp_path: Path) -> None:
     assert compare(mine, repeated(tmp_path, "torch", [{"loss/x": dropout(rng)}])).verdict is DIVERGENT
 
 
-# Declared differences
-
-JAX_LEAKS = Expected("leak", "a reason", "forward/*")
-JAX_DIVERGES = Expected("divergent", "a reason", "*/dense/kernel")
-
-
-def declared(*expected: tuple[str, Expected], **header: Any) -> dict[str, Any]:
-    return {side: {"expect": dict(expected), **header} for side in ("jax", "torch")}
-
-
-def test_a_declared_difference_is_known_and_not_unexpected(tmp_path: Path) -> None:
-    theirs = healthy()
-    mine = changed(theirs, forward__dense__output=LEAKED * 2)
-    comparison = compared(tmp_path, mine, theirs, **declared(("jax", JAX_LEAKS)))
-    assert (comparison.verdict, comparison.unexpected) == (LEAK, IDENTICAL)
-    assert (comparison.known, comparison.fixed) == ([JAX_LEAKS], [])
-    assert comparison.first is not None
-    assert (comparison.first.key, comparison.first.known) == ("forward/dense/output", JAX_LEAKS)
-
-
-def test_a_difference_declared_by_the_reference_is_known_too(tmp_path: Path) -> None:
-    theirs = healthy()
-    mine = changed(theirs, forward__dense__output=LEAKED * 2)
-    assert compared(tmp_path, mine, theirs, **declared(("torch", JAX_LEAKS))).known == [JAX_LEAKS]
-
-
-def test_a_declaration_for_another_backend_covers_nothing(tmp_path: Path) -> None:
-    theirs = healthy()
-    mine = changed(theirs, forward__dense__output=LEAKED * 2)
-    comparison = compared(tmp_path, mine, theirs, **declared(("tensorflow", JAX_LEAKS)))
-    assert (comparison.unexpected, comparison.known, comparison.fixed) == (LEAK, [], [])
-
-
-def test_a_declaration_covers_no_worse_verdict_and_no_other_place(tmp_path: Path) -> None:
-    theirs = healthy()
-    for fault in ({"forward__dense__output": WRONG * 2}, {"loss__0__loss": LEAKED * 3}):
-        comparison = compared(tmp_path, changed(theirs, **fault), theirs, **declared(("jax", JAX_LEAKS)))
-        assert comparison.unexpected is comparison.verdict
-        assert comparison.known == []
-
-
-def test_a_declaration_covers_a_milder_verdict(tmp_path: Path) -> None:
-    theirs = healthy()
-    mine = changed(theirs, initial__dense__kernel=LEAKED, gradient__0__dense__kernel=WRONG * 4)
-    comparison = compared(tmp_path, mine, theirs, **declared(("jax", JAX_DIVERGES)))
-    assert (comparison.verdict, comparison.unexpected, comparison.known) == (DIVERGENT, IDENTICAL, [JAX_DIVERGES])
-
-
-def test_an_undeclared_difference_is_found_before_a_declared_one_that_is_earlier(tmp_path: Path) -> None:
-    theirs = healthy()
-    mine = changed(theirs, initial__dense__kernel=WRONG, loss__1__loss=-X * 5)
-    comparison = compared(tmp_path, mine, theirs, **declared(("jax", JAX_DIVERGES)))
-    assert (place_of(comparison), comparison.unexpected) == ("loss/1/loss", DIVERGENT)
-
-
-def test_a_declared_missing_observation_is_known(tmp_path: Path) -> None:
-    missing = Expected("mismatch", "a reason", "loss/1/*")
-    comparison = compared(tmp_path, without(healthy(), "loss/1/loss"), healthy(), **declared(("jax", missing)))
-    assert (comparison.verdict, comparison.unexpected, comparison.known) == (MISMATCH, IDENTICAL, [missing])
-
-
-def test_what_a_backend_is_known_for_is_not_declared_between_two_targets_of_it(tmp_path: Path) -> None:
-    """As in an upgrade check: what sets jax apart from others is no reason for it to differ from itself."""
-    old = "jax@old/bin/python"
-    wrong = changed(healthy(), forward__dense__output=LEAKED * 2)
-
-    def between(mine: dict[str, Any], expect: dict[str, Expected]) -> Comparison:
-        return compare(*(recorded(tmp_path, *side, expect=expect) for side in ((old, mine), ("jax", healthy()))))
-
-    moved = between(wrong, {"jax": JAX_LEAKS})
-    assert (moved.unexpected, moved.known, moved.fixed) == (LEAK, [], [])
-    same = between(healthy(), {"jax": JAX_LEAKS})
-    assert (same.unexpected, same.known, same.fixed) == (IDENTICAL, [], [])
-    declared_of_one = between(wrong, {old: JAX_LEAKS})
-    assert (declared_of_one.unexpected, declared_of_one.known) == (IDENTICAL, [JAX_LEAKS])
-
-
-def test_a_declared_difference_that_is_gone_is_fixed(tmp_path: Path) -> None:
-    for expected in (JAX_LEAKS, JAX_DIVERGES):
-        comparison = compared(tmp_path, healthy(), healthy(), **declared(("jax", expected)))
-        assert (comparison.known, comparison.fixed) == ([], [expected])
-
-
-def test_rounding_does_not_keep_a_declaration_alive(tmp_path: Path) -> None:
-    theirs = healthy()
-    mine = changed(theirs, forward__dense__output=X * 2 * (1 + 1e-15))
-    assert compared(tmp_path, mine, theirs, **declared(("jax", JAX_LEAKS))).fixed == [JAX_LEAKS]
-
-
-def test_a_leak_is_not_called_fixed_where_no_twins_could_show_it(tmp_path: Path) -> None:
-    assert compared(tmp_path, healthy(), healthy(), **declared(("jax", JAX_LEAKS), twin=False)).fixed == []
-    comparison = compared(tmp_path, healthy(), healthy(), **declared(("jax", JAX_DIVERGES), twin=False))
-    assert comparison.fixed == [JAX_DIVERGES]
-
-
-@pytest.mark.parametrize("side", ["jax", "torch"])
-def test_nothing_is_called_fixed_by_a_run_that_stopped(tmp_path: Path, side: str) -> None:
-    options = declared(("jax", JAX_DIVERGES))
-    options[side]["status"] = "timeout"
-    assert compared(tmp_path, healthy(), healthy(), **options).fixed == []
-
-
-def test_a_difference_is_not_called_fixed_where_the_other_side_cannot_show_it(tmp_path: Path) -> None:
-    for position, header in enumerate([{"lacks": [GRADIENTS]}, {"status": "unavailable", "inference_only": True}]):
-        options = declared(("jax", JAX_DIVERGES))
-        options["torch"] |= header
-        assert compared(tmp_path / f"other {position}", healthy(), healthy(), **options).fixed == []
-        options = declared(("jax", JAX_DIVERGES))
-        options["jax"] |= header
-        assert compared(tmp_path / f"own {position}", healthy(), healthy(), **options).fixed == [JAX_DIVERGES]
-
-
-def test_two_that_both_differ_from_the_others_may_agree_with_each_other(tmp_path: Path) -> None:
-    options = declared(("jax", JAX_DIVERGES), ("torch", JAX_DIVERGES))
-    assert compared(tmp_path, healthy(), healthy(), **options).fixed == []
-
-
-# Who stands alone
-
-
-def three(folder: Path, **values: Any) -> dict[str, Trace]:
-    return {target: recorded(folder, target, {"loss/0/loss": value}) for target, value in values.items()}
-
-
-@pytest.mark.parametrize("culprit", ["torch", "tensorflow", "jax"])
-def test_the_one_of_three_that_differs_from_the_others_stands_alone(tmp_path: Path, culprit: str) -> None:
-    values = {target: WRONG if target == culprit else X for target in ("torch", "tensorflow", "jax")}
-    assert standing_alone(three(tmp_path, **values), "loss/0/loss", DIVERGENT) == culprit
-
-
-def test_nobody_stands_alone_of_two_or_where_all_agree_or_all_differ(tmp_path: Path) -> None:
-    assert standing_alone(three(tmp_path / "1", torch=X, jax=WRONG), "loss/0/loss", DIVERGENT) is None
-    assert standing_alone(three(tmp_path / "2", torch=X, jax=X, tensorflow=X), "loss/0/loss", DIVERGENT) is None
-    assert standing_alone(three(tmp_path / "3", torch=X, jax=WRONG, tensorflow=X * 2), "loss/0/loss", DIVERGENT) is None
-
-
-def test_the_one_that_alone_has_an_observation_stands_alone(tmp_path: Path) -> None:
-    traces = {target: recorded(tmp_path, target, {"loss/1/loss": X}) for target in ("torch", "tensorflow")}
-    traces["jax"] = recorded(tmp_path, "jax", {"loss/0/loss": X})
-    assert standing_alone(traces, "loss/0/loss", DIVERGENT) == "jax"
-
-
-def test_what_one_side_lacks_is_no_difference_of_a_replay(tmp_path: Path) -> None:
-    """Torch has another sequence of operations in some optimizers: that is no fault of an operation."""
-    mine, theirs = {"loss/0/loss": WRONG, "loss/1/loss": X}, {"loss/1/loss": X, "loss/2/loss": X}
-    traces = recorded(tmp_path, "jax", mine), recorded(tmp_path, "torch", theirs)
-    assert differences(*traces, LEAK) == []
-
-
-@pytest.mark.parametrize("header", [{"status": "unavailable", "inference_only": True}, {"lacks": [GRADIENTS]}])
-def test_one_that_cannot_have_an_observation_has_no_voice(tmp_path: Path, header: dict[str, Any]) -> None:
-    key = "gradient/0/kernel"
-    traces = {target: recorded(tmp_path, target, {key: X}) for target in ("torch", "tensorflow")}
-    traces["jax"] = recorded(tmp_path, "jax", {key: WRONG})
-    traces["numpy"] = recorded(tmp_path, "numpy", {"loss/0/loss": X}, **header)
-    assert standing_alone(traces, key, DIVERGENT) == "jax"
-    assert not agree(list(traces.values()), key)
-    del traces["jax"]
-    assert standing_alone(traces, key, DIVERGENT) is None
-    assert agree(list(traces.values()), key)
-
-
-def test_a_leak_of_another_does_not_spoil_the_vote_on_a_divergence(tmp_path: Path) -> None:
-    traces = three(tmp_path, torch=WRONG, tensorflow=LEAKED, jax=X)
-    assert standing_alone(traces, "loss/0/loss", DIVERGENT) == "torch"
-    assert standing_alone(traces, "loss/0/loss", LEAK) is None
-
-
-def test_the_one_that_lacks_an_observation_stands_alone(tmp_path: Path) -> None:
-    traces = three(tmp_path, torch=X, jax=X)
-    traces["tensorflow"] = recorded(tmp_path, "tensorflow", {"loss/1/loss": X})
-    assert standing_alone(traces, "loss/0/loss", DIVERGENT) == "tensorflow"
-
-
 # Where free runs part
 
 
@@ -642,65 +406,6 @@ def test_what_follows_after_free_runs_have_parted_is_not_compared(
 def test_what_agrees_after_that_counts_as_compared(tmp_path: Path) -> None:
     comparison = compare(parting(tmp_path, "jax", X, 1e-2), parting(tmp_path, "torch", X, 1e-2))
     assert comparison.not_compared == 0
-
-
-# Beside the case
-
-
-def test_a_table_of_known_differences_excuses_what_it_covers_and_nothing_else(tmp_path: Path) -> None:
-    wrong = changed(healthy(), loss__0__loss=WRONG)
-    traces = recorded(tmp_path, "jax", wrong), recorded(tmp_path, "torch", healthy())
-    entry = Known("cases/*", "jax", Expected("divergent", "it is so", "loss/0/*"))
-    covered = compare(*traces, [entry])
-    assert covered.known == [entry.expected]
-    assert covered.unexpected is not None
-    assert covered.unexpected < LEAK
-    elsewhere = Known("cases/*", "jax", Expected("divergent", "it is so", "loss/1/*"))
-    assert compare(*traces, [elsewhere]).unexpected is DIVERGENT
-    other_case = Known("cases/z.py::*", "jax", Expected("divergent", "it is so"))
-    assert compare(*traces, [other_case]).unexpected is DIVERGENT
-
-
-def test_an_entry_whose_difference_is_gone_is_fixed(tmp_path: Path) -> None:
-    entry = Known("cases/*", "jax", Expected("divergent", "it was so", "loss/0/*"))
-    comparison = compare(recorded(tmp_path, "jax", healthy()), recorded(tmp_path, "torch", healthy()), [entry])
-    assert comparison.fixed == [entry.expected]
-
-
-@pytest.mark.parametrize(("versions", "found"), [("<3.14", "known"), (">=3.14", "unexpected")])
-def test_a_difference_of_other_versions_of_keras_is_neither_known_nor_fixed(
-    tmp_path: Path, versions: str, found: str
-) -> None:
-    made = {
-        "environment": {"versions": {"keras": "3.12.4"}},
-        "expect": {"jax": Expected("divergent", "r", keras=versions)},
-    }
-    wrong = changed(healthy(), loss__0__loss=WRONG)
-    torch = recorded(tmp_path, "torch", healthy(), **made)
-    comparison = compare(recorded(tmp_path, "jax", wrong, **made), torch)
-    assert (comparison.known != [], comparison.unexpected is DIVERGENT) == (found == "known", found == "unexpected")
-    gone = compare(recorded(tmp_path / "gone", "jax", healthy(), **made), torch)
-    assert (gone.fixed != []) == (found == "known")
-
-
-# Instruments
-
-
-def test_what_is_other_without_instruments_is_told(tmp_path: Path) -> None:
-    trace = recorded(tmp_path, "jax", {"log/3/epoch 0/loss": 1.0, "prediction/3/predict": X})
-    header = Header("cases/x.py::y", "jax", "float32")
-    same = observation("prediction/predict", X.astype(np.float32))
-    write(trace.folder / "unobserved", header, [observation("log/epoch 0/loss", 1.0), same])
-    assert disturbed_by_instruments(Trace(trace.folder)) == []
-    write(trace.folder / "unobserved", header, [observation("log/epoch 0/loss", 1.0 + 1e-12), same])
-    assert disturbed_by_instruments(Trace(trace.folder)) == ["log/3/epoch 0/loss"]
-
-
-def test_differences_are_all_that_are_as_bad_in_order(tmp_path: Path) -> None:
-    wrong = changed(healthy(), loss__0__loss=LEAKED * 3, loss__1__loss=WRONG * 5)
-    traces = recorded(tmp_path, "jax", wrong), recorded(tmp_path, "torch", healthy())
-    assert [finding.key for finding in differences(*traces, DIVERGENT)] == ["loss/1/loss"]
-    assert {finding.key for finding in differences(*traces, LEAK)} == {"loss/0/loss", "loss/1/loss"}
 
 
 # What a target lacks by what it is
@@ -735,3 +440,20 @@ def test_the_scale_of_a_loss_is_compared_in_one_precision_only(tmp_path: Path) -
     assert compare(plain, low).not_compared == 1
     other = recorded(tmp_path, "jax+mixed_float16", halved, precision="mixed_float16")
     assert compare(other, low).first.key == "optimizer/0/loss_scale_optimizer/dynamic_scale"
+
+
+# Every difference
+
+
+def test_differences_are_all_that_are_as_bad_in_order(tmp_path: Path) -> None:
+    wrong = changed(healthy(), loss__0__loss=LEAKED * 3, loss__1__loss=WRONG * 5)
+    traces = recorded(tmp_path, "jax", wrong), recorded(tmp_path, "torch", healthy())
+    assert [finding.key for finding in differences(*traces, DIVERGENT)] == ["loss/1/loss"]
+    assert {finding.key for finding in differences(*traces, LEAK)} == {"loss/0/loss", "loss/1/loss"}
+
+
+def test_what_one_side_lacks_is_no_difference_of_a_replay(tmp_path: Path) -> None:
+    """Torch has another sequence of operations in some optimizers: that is no fault of an operation."""
+    mine, theirs = {"loss/0/loss": WRONG, "loss/1/loss": X}, {"loss/1/loss": X, "loss/2/loss": X}
+    traces = recorded(tmp_path, "jax", mine), recorded(tmp_path, "torch", theirs)
+    assert differences(*traces, LEAK) == []

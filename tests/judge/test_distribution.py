@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import ks_2samp
 
 from harness.judge.distribution import LEVEL, REPEATS, judge_distribution, ks_p_value, varies
-from harness.judge.verdict import Verdict
 from harness.trace import Observation
+from harness.verdict import Verdict
 
 
 def runs(arrays):

@@ -12,9 +12,9 @@ import pytest
 
 from harness.errors import TraceError
 from harness.judge.folders import common_folder, compare_folders
-from harness.judge.verdict import Verdict
 from harness.result.model import Result
 from harness.trace import Header, Observation, write
+from harness.verdict import Verdict
 
 X = np.linspace(1.0, 2.0, 32)
 

@@ -11,9 +11,10 @@ import pytest
 
 from harness.errors import TraceError
 from harness.judge.folders import compare_folders
-from harness.judge.verdict import Verdict
-from harness.result.model import Change, Result
+from harness.result.golden import Change
+from harness.result.model import Result
 from harness.trace import Header, Observation, Status, write
+from harness.verdict import Verdict
 
 X = np.linspace(1.0, 2.0, 32)
 KERAS = {"keras": "3.12.4", "numpy": "2.4.6"}

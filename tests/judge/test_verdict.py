@@ -13,8 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from harness.judge.verdict import Evidence, Judgement, Verdict, evidence, judge, rms
+from harness.judge.arrays import rms
+from harness.judge.verdict import judge
+from harness.result.judgement import Judgement
+from harness.result.words import reason
 from harness.trace import NUMBER, Observation
+from harness.verdict import Verdict
 
 U32, U64 = 2.0**-24, 2.0**-53
 IDENTICAL, ROUNDING, LEAK, IMPRECISE, DIVERGENT, MISMATCH = Verdict
@@ -79,17 +83,6 @@ def dense(dtype: type, order: int, *, scale: float = 1.0) -> Any:
 # The verdicts
 
 
-def test_verdicts_are_ordered_from_best_to_worst() -> None:
-    names = ["identical", "rounding", "leak", "imprecise", "divergent", "mismatch"]
-    assert [str(verdict) for verdict in sorted(Verdict)] == names
-    assert [Verdict.parse(name) for name in names] == sorted(Verdict)
-
-
-def test_a_name_that_is_no_verdict_is_named_beside_those_that_are() -> None:
-    with pytest.raises(ValueError, match=r"'wrong' is not a verdict.* identical, rounding, leak"):
-        Verdict.parse("wrong")
-
-
 def test_another_order_of_summation_is_rounding() -> None:
     a32, b32, a64, b64 = (dense(dtype, order) for dtype in (np.float32, np.float64) for order in (1, -1))
     judgement = judged(a32, b32, a64, b64)
@@ -107,7 +100,7 @@ def test_a_layer_that_scales_its_weights_wrongly_is_divergent(fault: float) -> N
 def test_a_fault_the_size_of_its_rounding_in_float32_is_still_more_than_rounding() -> None:
     a32, a64 = (dense(dtype, 1, scale=1 + 1e-6) for dtype in (np.float32, np.float64))
     b32, b64 = (dense(dtype, -1) for dtype in (np.float32, np.float64))
-    assert judged(a32, b32, a64, b64).verdict in (LEAK, DIVERGENT)
+    assert judged(a32, b32, a64, b64).verdict is LEAK
 
 
 @pytest.mark.parametrize("fault", [1e-3, 1e-6])
@@ -152,7 +145,7 @@ def test_identical_needs_the_twins_to_agree_too() -> None:
     x = values(8, 8)
     assert judged(single(x), single(x), x, x * (1 + 1e-15)).verdict is IDENTICAL
     assert judged(single(x), single(x), x, x * (1 + 1e-8)).verdict is LEAK
-    assert judged(single(x), single(x), x, x * (1 + 1e-2)).verdict > ROUNDING
+    assert judged(single(x), single(x), x, x * (1 + 1e-2)).verdict is IMPRECISE
 
 
 @given(ARRAYS)
@@ -216,8 +209,8 @@ def test_a_float32_error_512_times_the_others_is_imprecise(finer: float, coarses
     mine = at(16, difference=0, errors=(coarsest + 1, finer))
     theirs = at(16, difference=0, errors=(finer, coarsest + 1))
     assert (mine.verdict, theirs.verdict) == (IMPRECISE, IMPRECISE)
-    assert mine.reason.startswith("this target has")
-    assert theirs.reason.startswith("the reference has")
+    assert reason(mine).startswith("this target has")
+    assert reason(theirs).startswith("the reference has")
     assert mine.bound == coarsest * U32
 
 
@@ -301,14 +294,14 @@ def test_a_gradient_that_is_rounding_in_both_precisions_is_rounding() -> None:
 
 def test_noise_of_the_twins_where_float32_happens_to_be_zero_is_rounding_of_its_group() -> None:
     zeros, noise = np.zeros(32, np.float32), np.random.default_rng(1).normal(size=(2, 32)) * 1e-17
-    assert judged(zeros, zeros, *noise).verdict is not IDENTICAL
+    assert judged(zeros, zeros, *noise).verdict is LEAK
     assert judged(zeros, zeros, *noise, group_scale=1.0).verdict is IDENTICAL
 
 
 def test_the_group_excuses_noise_of_256_roundoffs_of_float64_and_no_more() -> None:
     zeros, b = np.zeros(32, np.float32), np.ones(32) * 2.0**-50
     assert judged(zeros, zeros, b - 256 * U64 * 2.0**-20, b, group_scale=2.0**-20).verdict is IDENTICAL
-    assert judged(zeros, zeros, b - 257 * U64 * 2.0**-20, b, group_scale=2.0**-20).verdict is not IDENTICAL
+    assert judged(zeros, zeros, b - 257 * U64 * 2.0**-20, b, group_scale=2.0**-20).verdict is LEAK
 
 
 def test_a_small_gradient_that_is_wrong_is_divergent_in_the_largest_of_groups() -> None:
@@ -380,6 +373,7 @@ def test_a_bound_does_not_grow_with_the_size_of_an_array(size: int) -> None:
 
 # NaN and infinity
 
+
 ONE_SIDED = [(NAN, 1.0), (1.0, NAN), (NAN, 0.0), (INF, 1.0), (1.0, -INF), (INF, -INF), (NAN, INF), (-INF, NAN)]
 
 
@@ -413,7 +407,7 @@ def test_a_special_value_in_one_twin_is_a_mismatch_and_says_where(mine: float, t
     judgement = judged(ones, ones, with_last(mine, np.float64), with_last(theirs, np.float64))
     assert judgement.verdict is MISMATCH
     assert judgement.index == (2, 3)
-    assert "float64" in judgement.reason
+    assert "float64" in reason(judgement)
 
 
 @pytest.mark.parametrize("special", [NAN, INF, -INF])
@@ -507,6 +501,7 @@ def test_empty_arrays_of_one_shape_are_identical(shape: tuple[int, ...], dtype: 
 
 # Shape, dtype and kind
 
+
 SHAPES = [(), (1,), (6,), (6, 1), (1, 6), (2, 3), (3, 2), (0,), (0, 1), (1, 0)]
 
 
@@ -514,8 +509,8 @@ SHAPES = [(), (1,), (6,), (6, 1), (1, 6), (2, 3), (3, 2), (0,), (0, 1), (1, 0)]
 def test_another_shape_is_a_mismatch_however_it_broadcasts(mine: tuple[int, ...], theirs: tuple[int, ...]) -> None:
     judgement = judged(np.ones(mine, np.float32), np.ones(theirs, np.float32), np.ones(mine), np.ones(theirs))
     assert judgement.verdict is MISMATCH
-    assert str(mine) in judgement.reason
-    assert str(theirs) in judgement.reason
+    assert str(mine) in reason(judgement)
+    assert str(theirs) in reason(judgement)
 
 
 DTYPES = ["float32", "float64", "float16", "bfloat16", "int32", "int64", "uint8", "bool", "complex64", "complex128"]
@@ -525,7 +520,7 @@ DTYPES = ["float32", "float64", "float16", "bfloat16", "int32", "int64", "uint8"
 def test_another_dtype_is_a_mismatch_though_every_value_is_equal(mine: str, theirs: str) -> None:
     judgement = judged(np.ones(3, np.dtype(mine)), np.ones(3, np.dtype(theirs)), np.ones(3), np.ones(3))
     assert judgement.verdict is MISMATCH
-    assert judgement.reason == f"dtype is {mine}, and {theirs} on the reference"
+    assert reason(judgement) == f"dtype is {mine}, and {theirs} on the reference"
 
 
 def test_a_python_float_is_not_an_array_of_one() -> None:
@@ -536,8 +531,8 @@ def test_a_python_float_is_not_an_array_of_one() -> None:
 @pytest.mark.parametrize("other", [plain(1), plain(True), plain(None), plain([1.0]), plain("1.0")])
 def test_an_array_is_no_plain_value(other: Observation) -> None:
     there, back = judge(observed(np.float32(1)), other), judge(other, observed(np.int64(1)))
-    assert (there.verdict, there.reason) == (MISMATCH, "it is an array, and a plain value on the reference")
-    assert (back.verdict, back.reason) == (MISMATCH, "it is a plain value, and an array on the reference")
+    assert (there.verdict, reason(there)) == (MISMATCH, "it is an array, and a plain value on the reference")
+    assert (back.verdict, reason(back)) == (MISMATCH, "it is a plain value, and an array on the reference")
     assert judge(number(1.0), other).verdict is MISMATCH
 
 
@@ -551,7 +546,7 @@ def test_integers_and_booleans_are_exact(dtype: Any) -> None:
     a[41, 7] = 0
     judgement = judged(a, b)
     assert (judgement.verdict, judgement.basis, judgement.index) == (MISMATCH, "exact", (41, 7))
-    assert "1 of 10000" in judgement.reason
+    assert "1 of 10000" in reason(judgement)
     assert judged(b, b.copy()).verdict is IDENTICAL
 
 
@@ -569,8 +564,8 @@ def test_integers_and_booleans_are_exact(dtype: Any) -> None:
 def test_integers_are_not_compared_as_floats(mine: Any, theirs: Any) -> None:
     judgement = judged(mine, theirs, np.float64(1), np.float64(1))
     assert judgement.verdict is MISMATCH
-    assert str(mine) in judgement.reason
-    assert str(theirs) in judgement.reason
+    assert str(mine) in reason(judgement)
+    assert str(theirs) in reason(judgement)
 
 
 PLAIN = ["", "relu", "ReLU", 0, 1, 2**53, 2**53 + 1, True, False, None, [], [[]], [None], [1, 2], [2, 1], [1], [True]]
@@ -590,9 +585,9 @@ def test_the_keys_of_a_plain_value_have_no_order() -> None:
 
 
 def test_a_mismatch_of_plain_values_says_what_differs() -> None:
-    assert "'relu', and 'gelu' on the reference" in judge(plain("relu"), plain("gelu")).reason
-    assert judge(plain(["a", "b", "c"]), plain(["a", "x", "c"])).reason == "item 1 is 'b', and 'x' on the reference"
-    assert judge(plain(["a", "b"]), plain(["a"])).reason == "it has 2 items, and 1 on the reference"
+    assert "'relu', and 'gelu' on the reference" in reason(judge(plain("relu"), plain("gelu")))
+    assert reason(judge(plain(["a", "b", "c"]), plain(["a", "x", "c"]))) == "item 1 is 'b', and 'x' on the reference"
+    assert reason(judge(plain(["a", "b"]), plain(["a"]))) == "it has 2 items, and 1 on the reference"
 
 
 # Dtypes, numbers and scalars
@@ -768,95 +763,6 @@ def test_an_error_of_one_element_is_never_diluted(x: Any, fault: float, data: st
     assert judgement.index == np.unravel_index(position, x.shape)
 
 
-# The root mean square
-
-
-@given(npst.arrays(np.float64, st.integers(1, 50), elements=st.floats(-(2.0**100), 2.0**100)))
-@a_few
-def test_rms_is_the_root_mean_square(x: Any) -> None:
-    expected = math.sqrt(math.fsum(float(item) ** 2 for item in x) / len(x))
-    assert rms(x) == pytest.approx(expected, rel=1e-12, abs=1e-150)
-
-
-def test_rms_holds_at_either_end_of_the_range() -> None:
-    for size in (1e308, 1e-300):
-        assert rms(np.array([size, -size, 0, 0])) == pytest.approx(size * math.sqrt(0.5))
-    assert rms(np.float32([3e38] * 9)) == pytest.approx(3e38)
-    assert rms(np.array([5e-324])) == 5e-324
-
-
-def test_rms_counts_finite_elements_only() -> None:
-    assert rms(np.array([3.0, NAN, INF, 4.0, -INF])) == pytest.approx(math.sqrt(12.5))
-    assert rms(np.array([NAN])) == 0.0
-    assert rms(np.zeros(0)) == 0.0
-
-
-def test_rms_of_other_dtypes() -> None:
-    assert rms(np.array([3 + 4j, 0], np.complex64)) == pytest.approx(5 / math.sqrt(2))
-    assert rms(np.array([300.0] * 4, np.float16)) == 300.0
-    assert rms(np.array([2.0, 4.0], ml_dtypes.bfloat16)) == pytest.approx(math.sqrt(10))
-
-
-# Evidence: what a difference looks like
-
-
-def shown(a64: Any, b64: Any) -> Evidence:
-    """The evidence of two functions that both targets round to float32 as well as can be."""
-    observations = [observed(single(a64)), observed(single(b64)), observed(np.asarray(a64)), observed(np.asarray(b64))]
-    found = evidence(judge(*observations), *observations)
-    assert found is not None
-    return found
-
-
-def test_evidence_has_the_element_that_differs_most_and_the_tolerances_that_would_have_passed() -> None:
-    b = np.linspace(1.0, 2.0, 20).reshape(4, 5)
-    a = b.copy()
-    a[2, 1] *= 1.01
-    found = shown(a, b)
-    assert found.precision == "float32"
-    assert (found.ours, found.theirs) == (float(np.float32(a[2, 1])), float(np.float32(b[2, 1])))
-    assert found.atol is not None
-    assert found.rtol is not None
-    np.testing.assert_allclose(single(a), single(b), rtol=0, atol=found.atol * 1.001)
-    np.testing.assert_allclose(single(a), single(b), rtol=found.rtol * 1.001, atol=0)
-    with pytest.raises(AssertionError):
-        np.testing.assert_allclose(single(a), single(b), rtol=0, atol=found.atol * 0.999)
-    with pytest.raises(AssertionError):
-        np.testing.assert_allclose(single(a), single(b), rtol=found.rtol * 0.999, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("where", "spread"),
-    [
-        ((slice(2, 3), slice(1, 2)), "one element"),
-        ((2,), "row 2 of 4, 5 elements"),
-        ((slice(None), 3), "channel 3 of 5, 4 elements"),
-        ((slice(None),), "all 20 elements"),
-        ((slice(1, 3), slice(0, 2)), "4 of 20 elements"),
-    ],
-)
-def test_evidence_says_where_a_difference_spreads(where: Any, spread: str) -> None:
-    b = np.linspace(1.0, 2.0, 20).reshape(4, 5)
-    a = b.copy()
-    a[where] *= 1.01
-    assert shown(a, b).spread == spread
-
-
-def test_a_difference_that_float32_does_not_show_is_shown_in_float64() -> None:
-    b = np.linspace(1.0, 2.0, 20)
-    found = shown(b * (1 + 1e-9), b)
-    assert found.precision == "float64"
-    assert found.ours != found.theirs
-
-
-def test_no_tolerance_passes_where_the_reference_is_zero() -> None:
-    assert shown(np.array([1.0, 0.5] * 10), np.array([1.0, 0.0] * 10)).rtol is None
-
-
-def test_plain_values_have_no_evidence() -> None:
-    assert evidence(judge(plain("a"), plain("b")), plain("a"), plain("b")) is None
-
-
 # What overflows on both sides in float32
 
 
@@ -952,8 +858,8 @@ def test_a_low_precision_that_is_far_less_precise_than_its_peer(
     if ratio < 31 or ratio > 33:
         assert judgement.verdict is (IMPRECISE if ratio > 32 else ROUNDING)
     if judgement.verdict is IMPRECISE:
-        assert judgement.reason.startswith("the reference" if swap else "this target")
-        assert f"a {precision} error" in judgement.reason
+        assert reason(judgement).startswith("the reference" if swap else "this target")
+        assert f"a {precision} error" in reason(judgement)
 
 
 def test_float32_against_bfloat16_is_rounding_whatever_the_dtype() -> None:
@@ -971,8 +877,8 @@ def test_float32_is_never_too_precise_for_its_peer() -> None:
 def test_bfloat16_that_amplifies_far_more_than_float32_is_imprecise() -> None:
     judgement = judged_in(("float32", "mixed_bfloat16"), single(EXACT), off(EXACT, 100 * BF16), EXACT, EXACT)
     assert judgement.verdict is IMPRECISE
-    assert judgement.reason.startswith("the reference has a mixed_bfloat16 error of 3.8e-01")
-    assert judgement.reason.endswith("in float32")
+    assert reason(judgement).startswith("the reference has a mixed_bfloat16 error of 3.8e-01")
+    assert reason(judgement).endswith("in float32")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.case import Expected, matches
+from harness.case import Expected, Known, matches
 from harness.errors import HarnessError
-from harness.project.known import Known, read, unmatched
+from harness.judge.declared import unmatched
+from harness.project.known import read
 
 
 def entries(folder: Path, text: str) -> list[Known]:
@@ -59,10 +60,10 @@ def test_what_is_no_entry_is_refused_with_the_value_that_was_wrong(tmp_path: Pat
 
 def test_an_entry_speaks_of_its_cases_on_its_backend_or_target() -> None:
     entry = Known("cases/x.py::y[*]", "torch", Expected("leak", "r"))
-    assert entry.covers("cases/x.py::y[1]", "torch", "torch")
-    assert entry.covers("cases/x.py::y[1]", "torch:cpu", "torch")
-    assert not entry.covers("cases/x.py::y", "torch", "torch")
-    assert not entry.covers("cases/x.py::y[1]", "jax", "jax")
+    assert entry.covers("cases/x.py::y[1]", "torch")
+    assert entry.covers("cases/x.py::y[1]", "torch:cpu")
+    assert not entry.covers("cases/x.py::y", "torch")
+    assert not entry.covers("cases/x.py::y[1]", "jax")
 
 
 def test_brackets_in_a_pattern_are_brackets() -> None:

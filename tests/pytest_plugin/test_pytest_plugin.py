@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from harness import backends
-from harness.session.run import slug_of
+from harness.session.layout import slug_of
 from harness.target import Target
 from harness.trace import Trace
 

@@ -31,9 +31,9 @@ sys.path.insert(0, str(FOLDER))
 
 from bugs import BUGS, REACHED, Bug  # noqa: E402
 
-from harness.judge.verdict import Verdict  # noqa: E402
-from harness.result.model import FILE  # noqa: E402
+from harness.result.file import FILE  # noqa: E402
 from harness.trace import Trace  # noqa: E402
+from harness.verdict import Verdict  # noqa: E402
 
 CORPUS = FOLDER / "corpus.py"
 BUGS_RUN, HEALTHY_RUN, SCORES = "bugs", "healthy-{}", "scores.json"

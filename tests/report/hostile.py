@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from harness.plain import from_plain
 from harness.result.run_folder import RunFolder
-from harness.result.schema import ResultJson, check
+from harness.result.schema import ResultJson
 
 #: What has a fixed set of words.
 _FIXED = {"verdict", "unexpected", "outcome", "status", "phase", "fail_on", "precision", "randomness"}
@@ -41,8 +42,7 @@ def anything(test: Any) -> Any:
 def poisoned(run: RunFolder, text: str) -> RunFolder:
     """The same run with a text before every free text of its result, so that equal texts stay equal."""
     result: Any = _poisoned(run.result, text)
-    check(result, ResultJson)
-    return replace(run, result=result, shown=text + run.shown)
+    return replace(run, result=from_plain(result, ResultJson), shown=text + run.shown)
 
 
 def _poisoned(value: Any, text: str, name: str = "") -> Any:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from harness.case import Expected
-from harness.judge.verdict import Verdict
-from harness.result.model import FILE, Result, judge_case
+from harness.judge.case import judge_case
+from harness.result import file
+from harness.result.model import CaseResult, Result
 from harness.trace import Header, Note, Observation, Trace, write
+from harness.verdict import Verdict
 
 TARGETS = ("torch", "tensorflow", "jax")
 LAYERS = ("widen", "smooth", "head")
@@ -44,15 +46,16 @@ class Case:
 
 def write_run(folder: Path, cases: Sequence[Case], targets: Sequence[str] = TARGETS) -> Path:
     """Write a run: traces and `result.json`. The first target is the reference."""
-    result = Result(targets[0], list(targets), "both", Verdict.DIVERGENT)
+    judged: list[CaseResult] = []
     for number, case in enumerate(cases):
         traces: dict[str, Trace | None] = {}
         for position, target in enumerate(targets):
             place = folder / "traces" / str(position) / str(number)
             write_trace(place, case, target)
             traces[target] = Trace(place)
-        result.cases.append(judge_case(case.id, traces, targets[0], Verdict.DIVERGENT, folder))
-    result.write(folder / FILE)
+        judged.append(judge_case(case.id, traces, targets[0], Verdict.DIVERGENT, folder))
+    result = Result(targets[0], list(targets), "both", Verdict.DIVERGENT, cases=judged)
+    file.write(folder / file.FILE, result.to_json())
     return folder
 
 

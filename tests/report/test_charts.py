@@ -13,17 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import Case, write_run
 
-from harness.judge.compare import Finding
-from harness.judge.verdict import Judgement, Verdict
-from harness.report.charts import CENTRE, DETAILS, LEVELS, CaseData, Charts, Detail, level
+from harness.report.charts import CENTRE, LEVELS, RESOLUTIONS, CaseData, Charts, Resolution, level
+from harness.result.judgement import Judgement
+from harness.result.model import Finding
 from harness.result.run_folder import RunFolder
 from harness.trace import Header, Observation, Trace, write
+from harness.verdict import Verdict
 
-FINEST = DETAILS[0]
+FINEST = RESOLUTIONS[0]
 REFERENCES = {"tensorflow": "torch", "jax": "torch"}
 
 
-def data_of(run: RunFolder, case: int, detail: Detail = FINEST) -> CaseData:
+def data_of(run: RunFolder, case: int, detail: Resolution = FINEST) -> CaseData:
     traces, unread = run.traces(run.result["cases"][case])
     assert unread == {}
     return Charts(traces, REFERENCES).data(detail)
@@ -34,7 +35,7 @@ def run_of(folder: Path, *cases: Case, targets: Any = ("torch", "tensorflow", "j
 
 
 def finding(verdict: Verdict, d64: float | None, explained: float | None) -> Finding:
-    judgement = Judgement(verdict, "twins", "", d32=d64, d64=d64, explained=explained)
+    judgement = Judgement(verdict, "twins", d32=d64, d64=d64, explained=explained)
     return Finding("loss/0/x", "x", "loss", 0, None, judgement)
 
 
@@ -56,7 +57,7 @@ def test_of_too_many_steps_those_stay_where_targets_differ_most(tmp_path: Path) 
     traces, _ = run.traces(run.result["cases"][0])
     charts = Charts(traces, REFERENCES)
     charts._logs["jax"]["loss"][37] = 5.0
-    curve = charts.data(Detail(10, 10, 10))["curves"][0]
+    curve = charts.data(Resolution(10, 10, 10))["curves"][0]
     assert len(curve["steps"]) == 10
     assert 37 in curve["steps"]
     assert [step // 10 for step in curve["steps"]] == list(range(10))  # spread over all of them
@@ -134,10 +135,10 @@ def test_a_heat_map_has_observations_in_order_by_step_and_the_difference_starts_
 def test_steps_that_share_a_column_are_as_bad_as_their_worst_and_rows_left_out_differ_less(tmp_path: Path) -> None:
     run = run_of(tmp_path, Case("x.py::long", steps=40, wrong={"jax": "log/33/batch/loss"}))
     (whole, _) = data_of(run, 0)["maps"]
-    (narrow, _) = data_of(run, 0, Detail(10, 4, 400))["maps"]
+    (narrow, _) = data_of(run, 0, Resolution(10, 4, 400))["maps"]
     assert narrow["columns"] == [[0, 9], [10, 19], [20, 29], [30, 39]]
     assert beyond(dict(narrow["rows"])["log/batch/loss"]) == [3]
-    (coarse, _) = data_of(run, 0, Detail(10, 4, 3))["maps"]
+    (coarse, _) = data_of(run, 0, Resolution(10, 4, 3))["maps"]
     assert len(coarse["rows"]) == 3
     assert coarse["left_out"] == len(whole["rows"]) - 3
     differing = [name for name, text in whole["rows"] if beyond(text)]
@@ -202,5 +203,5 @@ def test_branches_are_told_by_values_and_an_order_that_no_value_tells_is_no_know
 def test_less_detail_is_never_larger_and_all_of_it_is_json(run: RunFolder, case: int) -> None:
     traces, _ = run.traces(run.result["cases"][case])
     charts = Charts(traces, REFERENCES)
-    sizes = [len(json.dumps(charts.data(detail), allow_nan=False)) for detail in DETAILS]
+    sizes = [len(json.dumps(charts.data(detail), allow_nan=False)) for detail in RESOLUTIONS]
     assert sizes == sorted(sizes, reverse=True)

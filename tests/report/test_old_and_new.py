@@ -11,11 +11,11 @@ import pytest
 from synthetic import Case, write_trace
 
 from harness.judge.folders import compare_folders
-from harness.judge.verdict import Verdict
 from harness.report import github, html, junit, markdown, table, words
 from harness.report.charts import CENTRE, LEVELS
-from harness.result.model import FILE
+from harness.result import file
 from harness.result.run_folder import RunFolder
+from harness.verdict import Verdict
 
 MOVED = Case("cases/x.py::moved")
 LOST = Case("cases/x.py::lost")
@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> RunFolder:
     write_trace(tmp_path / "old" / "traces" / "0" / "1", LOST, "torch")
     folders = [tmp_path / "old", tmp_path / "new"]
     result = compare_folders(folders, None, Verdict.DIVERGENT, (), tmp_path / "compared")
-    result.write(tmp_path / "compared" / FILE)
+    file.write(tmp_path / "compared" / file.FILE, result.to_json())
     return RunFolder.open(tmp_path / "compared")
 
 
@@ -97,7 +97,7 @@ def test_the_table_has_every_observation_of_what_was_compared(run: RunFolder) ->
 
 
 def test_a_result_from_before_golden_comparisons_is_read(run: RunFolder) -> None:
-    data = json.loads((run.path / FILE).read_text(encoding="utf-8"))
+    data = json.loads((run.path / file.FILE).read_text(encoding="utf-8"))
     del data["golden"]
-    (run.path / FILE).write_text(json.dumps(data), encoding="utf-8")
+    (run.path / file.FILE).write_text(json.dumps(data), encoding="utf-8")
     assert words.golden(RunFolder.open(run.path).result) == []

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from synthetic import Case, write_run
 
-from harness.judge.verdict import Verdict
 from harness.report import words
-from harness.result.model import FILE
+from harness.result.file import FILE
 from harness.result.run_folder import RunFolder
+from harness.verdict import Verdict
 
 ON_GPU = {"placement": {"cuda:0": 12, "cpu:0": 1}}
 CUDNN = "torch.backends.cudnn.allow_tf32 = False"

@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 from synthetic import Case, write_run
 
-from harness.judge.verdict import Verdict
 from harness.report import html, junit, markdown, words
 from harness.report.console import print_result
-from harness.result.model import FILE
+from harness.result.file import FILE
 from harness.result.run_folder import RunFolder
+from harness.verdict import Verdict
 
 OLD = "torch@old/bin/python"
 SAID = "keras 3.10.0 against 3.15.1, Python 3.11.7 against 3.12.1"

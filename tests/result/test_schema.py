@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,25 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.case import Expected
-from harness.judge.compare import Blame, Comparison, Continuation, Finding
-from harness.judge.verdict import Evidence, Judgement, Verdict
 from harness.plain import from_plain
-from harness.result.model import CaseResult, Result, TargetRun, as_json
+from harness.result.file import as_json
+from harness.result.judgement import Evidence, Judgement
+from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding, Result, TargetRun
 from harness.result.schema import ResultJson
 from harness.trace import Note, parse_json
+from harness.verdict import Verdict
 
 KNOWN = Expected("leak", "a reason")
 
 
 def whole() -> Any:
     """A result in which nothing is left out, as it is read."""
-    judgement = Judgement(Verdict.DIVERGENT, "twins", "reason", 1e-3, 1e-3, 1.0, 1e-6, (1, 2))
-    finding = Finding("loss/0/x", "x", "loss", 0, "dense", judgement)
-    finding = Finding(**{**vars(finding), "evidence": Evidence(1.0, 2.0, "float32", 1.0, 0.5, "one element")})
-    comparison = Comparison("jax", "torch", Verdict.DIVERGENT, Verdict.DIVERGENT, 3, 1, {Verdict.DIVERGENT: 3})
-    comparison.first, comparison.known, comparison.fixed = finding, [KNOWN], [KNOWN]
-    comparison.blame = Blame("jax", "dense", "model/dense", None, "forward", 0, True, "text", "repro.py", ("torch",))
-    comparison.continuation = Continuation(3, 5, comparison)
+    judgement = Judgement(Verdict.DIVERGENT, "twins", 1e-3, 1e-3, 1.0, 1e-6, (1, 2))
+    evidence = Evidence(1.0, 2.0, "float32", 1.0, 0.5, "one element")
+    finding = Finding("loss/0/x", "x", "loss", 0, "dense", judgement, evidence=evidence)
+    blame = Blame("jax", "dense", "model/dense", None, "forward", 0, True, "text", "repro.py", ("torch",))
+    compared = Comparison("jax", "torch", Verdict.DIVERGENT, Verdict.DIVERGENT, 3, 1, {Verdict.DIVERGENT: 3})
+    compared = replace(compared, first=finding, known=[KNOWN], fixed=[KNOWN], blame=blame)
+    comparison = replace(compared, continuation=Continuation(3, 5, compared))
     runs = [TargetRun("torch", "ok", 1.0, "traces/x", None, {"a": {"b": 1}}, [Note("part", "reason")], ["x.png"])]
     case = CaseResult("x.py::y", "differ", runs, [comparison], ["plots/x.svg"], "jax", ["slow"])
     return parse_json(as_json(Result("torch", ["torch", "jax"], "both", Verdict.LEAK, cases=[case]).to_json()).decode())

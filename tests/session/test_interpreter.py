@@ -237,6 +237,8 @@ def test_nothing_but_the_workers_side_is_carried_and_variables_of_ours_stay_here
     pytests = {"pytest", "_pytest", "py.py", "pluggy", "iniconfig"}
     assert names == {"harness", "attr", "attrs", "cattrs", "typing_extensions.py", "safetensors", *pytests}
     assert (carried / "harness" / "target.py").samefile(carried_module.__file__)
+    assert {path.name for path in (carried / "harness").iterdir()} == set(interpreter.WORKERS_SIDE)
+    assert "session" not in interpreter.WORKERS_SIDE
     again = interpreter.environment(Target("torch", python="old/bin/python"), tmp_path)
     assert (again, list(tmp_path.iterdir())) == (theirs, [carried])
 
@@ -276,7 +278,7 @@ def test_who_is_slower_takes_what_another_process_has_carried(tmp_path: Path, mo
 
     monkeypatch.setattr(Path, "rename", overtaken)
     interpreter.environment(target, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["site-packages"]
+    assert [path.name for path in tmp_path.iterdir()] == [interpreter.FOLDER]
 
 
 # What runs there
@@ -316,7 +318,9 @@ def ran(bare: Path, make_project: Callable[[], Any]) -> Any:
 
 
 def test_a_case_runs_in_an_environment_that_has_no_harness(bare: Path, ran: Any) -> None:
-    assert [module for module in interpreter.CARRIED if has(bare, module)] == ["typing_extensions"]  # Keras requires it
+    assert [module for module in ("harness", *interpreter.LIBRARIES) if has(bare, module)] == [
+        "typing_extensions"
+    ]  # Keras requires it
     assert has(bare, "keras")
     assert ran.cases()["normalised"]["outcome"] == "agree", ran.process.stderr
     assert ran.cases()["normalised"]["comparisons"][0]["verdict"] == "identical"
@@ -370,7 +374,7 @@ def test_tests_of_a_suite_run_there_with_the_fixture_and_shared_workers(bare: Pa
     done = project.python("-m", "pytest", "tests", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 passed" in done.stdout
-    assert list(project.temporary.rglob("site-packages")) == []
+    assert list(project.temporary.rglob(interpreter.FOLDER)) == []
 
 
 # Another Keras
@@ -481,7 +485,7 @@ def test_a_real_older_keras_with_nothing_beside_it(
     python = environment(tmp_path / "old")
     (site(tmp_path / "old") / "jax.pth").write_text(str(installed_jax))
     install(tmp_path / "old", f"keras=={version}.*", *pinned("numpy", "h5py", "optree", "ml_dtypes"))
-    assert not any(has(python, module) for module in interpreter.CARRIED)
+    assert not any(has(python, module) for module in ("harness", "cattrs", "safetensors", "pytest"))
     project.write("cases/x.py", MODELS)
     options = ("-k", "trained", "--precision", "float32", "--out", "out")
     done = project.harness("run", "--targets", f"jax,jax@{python}", *options)

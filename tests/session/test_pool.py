@@ -1,4 +1,4 @@
-"""The pool: warm workers, one reply for every request, deadlines on everything, and no process left behind."""
+"""The pool: warm workers, one reply for every job, deadlines on everything, and no process left behind."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from harness.session import pool as module
-from harness.session.pool import Pool, Reply, Request
+from harness.session.pool import Job, Pool, Reply
 from harness.target import Target
+from harness.wire import Collect, Script
 
 JAX = Target("jax")
 CASE = "from harness import case\n@case\ndef it(record): record('x', 1)\n"
@@ -32,33 +33,32 @@ def impatience() -> Iterator[None]:
     signal.signal(signal.SIGALRM, heard)
 
 
-def collecting(project: Any, name: str, text: str, timeout: float = 60.0, target: Target = JAX) -> Request:
-    """A request to collect a file, which imports it in a child."""
+def collecting(project: Any, name: str, text: str, timeout: float = 60.0, target: Target = JAX) -> Job:
+    """A job to collect a file, which imports it in a child."""
     file = project.write(f"cases/{name}.py", text)
     result = project.folder / f"{name}.json"
-    body = {"kind": "collect", "file": str(file), "root": str(project.folder), "result": str(result)}
-    return Request(target, body, timeout, project.folder / f"{name}.txt")
+    return Job(target, Collect(file, project.folder, result), timeout, project.folder / f"{name}.txt")
 
 
 class Events:
     """What a pool said, in order."""
 
     def __init__(self) -> None:
-        self.started: list[Request] = []
+        self.started: list[Job] = []
         self.replies: list[Reply] = []
         self.most = 0
 
-    def start(self, request: Request) -> None:
-        self.started.append(request)
+    def start(self, job: Job) -> None:
+        self.started.append(job)
         self.most = max(self.most, len(self.started) - len(self.replies))
 
     def reply(self, reply: Reply) -> None:
         self.replies.append(reply)
 
 
-def carry_out(pool: Pool, requests: list[Request], **options: Any) -> Events:
+def carry_out(pool: Pool, jobs: list[Job], **options: Any) -> Events:
     events = Events()
-    pool.run(requests, events.reply, on_start=events.start, **options)
+    pool.run(jobs, events.reply, on_start=events.start, **options)
     return events
 
 
@@ -70,12 +70,12 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 
 
 def test_every_request_gets_one_reply_and_they_start_in_order(pool: Pool, project: Any) -> None:
-    requests = [collecting(project, f"x{number}", CASE) for number in range(6)]
-    events = carry_out(pool, requests)
-    assert events.started == requests
-    assert sorted(requests.index(reply.request) for reply in events.replies) == list(range(6))
+    jobs = [collecting(project, f"x{number}", CASE) for number in range(6)]
+    events = carry_out(pool, jobs)
+    assert events.started == jobs
+    assert sorted(jobs.index(reply.job) for reply in events.replies) == list(range(6))
     assert {(reply.ended, reply.code, reply.output) for reply in events.replies} == {("exit", 0, "")}
-    assert all(Path(request.body["result"]).exists() for request in requests)
+    assert all(job.work.result.exists() for job in jobs)
     assert pool.why_not(JAX) is None
 
 
@@ -85,10 +85,10 @@ def test_as_many_run_at_once_as_were_allowed_and_no_more(pool: Pool, project: An
 
 
 def test_what_is_no_longer_wanted_is_dropped(pool: Pool, project: Any) -> None:
-    requests = [collecting(project, f"x{number}", CASE) for number in range(4)]
-    events = carry_out(pool, requests, is_wanted=lambda request: request in requests[2:])
-    assert events.started == requests[2:]
-    assert sorted(map(requests.index, (reply.request for reply in events.replies))) == [2, 3]
+    jobs = [collecting(project, f"x{number}", CASE) for number in range(4)]
+    events = carry_out(pool, jobs, is_wanted=lambda job: job in jobs[2:])
+    assert events.started == jobs[2:]
+    assert sorted(map(jobs.index, (reply.job for reply in events.replies))) == [2, 3]
 
 
 def test_no_request_is_done_at_once(pool: Pool) -> None:
@@ -122,8 +122,8 @@ def test_output_of_any_bytes_is_told_by_its_end(pool: Pool, project: Any) -> Non
 def test_what_a_child_prints_and_reads_does_not_reach_the_channel(pool: Pool, project: Any) -> None:
     prints = "import sys\nfor f in (sys.stdout, sys.__stdout__): print('{\"id\": 1}', file=f)\n"
     reads = "assert sys.stdin.read() == ''\n"
-    requests = [collecting(project, "x", prints + reads + CASE), collecting(project, "y", CASE)]
-    replies = carry_out(pool, requests).replies
+    jobs = [collecting(project, "x", prints + reads + CASE), collecting(project, "y", CASE)]
+    replies = carry_out(pool, jobs).replies
     assert sorted((reply.ended, reply.code) for reply in replies) == [("exit", 0), ("exit", 0)]
     assert (project.folder / "x.txt").read_text() == '{"id": 1}\n' * 2
 
@@ -140,9 +140,9 @@ def test_what_a_child_prints_and_reads_does_not_reach_the_channel(pool: Pool, pr
     ],
 )
 def test_a_reply_is_described_in_words(ended: Any, code: int, words: str) -> None:
-    request = Request(JAX, {}, 2.5, Path("output.txt"))
-    assert words in Reply(request, ended, code, 0.0, "").describe()
-    described = Reply(request, ended, code, 0.0, "last\nwords").describe()
+    job = Job(JAX, Script(Path(), Path()), 2.5, Path("output.txt"))
+    assert words in Reply(job, ended, code, 0.0, "").describe()
+    described = Reply(job, ended, code, 0.0, "last\nwords").describe()
     assert words in described.splitlines()[0]
     assert described.endswith("\nlast\nwords")
 
@@ -171,12 +171,12 @@ def backend(project: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Po
 def test_a_worker_that_does_not_come_up_is_told_of_every_request(
     project: Any, backend: Callable[[str], Pool], text: str, words: list[str]
 ) -> None:
-    requests = [collecting(project, f"x{n}", CASE, target=Target("tensorflow")) for n in range(2)]
+    jobs = [collecting(project, f"x{n}", CASE, target=Target("tensorflow")) for n in range(2)]
     with backend(text) as pool:
-        events = carry_out(pool, requests)
+        events = carry_out(pool, jobs)
         reason = pool.why_not(Target("tensorflow"))
-    assert [(reply.request, reply.ended, reply.output) for reply in events.replies] == [
-        (request, "worker", reason) for request in requests
+    assert [(reply.job, reply.ended, reply.output) for reply in events.replies] == [
+        (job, "worker", reason) for job in jobs
     ]
     assert [word for word in [*words, "last words"] if word not in str(reason)] == []
 
@@ -196,10 +196,10 @@ STOPS_ITS_WORKER = "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\n"
 
 def test_a_worker_that_stops_answering_is_given_up(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GRACE", 0.5)
-    requests = [collecting(project, name, text, 1.0) for name, text in (("x", STOPS_ITS_WORKER), ("y", CASE))]
+    jobs = [collecting(project, name, text, 1.0) for name, text in (("x", STOPS_ITS_WORKER), ("y", CASE))]
     with Pool([JAX], project.folder / "logs", jobs=1) as pool:
-        replies = carry_out(pool, requests).replies
-    assert [(reply.request, reply.ended) for reply in replies] == [(request, "worker") for request in requests]
+        replies = carry_out(pool, jobs).replies
+    assert [(reply.job, reply.ended) for reply in replies] == [(job, "worker") for job in jobs]
     assert all("stopped answering" in reply.output for reply in replies)
 
 
@@ -274,7 +274,7 @@ def test_nothing_outlives_a_pool_that_is_left_in_the_middle(project: Any, comes_
     text = f"import fcntl, time\nlock = open({str(project.folder / 'alive.lock')!r}, 'w')\n"
     text += "fcntl.flock(lock, fcntl.LOCK_EX)\ntime.sleep(600)"
 
-    def leave(_: Request) -> None:
+    def leave(_: Job) -> None:
         assert comes_true((project.folder / "alive.lock").exists)
         raise KeyboardInterrupt
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import CaseError
-from harness.session import run
+from harness.session import layout, selection
 from harness.target import Target
 
 IDS = st.text(min_size=1, max_size=120).map(lambda name: f"cases/x.py::{name}")
@@ -23,13 +23,13 @@ IDS = st.text(min_size=1, max_size=120).map(lambda name: f"cases/x.py::{name}")
 @given(IDS, IDS)
 def test_two_cases_never_share_a_folder(left: str, right: str) -> None:
     target, folder = Target("torch"), Path("out")
-    places = [run.trace_folder(folder, target, case) for case in (left, right)]
+    places = [layout.trace_folder(folder, target, case) for case in (left, right)]
     assert (places[0] == places[1]) == (left == right)
 
 
 @given(IDS)
 def test_the_folder_of_a_trace_is_one_safe_name_within_the_targets_own(case: str) -> None:
-    place = run.trace_folder(Path("out"), Target("jax", "cpu"), case)
+    place = layout.trace_folder(Path("out"), Target("jax", "cpu"), case)
     assert place.parent == Path("out/traces/jax-cpu")
     assert re.fullmatch(r"[\w.-]+", place.name)
     assert not place.name.startswith((".", "-"))
@@ -38,12 +38,12 @@ def test_the_folder_of_a_trace_is_one_safe_name_within_the_targets_own(case: str
 
 @given(IDS, st.integers(1, 100))
 def test_the_seed_is_31_bits_of_a_hash_of_the_id_and_of_the_seed_of_the_run(case: str, seed: int) -> None:
-    assert run.seed_of(case) == int(hashlib.sha256(case.encode()).hexdigest()[:8], 16) // 2
-    assert run.seed_of(case, seed) == run.seed_of(f"{case} {seed}")
+    assert layout.seed_of(case) == int(hashlib.sha256(case.encode()).hexdigest()[:8], 16) // 2
+    assert layout.seed_of(case, seed) == layout.seed_of(f"{case} {seed}")
 
 
 def test_the_seed_of_a_case_is_the_same_on_every_machine() -> None:
-    assert run.seed_of("cases/x.py::y") == 1381632501
+    assert layout.seed_of("cases/x.py::y") == 1381632501
 
 
 @pytest.mark.parametrize("marker", ["pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git"])
@@ -55,10 +55,10 @@ def test_the_root_is_the_nearest_folder_with_a_marker_above_all_paths(tmp_path: 
         file.touch()
     (tmp_path / "inner" / marker).touch()
     (tmp_path / "inner" / "a" / marker).touch()
-    assert run.root_of(files) == tmp_path / "inner"
-    assert run.root_of(files[:1]) == tmp_path / "inner" / "a"
-    assert run.root_of([tmp_path / "inner" / "b"]) == tmp_path / "inner"
-    assert run.root_of([*files, tmp_path]) == tmp_path
+    assert selection.root_of(files) == tmp_path / "inner"
+    assert selection.root_of(files[:1]) == tmp_path / "inner" / "a"
+    assert selection.root_of([tmp_path / "inner" / "b"]) == tmp_path / "inner"
+    assert selection.root_of([*files, tmp_path]) == tmp_path
 
 
 def test_a_selection_is_a_path_and_perhaps_a_case(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,17 +67,17 @@ def test_a_selection_is_a_path_and_perhaps_a_case(project: Any, monkeypatch: pyt
     texts = ["cases", "cases/x.py", "cases/x.py::y", "cases/x.py::y[a::b/c]", str(file)]
     folder = file.parent
     expected = [(folder, None), (file, None), (file, "y"), (file, "y[a::b/c]"), (file, None)]
-    assert [(found.path, found.case) for found in run.select(texts)] == expected
-    assert [found.text for found in run.select(texts)] == texts
+    assert [(found.path, found.case) for found in selection.select(texts)] == expected
+    assert [found.text for found in selection.select(texts)] == texts
 
 
 def test_without_arguments_the_folder_cases_is_selected(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     file = project.write("cases/x.py", "")
     monkeypatch.chdir(project.folder)
-    assert [(found.path, found.case) for found in run.select([])] == [(file.parent, None)]
+    assert [(found.path, found.case) for found in selection.select([])] == [(file.parent, None)]
     monkeypatch.chdir(file.parent)
     with pytest.raises(CaseError, match="no folder 'cases'"):
-        run.select([])
+        selection.select([])
 
 
 def test_a_folder_gives_the_files_that_mention_the_harness(project: Any) -> None:
@@ -86,15 +86,15 @@ def test_a_folder_gives_the_files_that_mention_the_harness(project: Any) -> None
     project.write("cases/notes.txt", "harness")
     project.write("cases/.venv/hidden.py", "from harness import case")
     project.write("cases/.hidden.py", "from harness import case")
-    (folder,) = run.select([str(project.folder / "cases")])
-    assert sorted(run.case_files([folder])) == sorted(wanted)
+    (folder,) = selection.select([str(project.folder / "cases")])
+    assert sorted(selection.case_files([folder])) == sorted(wanted)
 
 
 def test_a_file_that_is_named_is_taken_as_it_is_and_once(project: Any) -> None:
     named = project.write("cases/.hidden.py", "nothing of interest")
     other = project.write("cases/a.py", "harness")
-    selections = run.select([str(path) for path in (named, other, named.parent, other)])
-    assert run.case_files(selections) == [named, other]
+    selections = selection.select([str(path) for path in (named, other, named.parent, other)])
+    assert selection.case_files(selections) == [named, other]
 
 
 ZOO = """
@@ -371,7 +371,7 @@ class TestEveryWayToEnd:
 
     @pytest.mark.parametrize("name", ["injected", "injected_again"])
     def test_the_generator_is_seeded_from_the_id_alone(self, zoo: Zoo, name: str) -> None:
-        seed = run.seed_of(f"cases/zoo.py::{name}")
+        seed = layout.seed_of(f"cases/zoo.py::{name}")
         expected = np.random.default_rng(seed).normal(size=5)
         np.testing.assert_array_equal(zoo.values(name)["rng"], expected)
         np.testing.assert_array_equal(zoo.values(name, twin=True)["rng"], expected)

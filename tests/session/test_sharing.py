@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from harness.session.pool import Pool, Reply, Request
+from harness.session.pool import Job, Pool, Reply
 from harness.session.sharing import Host
 from harness.target import Target
+from harness.wire import Collect
 
 JAX = Target("jax")
 #: A case file that says which process imported it, and which one that was forked from.
@@ -30,13 +31,14 @@ def it(record): record("x", 1)
 CLIENT = """
 import sys
 from pathlib import Path
-from harness.session.pool import Pool, Request
+from harness.session.pool import Job, Pool
+from harness.wire import Collect
 from harness.target import Target
 file, shared, logs = map(Path, sys.argv[1:])
 jax = Target("jax")
-body = {"kind": "collect", "file": str(file), "root": str(file.parent), "result": str(logs / "result.json")}
+work = Collect(file, file.parent, logs / "result.json")
 with Pool([jax], logs, 1, shared=shared) as pool:
-    pool.run([Request(jax, body, 60.0, logs / "output.txt")], lambda reply: print(reply.ended, reply.code, flush=True))
+    pool.run([Job(jax, work, 60.0, logs / "output.txt")], lambda reply: print(reply.ended, reply.code, flush=True))
     sys.stdin.read()
 """
 #: A host that says where it is, and then waits to be killed.
@@ -132,10 +134,10 @@ def test_a_worker_that_was_killed_is_started_again(
     project: Any, file: Path, host: Host, comes_true: Callable[[Callable[[], bool]], bool]
 ) -> None:
     replies: list[Reply] = []
-    body = {"kind": "collect", "file": str(file), "root": str(project.folder), "result": str(project.folder / "r.json")}
+    work = Collect(file, project.folder, project.folder / "r.json")
     for _ in range(2):
         with Pool([JAX], project.folder / "logs", 1, shared=host.folder) as pool:
-            pool.run([Request(JAX, body, 60.0, project.folder / "output.txt")], replies.append)
+            pool.run([Job(JAX, work, 60.0, project.folder / "output.txt")], replies.append)
         worker = seen(project)[-1][1]
         os.kill(worker, signal.SIGKILL)
         assert comes_true(lambda worker=worker: not lives(worker))
@@ -148,9 +150,9 @@ def test_a_worker_that_dies_is_reported(project: Any, host: Host) -> None:
         "cases/x.py", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nimport time; time.sleep(60)\n"
     )
     replies: list[Reply] = []
-    body = {"kind": "collect", "file": str(file), "root": str(project.folder), "result": str(project.folder / "r.json")}
+    work = Collect(file, project.folder, project.folder / "r.json")
     with Pool([JAX], project.folder / "logs", 1, shared=host.folder) as pool:
-        pool.run([Request(JAX, body, 60.0, project.folder / "output.txt")], replies.append)
+        pool.run([Job(JAX, work, 60.0, project.folder / "output.txt")], replies.append)
     assert replies[0].ended == "worker"
     assert "its worker ended" in replies[0].output
 
@@ -159,9 +161,9 @@ def test_a_backend_that_cannot_be_imported_is_reported_to_everybody(project: Any
     project.write("site/keras.py", "raise ImportError('there is no keras here')")
     monkeypatch.setenv("PYTHONPATH", project.environment["PYTHONPATH"])
     replies: list[Reply] = []
-    body = {"kind": "collect", "file": "x.py", "root": ".", "result": "r.json"}
+    work = Collect(Path("x.py"), Path(), Path("r.json"))
     for number in range(2):
         with Pool([JAX], project.folder / f"logs{number}", 1, shared=host.folder) as pool:
-            pool.run([Request(JAX, body, 60.0, project.folder / "output.txt")], replies.append)
+            pool.run([Job(JAX, work, 60.0, project.folder / "output.txt")], replies.append)
     assert [reply.ended for reply in replies] == ["worker"] * 2
     assert all("there is no keras here" in reply.output for reply in replies)

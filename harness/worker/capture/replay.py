@@ -11,17 +11,16 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.backends import runtime
 from harness.case import Fit, Forward
-from harness.trace import Key, Phase, Trace
+from harness.trace import Key, Trace
 from harness.trace.key import numbered
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, name_in, operation
+from harness.wire import Replay, Start
 from harness.worker import keras_internals
 from harness.worker.capture import state, training
 from harness.worker.capture.forward import prepared
@@ -34,50 +33,6 @@ from harness.worker.capture.tensors import as_input, floating_leaves, has_value,
 RAISED = "raised an error"
 #: Operations of one part that are observed. A loop by hand may run any number of them.
 MOST_OPERATIONS = 500
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where the variables come from: their keys in a trace are `phase/step/prefix...`."""
-
-    trace: Path
-    phase: Phase
-    step: int
-    prefix: str = ""
-
-    def assign(self, variables: Sequence[Any]) -> None:
-        """Give variables the values they have there."""
-        state.assign(variables, Trace(self.trace), self.phase, self.step, self.prefix)
-
-
-@dataclass(frozen=True)
-class Replay:
-    """What to replay, as a request says it.
-
-    Attributes:
-        given: the trace of the reference's own replay, whose values each part is given; None on the reference at first.
-        inside: the part whose operations are observed as well.
-        state: where the variables come from; None for those the case makes.
-        rows: the rows of the data that make the batch; None for the first batch.
-        training: whether the model is called as in training, or as for predictions.
-    """
-
-    given: Path | None = None
-    inside: str | None = None
-    state: Start | None = None
-    rows: list[int] | None = None
-    training: bool = True
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Replay:
-        start = data.get("state")
-        return cls(
-            given=None if data.get("given") is None else Path(data["given"]),
-            inside=data.get("inside"),
-            state=None if start is None else Start(**{**start, "trace": Path(start["trace"])}),
-            rows=data.get("rows"),
-            training=data.get("training", True),
-        )
 
 
 class Parts:
@@ -299,7 +254,7 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
     if not optimizer.built:
         optimizer.build(weights)
     if replay.state is not None:
-        replay.state.assign(state.model_state(model))
+        _assign(replay.state, state.model_state(model))
     parts.starting_from(state.model_state(model))
     with visited_layers(parts.visit_layer()):
         y_pred = model(x, **({"training": replay.training} if takes_training(model.call) else {}))
@@ -366,11 +321,16 @@ def _replay_forward(forward: Forward, recorder: Recorder, replay: Replay) -> Non
     inputs, options = prepared(forward)
     if isinstance(function, keras.Layer):
         if replay.state is not None:
-            replay.state.assign(function.variables)
+            _assign(replay.state, function.variables)
         parts.starting_from(state.model_state(function))
     with visited_layers(parts.visit_layer()):
         function(*inputs, **options)
     parts.finish()
+
+
+def _assign(start: Start, variables: Sequence[Any]) -> None:
+    """Give variables the values that a replay starts from."""
+    state.assign(variables, Trace(start.trace), start.phase, start.step, start.prefix)
 
 
 def _or_zeros(gradient: Any, like: Any) -> Any:

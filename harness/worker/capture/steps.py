@@ -6,34 +6,15 @@ So no step inherits a difference from an earlier one, and none grows: what diffe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from harness.case import Fit
 from harness.trace import Trace
 from harness.trace.key import BATCH, ROWS
+from harness.wire import Steps
 from harness.worker.capture import state, training
 from harness.worker.capture.record import Recorder
 from harness.worker.randomness import Order
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Which steps to follow, as a request says it.
-
-    Attributes:
-        first, last: the steps, counted over all epochs.
-        given: the reference's trace of the same steps, from whose states each step starts; None on the reference.
-    """
-
-    first: int
-    last: int
-    given: Path | None = None
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Steps:
-        return cls(data["first"], data["last"], None if data.get("given") is None else Path(data["given"]))
 
 
 def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) -> None:

@@ -1,4 +1,4 @@
-"""Results: outcomes, exit status, and a result.json that any program can read."""
+"""`result.json`: what is written, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 
 from harness.case import Expected
 from harness.errors import TraceError
-from harness.judge.compare import Comparison, Finding
-from harness.judge.verdict import Judgement, Verdict
-from harness.result.model import CaseResult, Result, TargetRun, judge_case, read
-from harness.trace import Header, Note, Observation, Trace, write
+from harness.judge.case import judge_case
+from harness.result import file
+from harness.result.file import read
+from harness.result.judgement import Judgement
+from harness.result.model import CaseResult, Comparison, Finding, Result, TargetRun
+from harness.trace import Header, Observation, Trace, write
+from harness.verdict import Verdict
 from harness.version import __version__
 
 CASE = "cases/x.py::y"
@@ -51,148 +54,6 @@ def case_of(outcome: str) -> CaseResult:
     return CaseResult(CASE, outcome, [], [])
 
 
-# Outcomes
-
-
-@pytest.mark.parametrize(
-    ("mine", "jax", "torch", "outcome"),
-    [
-        (X, {}, {}, "agree"),
-        (X * (1 + 1e-15), {}, {}, "agree"),
-        (LEAKED, {}, {}, "agree"),
-        (WRONG, {}, {}, "differ"),
-        (X[:5], {}, {}, "differ"),
-        (None, {}, {}, "differ"),
-        (None, {"status": "error"}, {}, "error"),
-        (None, {"status": "crashed"}, {}, "error"),
-        (None, {"status": "timeout"}, {}, "error"),
-        (None, {"status": "unavailable"}, {}, "error"),
-        (X, {"status": "error"}, {}, "error"),
-        (X, {}, {"status": "error"}, "error"),
-        (WRONG, {"status": "error"}, {}, "differ"),
-        (WRONG, {}, {"status": "timeout"}, "differ"),
-        (LEAKED, {"expect": {"jax": LEAK}}, {}, "known"),
-        (WRONG, {"expect": {"jax": DIVERGENT}}, {}, "known"),
-        (WRONG, {"expect": {"jax": LEAK}}, {}, "differ"),
-        (X, {"expect": {"jax": LEAK}}, {}, "differ"),
-        (WRONG, {"expect": {"jax": DIVERGENT}, "status": "error"}, {}, "error"),
-        (X, {"expect": {"jax": DIVERGENT}, "status": "error"}, {}, "error"),
-        (X, {"expect": {"tensorflow": DIVERGENT}}, {}, "agree"),
-    ],
-)
-def test_the_outcome_of_a_case(
-    tmp_path: Path, mine: Any, jax: dict[str, Any], torch: dict[str, Any], outcome: str
-) -> None:
-    traces = {"torch": recorded(tmp_path, "torch", X, **torch), "jax": recorded(tmp_path, "jax", mine, **jax)}
-    assert judged(tmp_path, **traces).outcome == outcome
-
-
-@pytest.mark.parametrize(
-    ("mine", "verdict"),
-    [
-        (X, "identical"),
-        (X * (1 + 1e-15) * (1 + 1e-7), "leak"),
-        (LEAKED, "leak"),
-        (WRONG, "divergent"),
-        (None, "mismatch"),
-    ],
-)
-def test_a_verdict_as_bad_as_fail_on_is_a_difference_and_a_milder_one_is_not(
-    tmp_path: Path, mine: Any, verdict: str
-) -> None:
-    traces = {"torch": recorded(tmp_path, "torch", X), "jax": recorded(tmp_path, "jax", mine)}
-    for limit in VERDICTS:
-        case = judged(tmp_path, limit, **traces)
-        assert str(case.comparisons[0].verdict) == verdict
-        assert case.outcome == ("differ" if VERDICTS.index(verdict) >= VERDICTS.index(limit) else "agree")
-
-
-def test_a_known_difference_is_known_however_strict_fail_on_is(tmp_path: Path) -> None:
-    jax = recorded(tmp_path, "jax", LEAKED, expect={"jax": LEAK})
-    assert judged(tmp_path, "leak", torch=recorded(tmp_path, "torch", X), jax=jax).outcome == "known"
-
-
-def test_every_other_target_is_held_against_the_reference_and_one_that_differs_is_enough(tmp_path: Path) -> None:
-    exact = {"tensorflow": X, "torch": X, "jax": WRONG}
-    case = judged(tmp_path, **{target: recorded(tmp_path, target, value) for target, value in exact.items()})
-    assert [(item.target, item.reference, str(item.verdict)) for item in case.comparisons] == [
-        ("tensorflow", "torch", "identical"),
-        ("jax", "torch", "divergent"),
-    ]
-    assert [run.target for run in case.runs] == ["tensorflow", "torch", "jax"]
-    assert case.outcome == "differ"
-
-
-def test_a_target_without_a_trace_is_unavailable_and_an_error(tmp_path: Path) -> None:
-    torch = recorded(tmp_path, "torch", X)
-    case = judged(tmp_path, torch=torch, jax=None)
-    assert (case.outcome, case.comparisons) == ("error", [])
-    run = case.runs[1]
-    assert (run.target, run.status, run.trace, run.seconds) == ("jax", "unavailable", None, 0.0)
-    assert run.error
-
-
-def test_without_the_reference_nothing_is_compared_and_that_is_an_error(tmp_path: Path) -> None:
-    case = judged(
-        tmp_path, torch=None, jax=recorded(tmp_path, "jax", X), tensorflow=recorded(tmp_path, "tensorflow", X)
-    )
-    assert (case.outcome, case.comparisons) == ("error", [])
-
-
-# Runs
-
-
-def test_a_run_tells_how_it_ended_and_where_its_trace_is(tmp_path: Path) -> None:
-    header = {"status": "error", "error": "ValueError: x", "seconds": 2.5, "environment": {"keras": "3"}}
-    torch = recorded(tmp_path / "traces", "torch", X, pictures=["a.png"], twin={"seconds": 0.25}, **header)
-    (run,) = judged(tmp_path, torch=torch).runs
-    assert (run.target, run.status, run.error, run.seconds) == ("torch", "error", "ValueError: x", 2.75)
-    assert (run.trace, run.environment) == ("traces/torch", {"keras": "3"})
-    assert run.pictures == ["traces/torch/pictures/a.png"]
-
-
-def test_a_trace_outside_the_root_has_a_path_that_leads_there(tmp_path: Path) -> None:
-    torch = recorded(tmp_path / "elsewhere", "torch", X)
-    (run,) = judged(tmp_path / "out", torch=torch).runs
-    assert run.trace == "../elsewhere/torch"
-
-
-def test_what_was_not_recorded_is_told_of_both_precisions_and_once(tmp_path: Path) -> None:
-    both, mine, theirs = Note("save", "r"), Note("only 32", "r"), Note("only 64", "r")
-    twin = {"notes": [both, theirs], "status": "crashed", "error": "signal 11"}
-    torch = recorded(tmp_path, "torch", X, notes=[both, mine], twin=twin)
-    (run,) = judged(tmp_path, torch=torch).runs
-    assert run.notes[:3] == [both, mine, Note("float64: only 64", "r")]
-    assert [note.reason for note in run.notes[3:]] == ["signal 11"]
-    assert run.notes[3].part.startswith("float64")
-
-
-# Exit status
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "status"),
-    [
-        ([], 0),
-        (["agree"], 0),
-        (["agree", "known"], 0),
-        (["differ"], 1),
-        (["error"], 3),
-        (["agree", "error", "known"], 3),
-        (["error", "differ"], 1),
-        (["differ", "error", "agree"], 1),
-        (["agree"] * 50 + ["differ"], 1),
-    ],
-)
-def test_a_difference_goes_before_an_error_and_an_error_before_agreement(outcomes: list[str], status: int) -> None:
-    result = result_of(*map(case_of, outcomes))
-    assert result.exit_status == status
-    assert result.to_json()["exit_status"] == status
-
-
-# result.json
-
-
 def strict(text: str) -> Any:
     return json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
 
@@ -200,7 +61,7 @@ def strict(text: str) -> Any:
 def test_result_json_has_the_documented_keys(tmp_path: Path) -> None:
     traces = {"torch": recorded(tmp_path, "torch", X, seconds=1.23456), "jax": recorded(tmp_path, "jax", WRONG)}
     result = result_of(judged(tmp_path, **traces))
-    result.write(tmp_path / "deep" / "result.json")
+    file.write(tmp_path / "deep" / "result.json", result.to_json())
     data = strict((tmp_path / "deep" / "result.json").read_text(encoding="utf-8"))
     assert data == read(tmp_path / "deep" / "result.json")
     assert (data["schema"], data["reference"], data["targets"], data["exit_status"]) == (
@@ -280,7 +141,7 @@ def test_known_and_fixed_declarations_are_told_with_their_reasons(tmp_path: Path
 @settings(max_examples=60, deadline=None)
 def test_a_number_that_json_cannot_hold_is_null(numbers: list[float | None]) -> None:
     names = ("d32", "d64", "amplification", "bound")
-    judgement = Judgement(Verdict.DIVERGENT, "twins", "reason", **dict(zip(names, numbers, strict=True)))
+    judgement = Judgement(Verdict.DIVERGENT, "twins", **dict(zip(names, numbers, strict=True)))
     comparison = Comparison("jax", "torch", Verdict.DIVERGENT, first=Finding("loss/x", "x", "loss", 0, None, judgement))
     case = CaseResult(CASE, "differ", [], [comparison])
     data = strict(json.dumps(result_of(case).to_json()))["cases"][0]["comparisons"][0]["first"]
@@ -293,25 +154,25 @@ def test_special_values_in_traces_do_not_spoil_result_json(tmp_path: Path, speci
     bad[3] = special
     traces = {"torch": recorded(tmp_path, "torch", X), "jax": recorded(tmp_path, "jax", bad)}
     result = result_of(judged(tmp_path, **traces))
-    result.write(tmp_path / "result.json")
+    file.write(tmp_path / "result.json", result.to_json())
     first = strict((tmp_path / "result.json").read_text(encoding="utf-8"))["cases"][0]["comparisons"][0]["first"]
     assert (first["verdict"], first["index"]) == ("mismatch", [3])
 
 
 def test_text_of_any_kind_comes_back(tmp_path: Path) -> None:
     case = CaseResult('ä/☃::x[\n"]', "error", [TargetRun("torch", "error", 0.0, None, "☃\x00\ud800", {}, [])], [])
-    result_of(case).write(tmp_path / "result.json")
+    file.write(tmp_path / "result.json", result_of(case).to_json())
     data = read(tmp_path / "result.json")["cases"][0]
     assert (data["id"], data["runs"][0]["error"]) == ('ä/☃::x[\n"]', "☃\x00\ud800")
 
 
 def test_a_result_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    result_of().write(path)
+    file.write(path, result_of().to_json())
     before = path.read_text(encoding="utf-8")
     bad = TargetRun("torch", "ok", 0.0, None, None, {"x": math.nan}, [])
     with pytest.raises(ValueError, match="JSON"):
-        result_of(CaseResult(CASE, "agree", [bad], [])).write(path)
+        file.write(path, result_of(CaseResult(CASE, "agree", [bad], [])).to_json())
     assert path.read_text(encoding="utf-8") == before
     assert [item.name for item in tmp_path.iterdir()] == ["result.json"]
 

@@ -1,0 +1,107 @@
+"""Runs of a case for the search: its parts, some steps of its training, and scripts, on equal values everywhere."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import trace
+from harness.case import CaseRef
+from harness.session.layout import slug_of
+from harness.session.pool import Job, Reply
+from harness.session.session import FIRST, TWIN, Session, Variant, write_failure
+from harness.target import Target
+from harness.trace import Trace
+from harness.wire import Replay, Script, Steps
+
+
+class Replays:
+    """Replays of one case. What was replayed before is not run again.
+
+    Args:
+        session: whose workers run them.
+        targets: on which the case was run, the reference among them.
+    """
+
+    def __init__(self, session: Session, case: CaseRef, targets: Sequence[Target]) -> None:
+        self._session = session
+        self._case = case
+        self._seen: dict[tuple[Any, ...], dict[Target, Trace]] = {}
+        self.targets = targets
+        self.reference = session.setup.reference
+        #: The run's folder.
+        self.run = session.setup.folder
+        #: Where traces of replays lie, and the scripts that show a difference.
+        self.folder = self.run / trace.REPLAYS / slug_of(case.id)
+
+    def again(self, targets: Sequence[Target], seconds: float) -> Mapping[Target, Trace]:
+        """The whole case once more."""
+        return self._run(targets, [FIRST], seconds)
+
+    def parts(self, what: Replay, seconds: float) -> Mapping[Target, Trace]:
+        """The parts of the case on the reference as they come, and then on every target on the reference's values.
+
+        Empty where the reference cannot be replayed.
+        """
+        deadline = time.monotonic() + seconds
+        own = self._run([self.reference], [FIRST], seconds, replay=what)
+        if self.reference not in own:
+            return {}
+        given = replace(what, given=own[self.reference].folder)
+        return self._run(self.targets, [FIRST, TWIN], deadline - time.monotonic(), replay=given)
+
+    def steps(self, first: int, last: int, seconds: float) -> Mapping[Target, Trace]:
+        """Training steps on every target, each from the state that the reference had before it.
+
+        Empty where the reference cannot be followed.
+        """
+        deadline = time.monotonic() + seconds
+        own = self._run([self.reference], [FIRST], seconds, steps=Steps(first, last))
+        if self.reference not in own:
+            return {}
+        given = Steps(first, last, own[self.reference].folder)
+        return self._run(self.targets, [FIRST, TWIN], max(deadline - time.monotonic(), 1.0), steps=given)
+
+    def compute(self, script: Path, targets: Sequence[Target], seconds: float) -> Mapping[Target, NDArray[Any]]:
+        """What a script computes on each target, where it does."""
+        results: dict[Target, NDArray[Any]] = {}
+
+        def receive(reply: Reply) -> None:
+            assert isinstance(reply.job.work, Script)
+            if reply.ended == "exit" and reply.code == 0 and reply.job.work.result.exists():
+                results[reply.job.target] = np.load(reply.job.work.result, allow_pickle=False)
+
+        jobs = []
+        for target in targets:
+            stem = script.with_name(f"{script.stem}-{target.slug}")
+            jobs.append(Job(target, Script(script, Path(f"{stem}.npy")), seconds, Path(f"{stem}.txt")))
+        self._session.pool.run(jobs, receive)
+        return results
+
+    def _run(
+        self, targets: Sequence[Target], variants: Sequence[Variant], seconds: float, **what: Replay | Steps
+    ) -> Mapping[Target, Trace]:
+        """The traces of a replay, of those targets on which it ran; none where no time is left."""
+        key = (*targets, *variants, repr(what))
+        if key in self._seen:
+            return self._seen[key]
+        if seconds < 1:
+            return {}
+        place = self.folder / f"{len(self._seen)}"
+        shutil.rmtree(place, ignore_errors=True)
+        jobs = [
+            self._session.job(self._case, target, variant, place / target.slug, timeout=seconds, **what)
+            for target in targets
+            for variant in variants
+        ]
+        self._session.pool.run(jobs, write_failure)
+        found = {target: Trace(place / target.slug) for target in targets}
+        self._seen[key] = {target: trace for target, trace in found.items() if len(trace)}
+        return self._seen[key]

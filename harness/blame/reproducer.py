@@ -1,0 +1,121 @@
+"""Finding a script that shows a difference: it is made small, run, and handed over only if it shows it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from harness import backends
+from harness.blame.replays import Replays
+from harness.blame.script import Script, Side, issue_text, script_of
+from harness.result.model import Finding
+from harness.session import interpreter
+from harness.target import Target
+from harness.trace import Trace
+from harness.trace.parts import Part
+
+#: Seconds that the last run of a script is given, even if fewer are left.
+LEAST = 30.0
+
+
+def reproducer_of(
+    replays: Replays,
+    target: Target,
+    finding: Finding,
+    part: Part,
+    replayed: Trace,
+    traces: Mapping[Target, Trace],
+    deadline: float,
+) -> Path | None:
+    """A script that was run and shows a difference, with the text of an issue beside it; None where there is none.
+
+    Args:
+        target: the one that differs from the reference.
+        finding: what differs, in a replay.
+        part: what it belongs to.
+        replayed: the reference's trace of that replay.
+        traces: of the case itself, by target.
+        deadline: until which smaller scripts are tried, on the clock of `time.monotonic`.
+    """
+    reference = replays.reference
+    sides = _side(reference), _side(target)
+    if sides[0] == sides[1]:
+        return None  # they differ in their options, which a script does not have
+    script = script_of(finding, part, replayed, sides)
+    if script is None:
+        return None
+    folder = replays.folder / target.slug
+    folder.mkdir(parents=True, exist_ok=True)
+    index = finding.judgement.index or ()
+
+    def shows(candidate: Script) -> bool:
+        return _shows(replays, target, candidate, folder, deadline)
+
+    candidates = [*script.smaller(index[0] if index else None, index), script]
+    best = next(filter(shows, candidates), None)
+    if best is None:
+        return None
+    if shows(best.rounded()):
+        best = best.rounded()
+    path = folder / "repro.py"
+    path.write_text(best.text(), encoding="utf-8")
+    # As somebody else would run it, in processes of its own.
+    ran = _run(path, max(deadline - time.monotonic(), LEAST))
+    if ran is None or ran.returncode != 1:
+        path.unlink()
+        return None
+    environments = {str(side): traces[side].header.environment for side in (reference, target)}
+    issue = issue_text(best.text(), ran.stdout, best.title, environments)
+    (folder / "issue.md").write_text(issue, encoding="utf-8")
+    return path
+
+
+def _shows(replays: Replays, target: Target, script: Script, folder: Path, deadline: float) -> bool:
+    """Whether a script shows the difference in the workers, which is quicker than in processes of their own."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 1:
+        return False
+    path = folder / "candidate.py"
+    path.write_text(script.text(), encoding="utf-8")
+    values = replays.compute(path, [replays.reference, target], seconds)
+    for file in folder.glob("candidate*"):
+        file.unlink()
+    if len(values) < 2:
+        return False
+    ours, theirs = values[target], values[replays.reference]
+    if ours.shape != theirs.shape:
+        return True
+    scale = max(float(np.sqrt(np.mean(array**2))) for array in (ours, theirs)) or 1.0
+    return not float(np.abs(ours - theirs).max(initial=0.0)) / scale <= script.bound
+
+
+def _side(target: Target) -> Side:
+    """A target as a script has it: without options, and with the variables of its device."""
+    backend = backends.get(target.backend)
+    usual, placed = (backend.environment_for(at) for at in (Target(target.backend), replace(target, options=())))
+    variables = {name: value for name, value in placed.items() if usual.get(name) != value}
+    name = f"{target.backend}{f':{target.device}' if target.device else ''}"
+    name += "" if target.python is None else " of another environment"
+    python = None if target.python is None else interpreter.path_of(target)
+    return Side(name, {"KERAS_BACKEND": target.backend, **variables}, python)
+
+
+def _run(script: Path, seconds: float) -> subprocess.CompletedProcess[str] | None:
+    """Run a script. None where it does not end in time."""
+    try:
+        return subprocess.run(
+            [sys.executable, script.name],
+            cwd=script.parent,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None

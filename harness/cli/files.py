@@ -1,0 +1,63 @@
+"""Files that commands write, and paths as the caller would type them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.result.run_folder import RunFolder
+
+
+def writable(folder: Path) -> Path:
+    """A folder for output, as an absolute path. It is made where it is not there.
+
+    Raises:
+        HarnessError: nothing can be written in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise HarnessError(
+            f"The output folder {str(folder)!r} cannot be written: {error.strerror}. Name another with --out."
+        ) from None
+    return folder.resolve()
+
+
+def shown(path: Path) -> str:
+    """A path as the caller would type it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def write_reports(run: RunFolder, files: Mapping[str, str | None]) -> None:
+    """Write the reports that options name files for.
+
+    Raises:
+        HarnessError: a file cannot be written.
+    """
+    from harness.report import html, junit, markdown
+    from harness.result.file import as_json
+
+    make: dict[str, Callable[[RunFolder], bytes]] = {
+        "--json": lambda run: as_json(run.result),
+        "--junit": junit.document,
+        "--html": html.page,
+        "--markdown": lambda run: markdown.summary(run).encode(),
+    }
+    for option, file in files.items():
+        if file is None:
+            continue
+        try:
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            Path(file).write_bytes(make[option](run))
+        except OSError as error:
+            raise HarnessError(
+                f"The result cannot be written to {file!r}: {error.strerror}. Name another with {option}."
+            ) from None

@@ -1,0 +1,241 @@
+"""Options that several commands share. Each group reaches its command as one value, whose fields are the options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.case import CaseRef
+from harness.errors import HarnessError
+from harness.verdict import Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.report.console import Detail
+    from harness.result.run_folder import RunFolder
+    from harness.session.options import Options
+
+FILE = click.Path(dir_okay=False)
+TARGETS = click.option(
+    "--targets",
+    metavar="T,T,...",
+    help="Where to run: targets such as torch, jax:cuda or torch+mixed_bfloat16, sets that pyproject.toml names, or "
+    "'all'.  [default: every installed backend that trains]",
+)
+OUT = click.option("--out", metavar="DIR", help="Where traces and result.json go.  [default: runs/<time>]")
+
+
+def _gathered(name: str, kind: type, *options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Options that reach a command as one argument: a dataclass with a field for each."""
+
+    def decorate(function: Any) -> Any:
+        @wraps(function)
+        def command(**values: Any) -> Any:
+            own = {field.name: values.pop(field.name) for field in fields(kind)}
+            return function(**values, **{name: kind(**own)})
+
+        decorated: Any = command
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class What:
+    """Which cases to run."""
+
+    paths: tuple[str, ...]
+    keyword: str | None
+    tag: str | None
+    quick: bool
+
+    def is_wanted(self) -> Callable[[CaseRef], bool]:
+        """Whether a case is asked for by -k, on its id as pytest does, and by --tag, on its tags.
+
+        Raises:
+            HarnessError: one of them is not an expression.
+        """
+        tag = self.tag
+        if self.quick:
+            tag = "not slow" if tag is None else f"({tag}) and not slow"
+        by_id, by_tag = _expression("-k", self.keyword), _expression("--tag", tag)
+
+        def is_wanted(case: CaseRef) -> bool:
+            return by_id(lambda word: word.lower() in case.id.lower()) and by_tag(lambda word: word in case.tags)
+
+        return is_wanted
+
+
+def _expression(option: str, expression: str | None) -> Callable[[Callable[[str], bool]], bool]:
+    if expression is None:
+        return lambda _: True
+    from harness import pytest_internals
+
+    try:
+        return pytest_internals.expression(expression)
+    except SyntaxError as error:
+        raise HarnessError(
+            f"{option} {expression!r} is not an expression: {error.msg}. Use words with and, or, not and parentheses."
+        ) from None
+
+
+@dataclass(frozen=True)
+class How:
+    """How cases are run."""
+
+    precision: str | None
+    seed: int
+    randomness: str
+    noise_runs: int
+    observer_check: bool
+    jobs: int | None
+    timeout: float | None
+
+    def options(self, *, quick: bool = False) -> Options:
+        """The same as a session takes it.
+
+        Raises:
+            HarnessError: two options exclude each other.
+        """
+        from harness.session.options import DEFAULT_TIMEOUT, Options, cores
+
+        native = self.randomness == "native"
+        if native and self.precision == "both":
+            raise HarnessError(
+                "--randomness native and --precision both exclude each other: a float64 twin of what was drawn by "
+                "another generator says nothing. Drop one."
+            )
+        if quick and self.precision == "both":
+            raise HarnessError(
+                "--quick and --precision both exclude each other: --quick runs in float32 only. Drop one."
+            )
+        if native and (self.noise_runs or self.observer_check):
+            raise HarnessError(
+                "--randomness native runs every case several times already, each with another seed: --noise-runs and "
+                "--observer-check say nothing there. Drop them."
+            )
+        return Options(
+            twins=self.precision != "float32" and not quick,
+            jobs=self.jobs or cores(),
+            timeout=self.timeout or DEFAULT_TIMEOUT,
+            seed=self.seed,
+            native=native,
+            noise_runs=self.noise_runs,
+            observer_check=self.observer_check,
+        )
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What targets are compared with, and what counts as a difference."""
+
+    reference: str | None
+    fail_on: str
+
+
+@dataclass(frozen=True)
+class Telling:
+    """How a result is told, beside the exit status: the files it is written to, and how much is printed."""
+
+    json_file: str | None
+    junit: str | None
+    html: str | None
+    quiet: bool
+    verbose: bool
+
+    @property
+    def detail(self) -> Detail:
+        return detail(self.quiet, self.verbose)
+
+    def tell(self, run: RunFolder, console: Console, shown: str) -> None:
+        """Write and print a result."""
+        from harness.cli.files import write_reports
+        from harness.report.console import print_result
+
+        write_reports(run, {"--json": self.json_file, "--junit": self.junit, "--html": self.html})
+        print_result(console, run, shown, self.detail)
+
+
+def detail(quiet: bool, verbose: bool) -> Detail:
+    """How much is printed, as -q and -v say."""
+    from harness.report.console import Detail
+
+    return Detail(verbose - quiet)
+
+
+PATHS = click.argument("paths", nargs=-1, metavar="[PATH[::CASE]]...")
+_TAG = click.option("--tag", metavar="EXPR", help="Run the cases whose tags match, such as 'slow' or 'not slow'.")
+_QUICK = click.option("--quick", is_flag=True, help="The same as --precision float32 --tag 'not slow'.")
+what_to_run = _gathered(
+    "what",
+    What,
+    PATHS,
+    click.option("-k", "keyword", metavar="EXPR", help="Run the cases whose id matches, as in pytest."),
+    _TAG,
+    _QUICK,
+)
+how_to_run = _gathered(
+    "how",
+    How,
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "both"]),
+        help="'both', the default, runs every case once more in float64, which verdicts rest on; 'float32' does not.",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For other data and weights."
+    ),
+    click.option(
+        "--randomness",
+        type=click.Choice(["shared", "native"]),
+        default="shared",
+        show_default=True,
+        help="'native' keeps each backend's own generator, runs every case 16 times, and compares distributions.",
+    ),
+    click.option(
+        "--noise-runs",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="N",
+        help="Run every case N times more with inputs and weights disturbed in the last bit, to measure rounding where "
+        "there is no float64 twin. 5 are enough.",
+    ),
+    click.option("--observer-check", is_flag=True, help="Run every case once more without instruments, and compare."),
+    click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Cases at once.  [default: the cores]"),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="S",
+        help="Seconds for one case on one target in one precision.  [default: 300]",
+    ),
+)
+how_to_judge = _gathered(
+    "judging",
+    Judging,
+    click.option("--reference", metavar="T", help="What others are compared with.  [default: torch, or the first]"),
+    click.option(
+        "--fail-on",
+        type=click.Choice([str(verdict) for verdict in Verdict]),
+        default="divergent",
+        show_default=True,
+        help="The mildest verdict that counts as a difference.",
+    ),
+)
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print only what fails, and the sum.")
+VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Print the details of every case.")
+how_to_tell = _gathered(
+    "telling",
+    Telling,
+    click.option("--json", "json_file", type=FILE, help="Write the result here as well."),
+    click.option("--junit", type=FILE, metavar="FILE", help="Write JUnit XML here."),
+    click.option("--html", type=FILE, metavar="FILE", help="Write a page here, which opens in any browser."),
+    QUIET,
+    VERBOSE,
+)

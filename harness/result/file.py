@@ -1,0 +1,52 @@
+"""`result.json`, written and read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from harness.errors import TraceError
+from harness.plain import from_plain
+from harness.result.schema import SCHEMA, ResultJson
+from harness.trace import parse_json
+
+#: The result's name in the folder of a run, and that of the folder in it which pictures go to.
+FILE = "result.json"
+PLOTS = "plots"
+
+
+def write(path: Path, result: ResultJson) -> None:
+    """Write a result as JSON, at once or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: JSON cannot hold the result.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(as_json(result))
+    os.replace(temporary, path)
+
+
+def as_json(result: ResultJson) -> bytes:
+    """What is written to `result.json`. Raises ValueError where JSON cannot hold it."""
+    return (json.dumps(result, indent=1, allow_nan=False) + "\n").encode()
+
+
+def read(path: Path) -> ResultJson:
+    """Read a `result.json`, perhaps a stranger's.
+
+    Raises:
+        TraceError: the file cannot be read, or holds no result, one of another schema, or a part of one.
+    """
+    try:
+        data = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TraceError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise TraceError(f"{path} is not a result of schema {SCHEMA}. Run again with this version of the harness.")
+    try:
+        return from_plain(data, ResultJson)
+    except ValueError as error:
+        raise TraceError(f"{path} is not a whole result: {error}. Run the cases again.") from None

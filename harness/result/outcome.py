@@ -1,0 +1,50 @@
+"""What a case and a run come to: outcomes, the rules that lead to them, and the exit status of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+from harness.trace import Status
+from harness.verdict import Verdict
+
+Outcome = Literal["differ", "error", "known", "agree"]
+#: Outcomes, the worst first.
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+#: Exit status of the command line.
+AGREE, DIFFER, WRONG_CALL, FAILED = 0, 1, 2, 3
+
+
+def has_failed(status: Status, *, inference_only: bool) -> bool:
+    """True if a run failed; stopping because the backend has no gradients is not a failure."""
+    return status != "ok" and not inference_only
+
+
+def outcome(
+    unexpected: Iterable[Verdict | None], fail_on: Verdict, *, is_fixed: bool, has_failed: bool, is_known: bool
+) -> Outcome:
+    """What comparisons come to, of a case or of one of its targets.
+
+    Args:
+        unexpected: the worst verdict of each comparison that no declaration covers; None where nothing was compared.
+        fail_on: the mildest verdict that counts as a real difference.
+        is_fixed: whether a declared difference is gone.
+        has_failed: whether a run failed, or was changed by the instruments.
+        is_known: whether a declared difference was found.
+    """
+    if is_fixed or any(verdict is not None and verdict >= fail_on for verdict in unexpected):
+        return "differ"
+    if has_failed:
+        return "error"
+    return "known" if is_known else "agree"
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """The worst of the outcomes; `agree` if there are none."""
+    return min(outcomes, key=OUTCOMES.index, default="agree")
+
+
+def exit_status(outcomes: Iterable[Outcome]) -> int:
+    """The exit status of a run whose cases have these outcomes."""
+    return {"differ": DIFFER, "error": FAILED}.get(worst(outcomes), AGREE)

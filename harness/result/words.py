@@ -1,0 +1,129 @@
+"""The sentences of `result.json`: why a verdict was reached, how far a difference spreads, and whose it is.
+
+Those who judge and blame have data, and get their sentences here. `harness.report.words` builds upon them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.result.golden import Change
+from harness.result.judgement import Drawn, Judgement, LessPrecise, Missing, OneSided, Reordered, Unequal, Unlike
+from harness.verdict import Verdict
+
+
+def reason(judgement: Judgement) -> str:
+    """Why a verdict was reached, in one sentence: `reason` in `result.json`."""
+    cause = judgement.cause
+    match cause:
+        case None:
+            return _measured(judgement)
+        case Missing():
+            return f"it was not recorded on {'this target' if cause.on_target else 'the reference'}"
+        case Reordered():
+            return "it was recorded in another order than on the reference"
+        case Unlike(what="length"):
+            return f"it has {cause.ours} items, and {cause.theirs} on the reference"
+        case Unlike():
+            what = {"dtype": "dtype", "shape": "shape", "item": f"item {cause.item}"}.get(cause.what, "it")
+            return f"{what} is {cause.ours}, and {cause.theirs} on the reference"
+        case Unequal():
+            elements = f"{cause.count} of {cause.size} elements differ, first " if cause.size > 1 else ""
+            return f"{elements}{cause.ours}{_at(judgement)}, and {cause.theirs} on the reference"
+        case OneSided():
+            where = " in float64" if cause.in_float64 else ""
+            return f"it is {cause.ours}{_at(judgement)}, and {cause.theirs} on the reference{where}"
+        case LessPrecise():
+            side = "this target" if cause.on_target else "the reference"
+            where = "" if cause.other_precision == cause.precision else f" in {cause.other_precision}"
+            error, other = f"{cause.error:.1e}", f"{cause.other_error:.1e}"
+            return f"{side} has a {cause.precision} error of {error}, and the other one of {other}{where}"
+        case Drawn():
+            test = f"Kolmogorov-Smirnov, p = {cause.p_value:.1e}"
+            found = f"the {cause.statistic} of {cause.runs} runs on each side ({test})"
+            if judgement.verdict >= Verdict.DIVERGENT:
+                return f"{found} has another distribution"
+            return f"one distribution, as far as can be told: {found}"
+
+
+def _measured(judgement: Judgement) -> str:
+    """Why, where the numbers of a judgement say it all."""
+    d32, d64, bound = (_short(value) for value in (judgement.d32, judgement.d64, judgement.bound))
+    match judgement.basis, judgement.verdict:
+        case "exact", _:
+            return "equal" if judgement.d32 is None else "equal bit for bit, in float32"
+        case "twins", Verdict.IDENTICAL:
+            return "equal bit for bit"
+        case "twins", Verdict.ROUNDING:
+            return f"the float64 runs agree to {d64}"
+        case "twins", Verdict.LEAK:
+            return f"the float64 runs differ by {d64}: one of them drops to single precision"
+        case "twins", _:
+            return f"the float64 runs differ by {d64}, and rounding of float32 explains {_short(judgement.explained)}"
+        case _, Verdict.ROUNDING:
+            return f"the targets agree to {d32}"
+    return f"the targets differ by {d32}, and the bound from {judgement.basis} is {bound}"
+
+
+def _short(number: float | None) -> str:
+    return "what was not measured" if number is None else f"{number:.1e}"
+
+
+def _at(judgement: Judgement) -> str:
+    return f" at {judgement.index}" if judgement.index else ""
+
+
+def spread(count: int, size: int, band: tuple[str, int, int] | None) -> str:
+    """How far a difference spreads.
+
+    Args:
+        count, size: how many elements differ, of how many.
+        band: `row` or `channel`, its position and how many there are, if all that differs lies in one.
+    """
+    if count <= 1:
+        return "one element" if size > 1 else "the one element there is"
+    if count == size:
+        return f"all {size} elements"
+    if band is not None:
+        name, position, length = band
+        return f"{name} {position} of {length}, {count} elements"
+    return f"{count} of {size} elements"
+
+
+# Whose a difference between old and new is
+
+NOBODY_ELSE = "No other target was recorded twice, which would tell a backend's upgrade from one of Keras or your code"
+
+
+def moved_alone(target: str, still: Sequence[str], changes: Sequence[Change]) -> str:
+    """That one target differs from what it was, and others do not.
+
+    Args:
+        changes: everything that changed.
+    """
+    here = [change for change in changes if target in change.targets]
+    of_it_alone = [change for change in here if len(change.targets) == 1]
+    others = " alone" if of_it_alone else ", and on others too" if here else ""
+    return f"{listed(still)} did not move. {_look(of_it_alone or here, f'on {target}{others}')}"
+
+
+def moved_alike(targets: Sequence[str], changes: Sequence[Change]) -> str:
+    """That all targets differ from what they were, and agree with one another."""
+    shared = [change for change in changes if set(targets) <= set(change.targets)]
+    looked = _look(shared, "on all of them")
+    return f"{listed(targets)} moved, and agree with one another now. {looked}; your own code may have changed too"
+
+
+def moved_apart(targets: Sequence[str], still: Sequence[str]) -> str:
+    """That several targets differ from what they were, each in its own way or not all of those there are."""
+    return f"{listed(targets)} moved" + (f"; {listed(still)} did not" if still else ", each in another way")
+
+
+def _look(changes: Sequence[Change], where: str) -> str:
+    named = ", ".join(f"{change.what} {change.old} → {change.new}" for change in changes)
+    return f"What changed {where}: {named}" if named else f"Nothing that the traces name changed {where}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names with commas, and `and` before the last."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,31 @@
+"""Where things lie in a run's folder, what they are called there, and which seed a case has."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from harness.target import Target
+
+#: The folders of traces and of the workers' own output.
+TRACES, LOGS = "traces", "logs"
+#: Characters of a case's id that its folder is named by.
+_READABLE = 80
+
+
+def trace_folder(folder: Path, target: Target, case: str) -> Path:
+    """The folder of a case's trace on a target, in a run's folder."""
+    return folder / TRACES / target.slug / slug_of(case)
+
+
+def slug_of(case: str) -> str:
+    """A case's id as the name of a file: readable, safe on any file system, and no other case's."""
+    readable = re.sub(r"[^\w.-]+", "-", case).strip("-.")[-_READABLE:]
+    return f"{readable}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"
+
+
+def seed_of(case: str, seed: int = 0) -> int:
+    """The seed of a case, of 31 bits, from its id and the run's seed: the same on every target and machine."""
+    text = case if seed == 0 else f"{case} {seed}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

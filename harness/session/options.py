@@ -1,0 +1,38 @@
+"""How the cases of a session are run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+DEFAULT_TIMEOUT = 300.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How cases are run.
+
+    Attributes:
+        twins: whether every case runs once more in float64 (on a target in float64, in float32).
+        jobs: how many cases run at once.
+        timeout: seconds that one case may take on one target, in one precision.
+        seed: mixed into the seed of every case. Another seed makes other data, weights and masks.
+        native: whether each backend keeps its own randomness. Then there are no twins, and every case runs several
+            times on each target, to be compared as distributions.
+        noise_runs: how often each case runs once more on each target, disturbed in the last bit. Where there is no
+            twin, the effect of that is the measure of rounding.
+        observer_check: whether each case runs once more without instruments, to see that they change nothing.
+    """
+
+    twins: bool = True
+    jobs: int = 1
+    timeout: float = DEFAULT_TIMEOUT
+    seed: int = 0
+    native: bool = False
+    noise_runs: int = 0
+    observer_check: bool = False
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

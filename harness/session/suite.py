@@ -1,0 +1,282 @@
+"""Tests of an existing suite, run by pytest in the workers.
+
+The unit of work is a file: its selected tests run in one child for each target and precision, as pytest would run them
+in a process of its own. A test that takes its process down is reported as such, and the tests that have not run yet run
+in another child.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import trace, wire
+from harness.errors import HarnessError
+from harness.result.model import CaseResult
+from harness.session.layout import LOGS, seed_of, slug_of
+from harness.session.pool import Job, Reply
+from harness.session.session import Session
+from harness.target import Target
+
+#: Seconds that a child has beside those of its tests: for imports and collection.
+_BESIDE = 120.0
+#: Statuses of pytest after which what it collected can be used: all went well, some files failed, or there is no test.
+_COLLECTED = (0, 2, 5)
+
+
+@dataclass(frozen=True)
+class Call:
+    """How pytest was called outside.
+
+    Attributes:
+        folder: the working directory.
+        path: entries of `sys.path`.
+        arguments: for the pytest in every worker.
+    """
+
+    folder: Path
+    path: list[str]
+    arguments: list[str]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A test, and the targets on which it was collected."""
+
+    test: wire.SuiteFound
+    targets: list[str]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a file could not be collected on a target, or skips itself there: pytest's report."""
+
+    target: str
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file of the suite holds."""
+
+    tests: list[Found] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class OnTarget:
+    """How a test went on a target.
+
+    Attributes:
+        reports: pytest's reports of its setup, call and teardown, as far as they came.
+        ended: how it ended if it took its process down, or did not run; None otherwise.
+    """
+
+    reports: list[dict[str, Any]]
+    ended: str | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A test on all of its targets, and what the comparison found; None where there was nothing to compare."""
+
+    targets: Mapping[str, OnTarget]
+    case: CaseResult | None
+
+
+def collect(session: Session, call: Call, arguments: Sequence[str]) -> dict[str, Contents]:
+    """The tests of a suite by file, as pytest finds them on every target.
+
+    Args:
+        arguments: of pytest: the files and folders of the suite.
+
+    Raises:
+        HarnessError: pytest itself refuses, on some target.
+    """
+    logs = session.setup.folder / LOGS
+    jobs = [
+        _job(session, call, target, False, arguments, None, logs / f"collect-{target.slug}")
+        for target in session.setup.targets
+    ]
+    tests: dict[str, dict[str, Found]] = {}
+    faults: dict[str, list[Fault]] = {}
+    for reply in _carried_out(session, jobs):
+        target, lines = str(reply.job.target), list(_lines(reply))
+        if not any(isinstance(line, wire.SuiteEnded) and line.status in _COLLECTED for line in lines):
+            raise HarnessError(f"pytest cannot collect the tests on {target}: {_how(reply)}")
+        for line in lines:
+            if isinstance(line, wire.SuiteFound):
+                found = tests.setdefault(str(line.path), {}).setdefault(line.id, Found(line, []))
+                found.targets.append(target)
+            elif isinstance(line, wire.SuiteFault):
+                faults.setdefault(str(line.path), []).append(Fault(target, line.report))
+    return {
+        path: Contents(list(tests.get(path, {}).values()), faults.get(path, []))
+        for path in dict.fromkeys([*tests, *faults])
+    }
+
+
+def run_file(
+    session: Session, call: Call, path: Path, held: Mapping[Target, Sequence[str]], *, assertions: bool
+) -> dict[str, Outcome]:
+    """Run tests of a file, and compare what they observed with the reference.
+
+    Args:
+        held: the ids of the tests of each target, the reference among them.
+        assertions: whether observations are what assertions are given; else they are what tests record.
+
+    Returns:
+        The outcome of each test by its id.
+    """
+    twins = session.setup.options.twins and len(held) > 1
+    progress = [
+        _Progress(target, twin, list(tests), list(tests))
+        for target, tests in held.items()
+        for twin in ([False, True] if twins else [False])
+    ]
+    for attempt in itertools.count():
+        going = [item for item in progress if item.waiting]
+        if not going:
+            break
+        jobs = [_file_job(session, call, path, item, attempt, assertions=assertions) for item in going]
+        for item, reply in zip(going, _carried_out(session, jobs), strict=True):
+            item.advance(reply, session.setup.options.timeout)
+    for item in progress:
+        for test, (status, why) in item.ended.items():
+            _write_missing(session, item, test, status, why)
+    first = [item for item in progress if not item.twin]
+    ids = dict.fromkeys(test for item in first for test in item.tests)
+    return {
+        test: Outcome(_on_targets(first, test), _judged(session, held, test, assertions=assertions)) for test in ids
+    }
+
+
+@dataclass
+class _Progress:
+    """The tests of a file on one target, in its precision or as twins: those to come, and what became of the others."""
+
+    target: Target
+    twin: bool
+    tests: list[str]
+    waiting: list[str]
+    reports: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    ended: dict[str, tuple[trace.Status, str]] = field(default_factory=dict)
+
+    def advance(self, reply: Reply, limit: float) -> None:
+        """Take in what a child did. Each child ends a test at least, or all of them."""
+        running: wire.SuiteStarted | None = None
+        done = []
+        has_ended = False
+        for line in _lines(reply):
+            match line:
+                case wire.SuiteStarted():
+                    running = line
+                case wire.SuiteReport(test, report):
+                    self.reports.setdefault(test, []).append(report)
+                case wire.SuiteDone(test):
+                    done.append(test)
+                    running = None
+                case wire.SuiteEnded():
+                    has_ended = True
+        left = [test for test in self.waiting if test not in done]
+        if running is not None and time.time() - running.at >= limit:
+            self.ended[running.id] = "timeout", f"ran past its limit of {limit:g} s\n{reply.output}"
+        elif running is not None:
+            self.ended[running.id] = "crashed", _how(reply)
+        elif not done or has_ended:
+            self.ended |= dict.fromkeys(left, ("error", f"did not run on {self.target}: {_how(reply)}"))
+        self.waiting = [test for test in left if test not in self.ended]
+
+
+def _file_job(session: Session, call: Call, path: Path, item: _Progress, attempt: int, *, assertions: bool) -> Job:
+    stem = f"{slug_of(str(path))}-{item.target.slug}-{item.target.precision_of(twin=item.twin)}-{attempt}"
+    tests = {test: _place(session, item, test) for test in item.waiting}
+    place = session.setup.folder / LOGS / stem
+    return _job(session, call, item.target, item.twin, [str(path)], tests, place, assertions=assertions)
+
+
+def _job(
+    session: Session,
+    call: Call,
+    target: Target,
+    twin: bool,
+    arguments: Sequence[str],
+    tests: Mapping[str, Path] | None,
+    stem: Path,
+    *,
+    assertions: bool = False,
+) -> Job:
+    """Collect tests or, where `tests` has the places of their traces, run them."""
+    limit = session.setup.options.timeout
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for place in (tests or {}).values():
+        place.mkdir(parents=True, exist_ok=True)
+    work = wire.Suite(
+        target=str(target),
+        precision=target.precision_of(twin=twin),
+        twin=twin,
+        threads=1,
+        tests=None if tests is None else {test: wire.SuiteTest(p, seed_of(test)) for test, p in tests.items()},
+        arguments=[*call.arguments, *arguments],
+        folder=call.folder,
+        path=call.path,
+        limit=limit,
+        assertions=assertions,
+        results=Path(f"{stem}.jsonl"),
+    )
+    return Job(target, work, limit * max(1, len(tests or {})) + _BESIDE, Path(f"{stem}.txt"))
+
+
+def _place(session: Session, item: _Progress, test: str) -> Path:
+    place = session.place_of(test, item.target)
+    return place / trace.TWIN if item.twin else place
+
+
+def _write_missing(session: Session, item: _Progress, test: str, status: trace.Status, why: str) -> None:
+    """Write the trace of a test that could not write one itself."""
+    place = _place(session, item, test)
+    if not (place / trace.INDEX).exists():
+        precision = item.target.precision_of(twin=item.twin)
+        trace.write(place, trace.Header(test, str(item.target), precision, status, why), [])
+
+
+def _judged(
+    session: Session, held: Mapping[Target, Sequence[str]], test: str, *, assertions: bool
+) -> CaseResult | None:
+    targets = [target for target, tests in held.items() if test in tests]
+    if session.setup.reference not in targets or len(targets) < 2:
+        return None
+    return session.judge(test, targets, shared_only=assertions)
+
+
+def _on_targets(progress: Sequence[_Progress], test: str) -> dict[str, OnTarget]:
+    return {
+        str(item.target): OnTarget(item.reports.get(test, []), item.ended.get(test, (None, None))[1])
+        for item in progress
+        if test in item.tests
+    }
+
+
+def _carried_out(session: Session, jobs: Sequence[Job]) -> list[Reply]:
+    """The replies, in the order of the jobs."""
+    replies: dict[int, Reply] = {}
+    session.pool.run(jobs, lambda reply: replies.update({jobs.index(reply.job): reply}))
+    return [replies[number] for number in range(len(jobs))]
+
+
+def _lines(reply: Reply) -> Iterator[wire.SuiteLine]:
+    """What a child wrote. The last line of one that was killed may be half a line."""
+    assert isinstance(reply.job.work, wire.Suite)
+    try:
+        text = reply.job.work.results.read_bytes()
+    except FileNotFoundError:
+        return
+    yield from (wire.decode(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n"))
+
+
+def _how(reply: Reply) -> str:
+    return reply.output or "pytest said nothing" if reply.ended == "exit" else reply.describe()

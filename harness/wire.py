@@ -1,0 +1,342 @@
+"""What crosses the wall: the controller's requests and a worker's answers, as types that both sides use.
+
+Each message is a line of JSON with its class' name in lower case as `kind`:
+
+```
+→ {"kind": "request", "id": 7, "timeout": 300, "output": "…/output.txt", "work": {"kind": "run", …}}
+← {"kind": "ready"} once, or {"kind": "failed", "reason": "…"}
+← {"kind": "started", "id": 7, "process": 4711}
+← {"kind": "ended", "id": 7, "how": "exit", "code": 0, "seconds": 1.2}
+```
+
+What a request asks for is one of the classes of `Work`. What comes of it lies in files that it names: a trace, a
+`Collected`, the lines of a suite (`SuiteLine`), or an array.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.case import CaseRef
+from harness.plain import from_plain, to_plain
+from harness.trace import Phase
+
+#: How a child ended: by itself, by a signal, at its time limit.
+How = Literal["exit", "signal", "timeout"]
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Find the cases of a file.
+
+    Attributes:
+        file: the case file.
+        root: the folder that the ids of cases are relative to.
+        result: where a `Collected` is written.
+    """
+
+    file: Path
+    root: Path
+    result: Path
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The cases of a file, or why there are none."""
+
+    cases: tuple[CaseRef, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where variables take their values from: their keys in a trace begin with `phase/step/prefix`.
+
+    Attributes:
+        trace: the folder of the trace.
+    """
+
+    trace: Path
+    phase: Phase
+    step: int
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Run the parts of a case one by one, and record each.
+
+    Attributes:
+        given: the trace of the reference's own replay, whose values each part is given; None on the reference at first.
+        inside: the part whose operations are observed as well; None for no part.
+        state: where the variables come from; None for those that the case makes.
+        rows: the rows of the data that make the batch; None for the first batch.
+        training: whether the model is called as in training, or as for predictions.
+    """
+
+    given: Path | None = None
+    inside: str | None = None
+    state: Start | None = None
+    rows: list[int] | None = None
+    training: bool = True
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Follow some steps of a training, each from the state that the reference had before it.
+
+    Attributes:
+        first, last: the steps, counted from 0 over all epochs.
+        given: the reference's trace of the same steps, from whose states each step starts; None on the reference.
+    """
+
+    first: int
+    last: int
+    given: Path | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Run a case, and write its trace.
+
+    Attributes:
+        root: the folder that the ids of cases are relative to.
+        target: as text.
+        precision: what the case computes in.
+        twin: whether that is the target's other precision.
+        native: whether the backend keeps its own randomness.
+        seed: of the data.
+        generator_seed: of everything else that is drawn.
+        threads: of one operation.
+        trace: the folder of the trace.
+        noise: which of the disturbed runs this is, counted from 1; 0 for a run that is not disturbed.
+        unobserved: whether the instruments are off.
+        replay: the trace is of the parts of the case instead.
+        steps: the trace is of some steps of its training instead.
+    """
+
+    case: CaseRef
+    root: Path
+    target: str
+    precision: str
+    twin: bool
+    native: bool
+    seed: int
+    generator_seed: int
+    threads: int
+    trace: Path
+    noise: int = 0
+    unobserved: bool = False
+    replay: Replay | None = None
+    steps: Steps | None = None
+
+
+@dataclass(frozen=True)
+class SuiteTest:
+    """A test of a suite that is to run: the folder of its trace, and its seed."""
+
+    trace: Path
+    seed: int
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Run tests of an existing suite with pytest, or collect them.
+
+    Attributes:
+        target: as text.
+        precision, twin, threads: see `Run`.
+        tests: what is to run, by the tests' ids; None to collect only.
+        arguments: of pytest.
+        folder: the working directory.
+        path: entries of `sys.path`.
+        limit: seconds for each test.
+        assertions: whether the values that assertions are given are recorded.
+        results: the file that lines of `SuiteLine` are added to.
+    """
+
+    target: str
+    precision: str
+    twin: bool
+    threads: int
+    tests: Mapping[str, SuiteTest] | None
+    arguments: list[str]
+    folder: Path
+    path: list[str]
+    limit: float
+    assertions: bool
+    results: Path
+
+
+@dataclass(frozen=True)
+class Script:
+    """Call `value` of a script that shows a difference, and save the array that it returns.
+
+    Attributes:
+        file: the script.
+        result: where the array is saved, as `.npy`.
+    """
+
+    file: Path
+    result: Path
+
+
+Work = Collect | Run | Suite | Script
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one child is to do.
+
+    Attributes:
+        id: by which the answers name it.
+        timeout: seconds until the child is killed.
+        output: the file that the child's standard output and error go to.
+    """
+
+    id: int
+    timeout: float
+    output: Path
+    work: Work
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker has imported its backend."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The worker cannot import its backend."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """A child was forked for a request. It leads a process group of its own."""
+
+    id: int
+    process: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The child of a request has ended.
+
+    Attributes:
+        code: the exit status, or the number of the signal.
+        seconds: that it ran.
+    """
+
+    id: int
+    how: How
+    code: int
+    seconds: float
+
+
+Answer = Ready | Failed | Started | Ended
+
+
+@dataclass(frozen=True)
+class SuiteFound:
+    """A test was collected.
+
+    Attributes:
+        path: its file.
+        names: the classes that hold it, and its own name.
+        line: where it is in the file, counted from 0.
+        marks: names of its marks.
+    """
+
+    id: str
+    path: Path
+    names: list[str]
+    line: int | None
+    marks: list[str]
+
+
+@dataclass(frozen=True)
+class SuiteFault:
+    """A file that could not be collected, or that skips itself, and pytest's report of it."""
+
+    path: Path
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SuiteStarted:
+    """A test has begun, `at` seconds since the epoch."""
+
+    id: str
+    at: float
+
+
+@dataclass(frozen=True)
+class SuiteReport:
+    """pytest's report of a test's setup, call or teardown."""
+
+    id: str
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SuiteDone:
+    """A test has ended, and its trace is written."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class SuiteEnded:
+    """pytest has ended, with a status."""
+
+    status: int
+
+
+SuiteLine = SuiteFound | SuiteFault | SuiteStarted | SuiteReport | SuiteDone | SuiteEnded
+
+_KINDS: Mapping[str, type] = {
+    kind.__name__.lower(): kind
+    for kind in (
+        *(Collect, Run, Suite, Script),
+        *(Ready, Failed, Started, Ended),
+        *(SuiteFound, SuiteFault, SuiteStarted, SuiteReport, SuiteDone, SuiteEnded),
+    )
+}
+
+
+def encode(message: Request | Answer | SuiteLine) -> bytes:
+    """A message as a line."""
+    if isinstance(message, Request):
+        told = {"kind": "request", **vars(message), "output": str(message.output), "work": _told(message.work)}
+    else:
+        told = _told(message)
+    return json.dumps(told).encode() + b"\n"
+
+
+def decode(line: bytes | str) -> Any:
+    """The message of a line.
+
+    Raises:
+        ValueError: the line is no message.
+    """
+    told = json.loads(line)
+    if isinstance(told, dict) and told.get("kind") == "request":
+        return Request(told["id"], told["timeout"], Path(told["output"]), _meant(told["work"]))
+    return _meant(told)
+
+
+def _told(message: Work | Answer | SuiteLine) -> dict[str, Any]:
+    return {"kind": type(message).__name__.lower(), **to_plain(message)}
+
+
+def _meant(told: Any) -> Any:
+    kind = _KINDS.get(told.get("kind", "")) if isinstance(told, dict) else None
+    if kind is None:
+        raise ValueError(f"{told!r} is no message of the harness")
+    return from_plain(told, kind, told["kind"])

@@ -1,0 +1,167 @@
+"""A case judged from its traces: its outcome, its runs, and what its instruments changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import recordings
+
+from harness.case import Expected
+from harness.judge.case import disturbed_by_instruments, judge_case
+from harness.result.model import CaseResult
+from harness.trace import Header, Note, Observation, Trace, write
+from harness.verdict import Verdict
+
+CASE = "cases/x.py::y"
+X = np.linspace(1.0, 2.0, 32)
+LEAKED, WRONG = X * (1 + 3e-8), X * 1.01
+LEAK, DIVERGENT = Expected("leak", "a reason"), Expected("divergent", "a reason")
+VERDICTS = ["identical", "rounding", "leak", "imprecise", "divergent", "mismatch"]
+
+
+def recorded(folder: Path, target: str, exact: Any, *, twin: dict[str, Any] | None = None, **header: Any) -> Trace:
+    """A trace of one observation and its twin, or of none; `twin` is what the twin's header has."""
+    for place, precision, dtype, changes in (
+        (folder / target, "float32", np.float32, header),
+        (folder / target / "twin", "float64", np.float64, twin or {}),
+    ):
+        value = None if exact is None else exact.astype(dtype)
+        items = [] if exact is None else [Observation("loss/2/x", "loss", 2, "x", "dense", dtype.__name__, value)]
+        write(place, Header(CASE, target, precision, **changes), items)
+    return Trace(folder / target)
+
+
+def judged(folder: Path, fail_on: str = "divergent", **traces: Trace | None) -> CaseResult:
+    return judge_case(CASE, traces, "torch", Verdict.parse(fail_on), folder)
+
+
+# Outcomes
+
+
+@pytest.mark.parametrize(
+    ("mine", "jax", "torch", "outcome"),
+    [
+        (X, {}, {}, "agree"),
+        (X * (1 + 1e-15), {}, {}, "agree"),
+        (LEAKED, {}, {}, "agree"),
+        (WRONG, {}, {}, "differ"),
+        (X[:5], {}, {}, "differ"),
+        (None, {}, {}, "differ"),
+        (None, {"status": "error"}, {}, "error"),
+        (None, {"status": "crashed"}, {}, "error"),
+        (None, {"status": "timeout"}, {}, "error"),
+        (None, {"status": "unavailable"}, {}, "error"),
+        (X, {"status": "error"}, {}, "error"),
+        (X, {}, {"status": "error"}, "error"),
+        (WRONG, {"status": "error"}, {}, "differ"),
+        (WRONG, {}, {"status": "timeout"}, "differ"),
+        (LEAKED, {"expect": {"jax": LEAK}}, {}, "known"),
+        (WRONG, {"expect": {"jax": DIVERGENT}}, {}, "known"),
+        (WRONG, {"expect": {"jax": LEAK}}, {}, "differ"),
+        (X, {"expect": {"jax": LEAK}}, {}, "differ"),
+        (WRONG, {"expect": {"jax": DIVERGENT}, "status": "error"}, {}, "error"),
+        (X, {"expect": {"jax": DIVERGENT}, "status": "error"}, {}, "error"),
+        (X, {"expect": {"tensorflow": DIVERGENT}}, {}, "agree"),
+    ],
+)
+def test_the_outcome_of_a_case(
+    tmp_path: Path, mine: Any, jax: dict[str, Any], torch: dict[str, Any], outcome: str
+) -> None:
+    traces = {"torch": recorded(tmp_path, "torch", X, **torch), "jax": recorded(tmp_path, "jax", mine, **jax)}
+    assert judged(tmp_path, **traces).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("mine", "verdict"),
+    [
+        (X, "identical"),
+        (X * (1 + 1e-15) * (1 + 1e-7), "leak"),
+        (LEAKED, "leak"),
+        (WRONG, "divergent"),
+        (None, "mismatch"),
+    ],
+)
+def test_a_verdict_as_bad_as_fail_on_is_a_difference_and_a_milder_one_is_not(
+    tmp_path: Path, mine: Any, verdict: str
+) -> None:
+    traces = {"torch": recorded(tmp_path, "torch", X), "jax": recorded(tmp_path, "jax", mine)}
+    for limit in VERDICTS:
+        case = judged(tmp_path, limit, **traces)
+        assert str(case.comparisons[0].verdict) == verdict
+        assert case.outcome == ("differ" if VERDICTS.index(verdict) >= VERDICTS.index(limit) else "agree")
+
+
+def test_a_known_difference_is_known_however_strict_fail_on_is(tmp_path: Path) -> None:
+    jax = recorded(tmp_path, "jax", LEAKED, expect={"jax": LEAK})
+    assert judged(tmp_path, "leak", torch=recorded(tmp_path, "torch", X), jax=jax).outcome == "known"
+
+
+def test_every_other_target_is_held_against_the_reference_and_one_that_differs_is_enough(tmp_path: Path) -> None:
+    exact = {"tensorflow": X, "torch": X, "jax": WRONG}
+    case = judged(tmp_path, **{target: recorded(tmp_path, target, value) for target, value in exact.items()})
+    assert [(item.target, item.reference, str(item.verdict)) for item in case.comparisons] == [
+        ("tensorflow", "torch", "identical"),
+        ("jax", "torch", "divergent"),
+    ]
+    assert [run.target for run in case.runs] == ["tensorflow", "torch", "jax"]
+    assert case.outcome == "differ"
+
+
+def test_a_target_without_a_trace_is_unavailable_and_an_error(tmp_path: Path) -> None:
+    torch = recorded(tmp_path, "torch", X)
+    case = judged(tmp_path, torch=torch, jax=None)
+    assert (case.outcome, case.comparisons) == ("error", [])
+    run = case.runs[1]
+    assert (run.target, run.status, run.trace, run.seconds) == ("jax", "unavailable", None, 0.0)
+    assert run.error
+
+
+def test_without_the_reference_nothing_is_compared_and_that_is_an_error(tmp_path: Path) -> None:
+    case = judged(
+        tmp_path, torch=None, jax=recorded(tmp_path, "jax", X), tensorflow=recorded(tmp_path, "tensorflow", X)
+    )
+    assert (case.outcome, case.comparisons) == ("error", [])
+
+
+# Runs
+
+
+def test_a_run_tells_how_it_ended_and_where_its_trace_is(tmp_path: Path) -> None:
+    header = {"status": "error", "error": "ValueError: x", "seconds": 2.5, "environment": {"keras": "3"}}
+    torch = recorded(tmp_path / "traces", "torch", X, pictures=["a.png"], twin={"seconds": 0.25}, **header)
+    (run,) = judged(tmp_path, torch=torch).runs
+    assert (run.target, run.status, run.error, run.seconds) == ("torch", "error", "ValueError: x", 2.75)
+    assert (run.trace, run.environment) == ("traces/torch", {"keras": "3"})
+    assert run.pictures == ["traces/torch/pictures/a.png"]
+
+
+def test_a_trace_outside_the_root_has_a_path_that_leads_there(tmp_path: Path) -> None:
+    torch = recorded(tmp_path / "elsewhere", "torch", X)
+    (run,) = judged(tmp_path / "out", torch=torch).runs
+    assert run.trace == "../elsewhere/torch"
+
+
+def test_what_was_not_recorded_is_told_of_both_precisions_and_once(tmp_path: Path) -> None:
+    both, mine, theirs = Note("save", "r"), Note("only 32", "r"), Note("only 64", "r")
+    twin = {"notes": [both, theirs], "status": "crashed", "error": "signal 11"}
+    torch = recorded(tmp_path, "torch", X, notes=[both, mine], twin=twin)
+    (run,) = judged(tmp_path, torch=torch).runs
+    assert run.notes[:3] == [both, mine, Note("float64: only 64", "r")]
+    assert [note.reason for note in run.notes[3:]] == ["signal 11"]
+    assert run.notes[3].part.startswith("float64")
+
+
+# Instruments
+
+
+def test_what_is_other_without_instruments_is_told(tmp_path: Path) -> None:
+    trace = recordings.recorded(tmp_path, "jax", {"log/3/epoch 0/loss": 1.0, "prediction/3/predict": X})
+    header = Header("cases/x.py::y", "jax", "float32")
+    same = recordings.observation("prediction/predict", X.astype(np.float32))
+    write(trace.folder / "unobserved", header, [recordings.observation("log/epoch 0/loss", 1.0), same])
+    assert disturbed_by_instruments(Trace(trace.folder)) == []
+    write(trace.folder / "unobserved", header, [recordings.observation("log/epoch 0/loss", 1.0 + 1e-12), same])
+    assert disturbed_by_instruments(Trace(trace.folder)) == ["log/3/epoch 0/loss"]
