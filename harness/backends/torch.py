@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,11 @@ from harness import keras_internals
 from harness.backends.base import Backend, Call, Permutation, on_accelerator
 from harness.errors import TargetError
 from harness.target import PRECISIONS, Target
+
+#: Parts of `torch.backends` that have an `fp32_precision` of their own, from torch 2.9 on.
+_FLOAT32 = ("cuda.matmul", "cudnn", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+#: Values of it that mean fewer bits than float32 has.
+_FEWER_BITS = ("tf32", "bf16")
 
 
 class Torch(Backend):
@@ -52,12 +58,21 @@ class Torch(Backend):
         return variables
 
     def coarser(self, environment: Mapping[str, Any]) -> list[str]:
-        found = []
-        if environment.get("float32_matmul_precision") in ("high", "medium"):
-            found.append('torch.set_float32_matmul_precision("highest")')
-        if on_accelerator(environment) and environment.get("cudnn_allow_tf32") is True:
-            found.append("torch.backends.cudnn.allow_tf32 = False")
-        return found
+        of_parts = environment.get("float32_precision")
+        if not isinstance(of_parts, dict):  # of a torch that is older than 2.9
+            return _coarser_before_2_9(environment)
+        coarse = [part for part in _FLOAT32 if of_parts.get(part) in _FEWER_BITS]
+        ours = ("cuda.", "cudnn.") if on_accelerator(environment) else ("mkldnn.",)
+        found: dict[str, None] = {}
+        for part in (part for part in coarse if part.startswith(ours)):
+            if part.endswith(".matmul"):
+                call = 'torch.set_float32_matmul_precision("highest")'
+            elif part.startswith("cudnn.") and "cudnn" not in coarse:
+                call = "torch.backends.cudnn.allow_tf32 = False"
+            else:  # inherited from what is set for all, which the older switches do not reach
+                call = f'torch.backends.{part}.fp32_precision = "ieee"'
+            found[call] = None
+        return list(found)
 
     def devices(self) -> list[str]:
         import torch
@@ -135,8 +150,9 @@ class Torch(Backend):
             "device": str(torch.get_default_device()),
             "threads": {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()},
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-            "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
+            "float32_matmul_precision": _unless_mixed(torch.get_float32_matmul_precision),
+            "cudnn_allow_tf32": _unless_mixed(lambda: torch.backends.cudnn.allow_tf32),
+            "float32_precision": _float32_precision(),
             "mkldnn": torch.backends.mkldnn.is_available(),
             "processes": torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
         }
@@ -189,6 +205,32 @@ class Torch(Backend):
 
         with torch.no_grad():
             return torch.compile(function)(list(tensors))
+
+
+def _coarser_before_2_9(environment: Mapping[str, Any]) -> list[str]:
+    found = []
+    if environment.get("float32_matmul_precision") in ("high", "medium"):
+        found.append('torch.set_float32_matmul_precision("highest")')
+    if on_accelerator(environment) and environment.get("cudnn_allow_tf32") is True:
+        found.append("torch.backends.cudnn.allow_tf32 = False")
+    return found
+
+
+def _unless_mixed(read: Callable[[], Any]) -> Any:
+    """What an older switch says; None where the newer ones were set so that it cannot say, and raises."""
+    try:
+        return read()
+    except RuntimeError:
+        return None
+
+
+def _float32_precision() -> dict[str, str] | None:
+    """What each part of `torch.backends` computes float32 in; None on a torch that is older than 2.9."""
+    import torch
+
+    if not hasattr(torch.backends, "fp32_precision"):
+        return None
+    return {part: operator.attrgetter(f"{part}.fp32_precision")(torch.backends) for part in _FLOAT32}
 
 
 def _detach(structure: Any) -> Any:
