@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import ctypes
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -109,6 +111,10 @@ class Backend(abc.ABC):
     def devices(self) -> list[str]:
         """Names of the devices that are here. This starts the backend's runtime: never call it before a fork."""
 
+    def why_not_fork(self) -> str | None:
+        """Why a process that is forked now could not compute; None where it could. This starts nothing."""
+        return "CUDA had started in the worker, and what is forked then cannot use it" if cuda_has_started() else None
+
     # Once in each child.
 
     @abc.abstractmethod
@@ -212,6 +218,19 @@ class Backend(abc.ABC):
             jit: whether it is compiled to code, and is not only a graph.
         """
         raise NotImplementedError(f"{self.name} compiles nothing")
+
+
+#: What CUDA's driver answers until somebody has called `cuInit` (CUDA_ERROR_NOT_INITIALIZED).
+_NOT_STARTED = 3
+
+
+def cuda_has_started() -> bool:
+    """Whether CUDA runs in this process. Its driver is asked only if somebody has loaded it."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1", mode=os.RTLD_NOLOAD)
+    except OSError:
+        return False
+    return bool(driver.cuDeviceGetCount(ctypes.byref(ctypes.c_int())) != _NOT_STARTED)
 
 
 def on_accelerator(environment: Mapping[str, Any]) -> bool:

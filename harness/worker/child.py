@@ -1,4 +1,4 @@
-"""One request, in a process of its own that was forked for it."""
+"""One request, in a process of its own."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def main(request: dict[str, Any], folder: str) -> NoReturn:
             recorded), `target`, `precision`, `threads`, `results` (a path): see `harness.worker.suite`.
         script: `file`, `result` (a path): calls `value` of a script of `harness.repro`, and saves the array it returns.
 
-    All have `output`, the file that standard output and error go to, and `timeout` in seconds.
+    All have `output`, the file that standard output and error go to, and `timeout` in seconds. One that is carried out
+    in a process that was not forked has `fresh_process`, the reason.
     """
     code = 1
     try:
@@ -123,7 +124,7 @@ def _run(request: dict[str, Any], folder: Path) -> None:
             recorder.lack(where, reason)
         with contextlib.ExitStack() as stack:
             stack.enter_context(settings.in_force(target, request["precision"], request["threads"], rank, meeting))
-            stack.callback(lambda: header.environment.update(proof.environment(native=request["native"])))
+            stack.callback(lambda: header.environment.update(proof.environment(request, native=request["native"])))
             backends.current().seed(generator_seed)
             order = None if request["native"] else stack.enter_context(randomness.shared_order(seed))
             _call(case, root, request, target, recorder, folder, order)

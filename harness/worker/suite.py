@@ -129,7 +129,10 @@ class Suite:
                 inference_only=self._stopped is not None,
                 seconds=time.perf_counter() - started,
                 seed=seed,
-                environment={**proof.environment(native=False), "placement": proof.placement(recorder.observations)},
+                environment={
+                    **proof.environment(self._request, native=False),
+                    "placement": proof.placement(recorder.observations),
+                },
                 notes=recorder.notes,
                 lacks=recorder.lacks,
                 expect=expected(item),
