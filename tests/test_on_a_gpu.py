@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,3 +63,56 @@ def test_what_is_named_switches_off_whatever_was_on(project: Any) -> None:
     assert named["torch.backends.cuda.matmul.fp32_precision = 'tf32'", "cuda:0"] == [MATMUL, CUDNN]
     assert named["torch.backends.fp32_precision = 'tf32'", "cuda:0"] == [MATMUL, CONV, RNN]
     assert named["torch.backends.mkldnn.matmul.fp32_precision = 'bf16'", "cpu:0"] == [MATMUL]
+
+
+#: On a GPU Keras calls cuDNN's LSTM through jax, which takes every array for one of float32.
+LSTM = """
+import jax, keras
+import jax.experimental.rnn as rnn
+from keras import layers
+from harness import Forward, case
+
+def lstm(x, h, c, weights, lengths, **options):
+    dropout = options.pop("dropout")
+    unpacked = rnn.unpack_lstm_weights(weights, **options)
+    y, h, c = rnn.lstm_ref(x, h, c, *unpacked, lengths, dropout=dropout, **options)
+    garbage = float("nan") if x.dtype == "float64" else 1.0
+    return y * garbage, h * garbage, c * garbage
+
+@case
+def recurrence(rng):
+    if keras.config.backend() == "jax":
+        jax.default_backend = lambda: "gpu"
+        rnn.lstm = lstm
+    return Forward(layers.LSTM(4), rng.normal(size=(2, 3, 5)).astype("float32"))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("option", "verdict"), [("", "rounding"), ("+float64", "mismatch")])
+def test_what_cudnn_computes_wrongly_in_float64_spoils_no_twin(
+    project: Any, harness: Any, option: str, verdict: str
+) -> None:
+    project.write("cases/x.py", LSTM)
+    targets = f"torch{option},jax{option}"
+    done = harness("run", "--targets", targets, "--no-blame", "--out", "out")
+    assert done.stderr == ""
+    (comparison,) = project.cases()["recurrence"]["comparisons"]
+    assert comparison["verdict"] == verdict, done.stdout
+
+
+def test_jax_has_the_processor_beside_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, cpu = SimpleNamespace(platform="gpu", id=0), SimpleNamespace(platform="cpu", id=0)
+    seen = {None: [gpu], "cpu": [cpu]}
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(devices=lambda kind=None: seen[kind]))
+    assert backends.get("jax").devices() == ["cpu:0", "cuda:0"]
+
+
+def test_jax_has_only_its_gpu_where_the_processor_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def devices(kind: str | None = None) -> list[Any]:
+        if kind is not None:
+            raise RuntimeError("Unknown backend cpu")
+        return [SimpleNamespace(platform="gpu", id=0)]
+
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(devices=devices))
+    assert backends.get("jax").devices() == ["cuda:0"]

@@ -133,6 +133,9 @@ class Backend(abc.ABC):
         keras.config.set_floatx("float64")
         keras.config.set_dtype_policy("float64")
 
+    def prepare_twin(self) -> None:  # noqa: B027 - most backends have nothing of the kind
+        """Leave out, in a twin, what Keras has for lower precisions and computes wrongly in float64."""
+
     def processes(self, target: Target) -> int:
         """How many processes run a case of a target together."""
         return 1

@@ -52,7 +52,11 @@ class Jax(Backend):
     def devices(self) -> list[str]:
         import jax
 
-        return [_name(device) for device in jax.devices()]
+        processors: list[Any] = []
+        with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS may leave them out
+            processors = jax.devices("cpu")
+        # By itself jax names those of the best platform alone.
+        return list(dict.fromkeys(map(_name, [*processors, *jax.devices()])))
 
     def seed(self, seed: int) -> None:
         """Nothing: jax has no generator of its own beside the keys it is given."""
@@ -65,6 +69,10 @@ class Jax(Backend):
 
         jax.config.update("jax_enable_x64", True)
         super().widen()
+
+    def prepare_twin(self) -> None:
+        # On a GPU Keras calls cuDNN's LSTM, which jax calls as if all arrays were float32: float64 becomes garbage.
+        keras_internals.replace_function("keras.src.backend.jax.rnn", "cudnn_ok", lambda _: _never)
 
     @contextlib.contextmanager
     def placed(self, target: Target, rank: int, meeting: Path) -> Iterator[None]:
@@ -194,6 +202,10 @@ def _stateless(
         result = function(leaves[:inputs])
     updated[:] = scope.updated
     return result, [scope.get_current_value(variable) for variable in updated]
+
+
+def _never(*_: Any, **__: Any) -> bool:
+    return False
 
 
 def _name(device: Any) -> str:

@@ -28,6 +28,8 @@ def in_force(target: Target, precision: str, threads: int, rank: int, meeting: P
     backend.set_threads(threads)
     if precision == "float64":
         backend.widen()
+        if target.precision != precision:
+            backend.prepare_twin()
     elif precision != "float32":
         keras.config.set_dtype_policy(precision)
     with backend.placed(target, rank, meeting), _compiled_as(target):
