@@ -254,7 +254,7 @@ def disturbed_by_instruments(trace: Trace) -> list[str]:
 def standing_alone(traces: Mapping[str, Trace], key: str, at_least: Verdict) -> str | None:
     """The one of three targets or more that differs so much in an observation from all others, while these agree.
 
-    A target that cannot have the observation has no voice.
+    A target that cannot have the observation has no voice. One that is more precise than the others is not alone.
     """
     traces = {name: trace for name, trace in traces.items() if key in trace or not _cannot_have(trace, key)}
     holders = [name for name, trace in traces.items() if key in trace]
@@ -263,15 +263,15 @@ def standing_alone(traces: Mapping[str, Trace], key: str, at_least: Verdict) -> 
         return None
     if len(missing) == len(traces) - 1:
         return holders[0]
-    apart = {
-        name: {other for other in holders if _judged(traces[name], traces[other], key).verdict >= at_least} - {name}
-        for name in holders
-    }
+    judged = {(a, b): _judged(traces[a], traces[b], key) for a in holders for b in holders if a != b}
+    apart = {a: {b for b in holders if a != b and judged[a, b].verdict >= at_least} for a in holders}
     if missing:
         return None if any(apart.values()) else missing[0]
     alone = [name for name in holders if len(apart[name]) == len(holders) - 1]
     others_agree = all(apart[name] <= set(alone) for name in holders if name not in alone)
-    return alone[0] if len(alone) == 1 and others_agree else None
+    if len(alone) != 1 or not others_agree:
+        return None
+    return None if any(judged[alone[0], other].coarse is False for other in apart[alone[0]]) else alone[0]
 
 
 def agree(traces: Sequence[Trace], key: str) -> bool:

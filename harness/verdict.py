@@ -114,6 +114,7 @@ class Judgement:
         index: position of the element that differs most, in the deciding precision.
         explained: the largest distance that rounding explains: d64 above it, or d32 where there are no twins, is
             divergent. None where nothing was measured.
+        coarse: of what is imprecise, whether that is the target and not the reference.
     """
 
     verdict: Verdict
@@ -125,6 +126,7 @@ class Judgement:
     bound: float | None = None
     index: tuple[int, ...] | None = None
     explained: float | None = None
+    coarse: bool | None = None
 
     @property
     def distance(self) -> float | None:
@@ -363,7 +365,8 @@ def _judge_inexact(
             verdict, bound = Verdict.IDENTICAL if same_bits else Verdict.ROUNDING, residue
             reason = "equal bit for bit" if same_bits else f"the float64 runs agree to {d64:.1e}"
         index = index64 if d64 > residue else index32
-        return Judgement(verdict, "twins", reason, d32, d64, a, bound, index, within)
+        side_at_fault = ours if verdict is Verdict.IMPRECISE else None
+        return Judgement(verdict, "twins", reason, d32, d64, a, bound, index, within, side_at_fault)
     if same_bits:
         return Judgement(Verdict.IDENTICAL, "exact", "equal bit for bit, in float32", d32=d32)
     return _judge_without_twins(a32, b32, a64, b64, reference, scale, group_scale, disturbed, precisions)
