@@ -24,12 +24,13 @@ from harness.judge.case import outcome_of
 from harness.judge.compare import PARTED, compare, differences
 from harness.judge.verdict import U32, judge
 from harness.judge.vote import standing_alone
+from harness.result import words
 from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding
 from harness.session.session import Session
 from harness.target import Target
 from harness.trace import Key, Phase, Trace
 from harness.trace.key import AFTER_FIT, DATA, ROWS, below
-from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part, part_of
+from harness.trace.parts import CASE, Part, part_of
 from harness.verdict import Verdict
 from harness.wire import Replay, Start
 
@@ -39,8 +40,6 @@ BUDGET = 180.0
 MOST_STEPS = 40
 #: Steps that are continued from where free runs parted, at most.
 MOST_CONTINUED = 200
-
-_TITLES = {LOSS: "the loss", OPTIMIZER: "the optimizer's step", METRICS: "the metrics", CASE: "the case itself"}
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,9 @@ class Blamer:
             return _Search(replays, _target_of(comparison, traces), finding, traces).blame()
         except Exception as error:
             # What was found stands, whatever happens to the search for its origin.
-            text = f"the search for its origin failed, which is a bug of the harness: {type(error).__name__}: {error}"
             replays.folder.mkdir(parents=True, exist_ok=True)
             (replays.folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            text = words.search_failed(error)
             return Blame(None, finding.layer, None, None, finding.phase, finding.step, False, text)
 
     def _continuation(
@@ -143,16 +142,15 @@ class _Search:
         finding = self._finding
         restless = self._not_repeating()
         if restless:
-            text = f"{' and '.join(restless)} does not repeat itself: two runs on one target differ as much as this"
-            return replace(self._unconfirmed(text), target=None, nondeterministic=tuple(restless))
+            blame = self._unconfirmed(words.not_repeating(restless))
+            return replace(blame, target=None, nondeterministic=tuple(restless))
         if finding.phase == "initial" and below(finding.name, DATA) is not None:
-            return self._unconfirmed("the data that the case makes differ, before anything is trained")
+            return self._unconfirmed(words.DATA_DIFFER)
         if finding.phase == "event":
-            return self._unconfirmed("callbacks are called in another order, or with other logs")
+            return self._unconfirmed(words.EVENTS_DIFFER)
         suspect, step = self._suspect()
         if suspect is None:
-            between = "" if finding.phase == "recorded" else ": it is amplified, or made between the parts"
-            return self._unconfirmed(f"no part differs by itself on equal values{between}")
+            return self._unconfirmed(words.nothing_differs(finding.phase))
         inner = suspect if suspect.part.operation else self._operation_in(suspect, step)
         return self._confirmed(suspect, inner, step)
 
@@ -268,20 +266,17 @@ class _Search:
     def _confirmed(self, suspect: Suspect, inner: Suspect | None, start: _At) -> Blame:
         part, layer = suspect.part, suspect.finding.layer
         alone = _alone(suspect.traces, suspect.finding) or self._who
-        where = _TITLES.get(part.name) or (f"layer {layer!r}" if layer else part.name)
-        text = f"introduced in {where}"
-        if part.what in ("config", "regularizer", "constraint", "state"):
-            text += f", in its {part.what}"
-        operation = None if inner is None else inner.part.operation
-        if inner is not None:
-            called = inner.part.what == "arguments"
-            text += f": it calls {operation} with other arguments" if called else f", by {operation}"
-            layer = layer or inner.finding.layer
-        if suspect.finding.phase == "gradient":
-            text += ", in its gradient"
-        if self._finding.layer not in (None, layer):
-            text += f"; layer {self._finding.layer!r} inherits it"
-        blame = Blame(alone, layer, part.name, operation, self._phase_of(suspect), start.step, True, text)
+        operation = None if inner is None else inner.part
+        culprit = layer or (None if inner is None else inner.finding.layer)
+        text = words.introduced(
+            part,
+            layer,
+            operation,
+            in_gradient=suspect.finding.phase == "gradient",
+            heir=None if self._finding.layer == culprit else self._finding.layer,
+        )
+        name = None if operation is None else operation.operation
+        blame = Blame(alone, culprit, part.name, name, self._phase_of(suspect), start.step, True, text)
         return replace(blame, repro=self._reproducer(inner or suspect))
 
     def _phase_of(self, suspect: Suspect) -> Phase:

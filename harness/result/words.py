@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from harness.result.golden import Change
 from harness.result.judgement import Drawn, Judgement, LessPrecise, Missing, OneSided, Reordered, Unequal, Unlike
+from harness.trace import Phase
+from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part
 from harness.verdict import Verdict
 
 
@@ -88,6 +90,51 @@ def spread(count: int, size: int, band: tuple[str, int, int] | None) -> str:
         name, position, length = band
         return f"{name} {position} of {length}, {count} elements"
     return f"{count} of {size} elements"
+
+
+# Whose a difference between targets is
+
+DATA_DIFFER = "the data that the case makes differ, before anything is trained"
+EVENTS_DIFFER = "callbacks are called in another order, or with other logs"
+_NOTHING_DIFFERS = "no part differs by itself on equal values"
+_PARTS = {LOSS: "the loss", OPTIMIZER: "the optimizer's step", METRICS: "the metrics", CASE: "the case itself"}
+
+
+def not_repeating(targets: Sequence[str]) -> str:
+    """That targets differ from themselves."""
+    return f"{' and '.join(targets)} does not repeat itself: two runs on one target differ as much as this"
+
+
+def nothing_differs(phase: Phase) -> str:
+    """That no part was found, for a difference in a phase."""
+    return (
+        _NOTHING_DIFFERS if phase == "recorded" else f"{_NOTHING_DIFFERS}: it is amplified, or made between the parts"
+    )
+
+
+def search_failed(error: Exception) -> str:
+    """That the search itself failed."""
+    return f"the search for its origin failed, which is a bug of the harness: {type(error).__name__}: {error}"
+
+
+def introduced(part: Part, layer: str | None, operation: Part | None, *, in_gradient: bool, heir: str | None) -> str:
+    """In which part a difference is made.
+
+    Args:
+        layer: that the part is of.
+        operation: in the part, if one was found.
+        in_gradient: whether it is the gradient that differs.
+        heir: the layer in which the difference was seen, if that is another one.
+    """
+    text = f"introduced in {_PARTS.get(part.name) or (f'layer {layer!r}' if layer else part.name)}"
+    if part.what in ("config", "regularizer", "constraint", "state"):
+        text += f", in its {part.what}"
+    if operation is not None and operation.what == "arguments":
+        text += f": it calls {operation.operation} with other arguments"
+    elif operation is not None:
+        text += f", by {operation.operation}"
+    text += ", in its gradient" if in_gradient else ""
+    return text + (f"; layer {heir!r} inherits it" if heir else "")
 
 
 # Whose a difference between old and new is

@@ -203,6 +203,25 @@ def test_a_worker_that_stops_answering_is_given_up(project: Any, monkeypatch: py
     assert all("stopped answering" in reply.output for reply in replies)
 
 
+def test_a_worker_that_takes_no_more_requests_is_given_up(
+    project: Any, monkeypatch: pytest.MonkeyPatch, comes_true: Callable[..., bool]
+) -> None:
+    """Its channel is full, and nobody reads it."""
+    monkeypatch.setattr(module, "GRACE", 0.5)
+    stopped = project.folder / "stopped"
+    text = f"{STOPS_ITS_WORKER}open({str(stopped)!r}, 'w')\nimport time\ntime.sleep(600)"
+    small = collecting(project, "x", text, timeout=600)
+    large = Job(JAX, Collect(Path("y" * 2_000_000), Path(), Path()), 600, project.folder / "y.txt")
+
+    def is_wanted(job: Job) -> bool:
+        return job is small or comes_true(stopped.exists)
+
+    with Pool([JAX], project.folder / "logs", jobs=2) as pool:
+        replies = carry_out(pool, [small, large], is_wanted=is_wanted).replies
+    assert {(reply.job is small, reply.ended) for reply in replies} == {(True, "worker"), (False, "worker")}
+    assert all("stopped answering" in reply.output for reply in replies)
+
+
 KILLS_ITS_WORKER = """
 import fcntl, os, signal, time
 from harness import case
