@@ -89,15 +89,6 @@ class Expected:
                 "'<3.13' or '>=3.12,<3.15'."
             ) from None
 
-    def to_json(self) -> dict[str, str | None]:
-        return {
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "where": self.where,
-            "link": self.link,
-            "keras": self.keras,
-        }
-
 
 def matches(pattern: str, text: str) -> bool:
     """Whether a pattern, in which `*` stands for anything and nothing else is special, matches a whole text."""
@@ -296,18 +287,6 @@ class CaseRef:
     parameters: str | None = None
     expect: Mapping[str, Expected] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        from harness.plain import to_plain  # free to import the harness without
-
-        plain: dict[str, Any] = to_plain(self)
-        return plain
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> CaseRef:
-        from harness.plain import from_plain  # free to import the harness without
-
-        return from_plain(data, cls, "a case")
 
 
 @dataclass(frozen=True)

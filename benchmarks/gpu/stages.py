@@ -23,10 +23,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import backends, trace
-from harness.report import words
 from harness.report.run_folder import RunFolder
 from harness.run import cores
+
+from harness import backends, trace
+from harness.report import words
 from harness.target import Target
 from harness.verdict import Verdict
 
