@@ -23,11 +23,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.report.run_folder import RunFolder
-from harness.run import cores
-
 from harness import backends, trace
 from harness.report import words
+from harness.result.run_folder import RunFolder
+from harness.session.options import cores
 from harness.target import Target
 from harness.verdict import Verdict
 
