@@ -89,15 +89,6 @@ class Expected:
                 "'<3.13' or '>=3.12,<3.15'."
             ) from None
 
-    def to_json(self) -> dict[str, str | None]:
-        return {
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "where": self.where,
-            "link": self.link,
-            "keras": self.keras,
-        }
-
 
 def matches(pattern: str, text: str) -> bool:
     """Whether a pattern, in which `*` stands for anything and nothing else is special, matches a whole text."""
@@ -296,22 +287,6 @@ class CaseRef:
     parameters: str | None = None
     expect: Mapping[str, Expected] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "file": self.file,
-            "function": self.function,
-            "parameters": self.parameters,
-            "expect": {target: expected.to_json() for target, expected in self.expect.items()},
-            "tags": list(self.tags),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> CaseRef:
-        from harness.plain import from_plain  # free to import the harness without
-
-        return from_plain(data, cls, "a case")
 
 
 @dataclass(frozen=True)

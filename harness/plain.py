@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, is_typeddict
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, is_typeddict
 
 from cattrs import ClassValidationError, Converter
 from cattrs.gen import make_dict_structure_fn
@@ -91,6 +92,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(float, _float)
     converter.register_structure_hook(Path, lambda value, _: Path(_exactly(value, str)))
     converter.register_structure_hook_factory(_is_literal, _literal_hook)
+    converter.register_structure_hook_factory(_is_optional, lambda kind: _optional_hook(converter, kind))
     converter.register_structure_hook_factory(_is_sequence, lambda kind: _sequence_hook(converter, kind))
     converter.register_structure_hook_factory(_is_mapping, lambda kind: _mapping_hook(converter, kind))
     converter.register_structure_hook_factory(
@@ -129,6 +131,18 @@ def _literal_hook(kind: Any) -> Callable[[Any, Any], Any]:
 
 def _is_literal(kind: Any) -> bool:
     return get_origin(kind) is Literal
+
+
+def _is_optional(kind: Any) -> bool:
+    arguments = get_args(kind)
+    return get_origin(kind) in (Union, UnionType) and len(arguments) == 2 and NoneType in arguments
+
+
+def _optional_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    """A value of one type, or None. Traces have many of these, which cattrs' own hook looks up one by one."""
+    (inner,) = (argument for argument in get_args(kind) if argument is not NoneType)
+    hook = cache(lambda: converter.get_structure_hook(inner))
+    return lambda value, _: None if value is None else hook()(value, inner)
 
 
 def _is_enumeration(kind: Any) -> bool:

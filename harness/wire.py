@@ -196,12 +196,14 @@ class Request:
         id: by which the answers name it.
         timeout: seconds until the child is killed.
         output: the file that the child's standard output and error go to.
+        fresh_process: why the child is a process that was not forked; None for one that was.
     """
 
     id: int
     timeout: float
     output: Path
     work: Work
+    fresh_process: str | None = None
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Started:
-    """A child was forked for a request. It leads a process group of its own."""
+    """A child was started for a request. It leads a process group of its own."""
 
     id: int
     process: int
@@ -327,7 +329,8 @@ def decode(line: bytes | str) -> Any:
     """
     told = json.loads(line)
     if isinstance(told, dict) and told.get("kind") == "request":
-        return Request(told["id"], told["timeout"], Path(told["output"]), _meant(told["work"]))
+        output, work = Path(told["output"]), _meant(told["work"])
+        return Request(told["id"], told["timeout"], output, work, told["fresh_process"])
     return _meant(told)
 
 

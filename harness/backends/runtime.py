@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import ctypes
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -41,6 +43,10 @@ class Runtime(abc.ABC):
     def devices(self) -> list[str]:
         """Names of the devices that are here. This starts the backend's runtime: never call it before a fork."""
 
+    def why_not_fork(self) -> str | None:
+        """Why a process that is forked now could not compute; None where it could. This starts nothing."""
+        return "CUDA had started in the worker, and what is forked then cannot use it" if _cuda_has_started() else None
+
     # Once in each child.
 
     @abc.abstractmethod
@@ -58,6 +64,9 @@ class Runtime(abc.ABC):
         keras_internals.keep_float64()
         keras.config.set_floatx("float64")
         keras.config.set_dtype_policy("float64")
+
+    def prepare_twin(self) -> None:  # noqa: B027 - most backends have nothing of the kind
+        """Leave out, in a twin, what Keras has for lower precisions and computes wrongly in float64."""
 
     def placed(self, target: Target, rank: int, meeting: Path) -> contextlib.AbstractContextManager[None]:
         """Compute on the devices of a target while the context is open.
@@ -138,6 +147,19 @@ class Runtime(abc.ABC):
         Raises:
             TargetError: the backend compiles nothing.
         """
+
+
+#: What CUDA's driver answers until somebody has called `cuInit` (CUDA_ERROR_NOT_INITIALIZED).
+_NOT_STARTED = 3
+
+
+def _cuda_has_started() -> bool:
+    """Whether CUDA runs in this process. Its driver is asked only if somebody has loaded it."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1", mode=os.RTLD_NOLOAD)
+    except OSError:
+        return False
+    return bool(driver.cuDeviceGetCount(ctypes.byref(ctypes.c_int())) != _NOT_STARTED)
 
 
 def current() -> Runtime:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.case import matches
 from harness.judge.compare import judge_key
+from harness.result.judgement import LessPrecise
 from harness.trace import Trace
 from harness.verdict import Verdict
 
@@ -15,7 +16,7 @@ def standing_alone(traces: Mapping[str, Trace], key: str, at_least: Verdict) -> 
 
     Args:
         traces: by target. Of fewer than three, none stands alone. A target that cannot have the observation has no
-            voice.
+            voice. One that is more precise than the others does not stand alone with their imprecision.
         at_least: the mildest verdict that counts as a difference.
     """
     traces = {name: trace for name, trace in traces.items() if key in trace or not _cannot_have(trace, key)}
@@ -25,15 +26,17 @@ def standing_alone(traces: Mapping[str, Trace], key: str, at_least: Verdict) -> 
         return None
     if len(missing) == len(traces) - 1:
         return holders[0]
-    apart = {
-        name: {other for other in holders if judge_key(traces[name], traces[other], key).verdict >= at_least} - {name}
-        for name in holders
-    }
+    judged = {(a, b): judge_key(traces[a], traces[b], key) for a in holders for b in holders if a != b}
+    apart = {a: {b for b in holders if a != b and judged[a, b].verdict >= at_least} for a in holders}
     if missing:
         return None if any(apart.values()) else missing[0]
     alone = [name for name in holders if len(apart[name]) == len(holders) - 1]
     others_agree = all(apart[name] <= set(alone) for name in holders if name not in alone)
-    return alone[0] if len(alone) == 1 and others_agree else None
+    if len(alone) != 1 or not others_agree:
+        return None
+    causes = [judged[alone[0], other].cause for other in apart[alone[0]]]
+    is_finer = any(isinstance(cause, LessPrecise) and not cause.on_target for cause in causes)
+    return None if is_finer else alone[0]
 
 
 def agree(traces: Sequence[Trace], key: str) -> bool:

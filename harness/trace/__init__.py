@@ -17,7 +17,6 @@ Both formats hold data only. Reading a trace executes nothing, so a stranger's t
 
 from harness.trace.key import Key
 from harness.trace.model import (
-    ARRAYS,
     EXTENDED,
     INDEX,
     NOISE,
@@ -28,7 +27,6 @@ from harness.trace.model import (
     REPEATS,
     REPLAYS,
     SCHEMA,
-    STATUSES,
     TWIN,
     UNOBSERVED,
     Array,
@@ -45,12 +43,10 @@ from harness.trace.model import (
     Status,
     numpy_dtype,
 )
-from harness.trace.reading import DEEPEST, Trace, find_traces, parse_json
+from harness.trace.reading import Trace, find_traces, parse_json
 from harness.trace.writing import write
 
 __all__ = [
-    "ARRAYS",
-    "DEEPEST",
     "EXTENDED",
     "INDEX",
     "NOISE",
@@ -61,7 +57,6 @@ __all__ = [
     "REPEATS",
     "REPLAYS",
     "SCHEMA",
-    "STATUSES",
     "TWIN",
     "UNOBSERVED",
     "Array",

@@ -46,7 +46,6 @@ Phase = Literal[
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
 Status = Literal["ok", "error", "crashed", "timeout", "unavailable"]
-STATUSES: tuple[Status, ...] = get_args(Status)
 
 #: dtypes that safetensors holds as they are. Any other array is kept as its bytes.
 NATIVE = frozenset(
@@ -73,8 +72,8 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 
 @dataclass(frozen=True)
-class Observation:
-    """One named value that was recorded.
+class _Named:
+    """What an observation is of.
 
     Attributes:
         key: unique in its trace, `phase/step/name` or `phase/name`.
@@ -82,9 +81,6 @@ class Observation:
         step: training steps that were complete when it was made; 0 before training.
         name: what was observed, such as `dense/output` or `loss`.
         layer: the layer it belongs to, or None.
-        dtype: of an array, `float` of a Python float, None of a plain value.
-        value: a NumPy array (of shape () for a number), or a plain value.
-        device: where a tensor or variable lived, such as `cpu:0`; None of what was no tensor.
     """
 
     key: str
@@ -92,6 +88,22 @@ class Observation:
     step: int
     name: str
     layer: str | None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.step < 2**63:
+            raise ValueError(f"there is no step {self.step}")
+
+
+@dataclass(frozen=True)
+class Observation(_Named):
+    """One named value that was recorded.
+
+    Attributes:
+        dtype: of an array, `float` of a Python float, None of a plain value.
+        value: a NumPy array (of shape () for a number), or a plain value.
+        device: where a tensor or variable lived, such as `cpu:0`; None of what was no tensor.
+    """
+
     dtype: str | None
     value: Array | Plain
     device: str | None = None
@@ -108,41 +120,28 @@ class Observation:
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class PlainEntry:
-    """An observation of a plain value, as the index has it. Its fields are those of `Observation`."""
+@dataclass(frozen=True)
+class PlainEntry(_Named):
+    """An observation of a plain value, as the index has it."""
 
-    key: str
-    phase: Phase
-    step: int
-    name: str
-    layer: str | None
     value: Any
 
-    def __post_init__(self) -> None:
-        _check_step(self.step)
 
-
-@dataclass(frozen=True, slots=True)
-class ArrayEntry:
+@dataclass(frozen=True)
+class ArrayEntry(_Named):
     """An observation of an array or a number, as the index has it: everything but the elements.
 
     Attributes:
         tensor: the name of the elements in `arrays.safetensors`. Equal arrays of a trace share it.
     """
 
-    key: str
-    phase: Phase
-    step: int
-    name: str
-    layer: str | None
     dtype: str
     shape: tuple[int, ...]
     tensor: str
     device: str | None = None
 
     def __post_init__(self) -> None:
-        _check_step(self.step)
+        super().__post_init__()
         numpy_dtype(self.dtype)
         if min(self.shape, default=0) < 0:
             raise ValueError(f"there is no shape {self.shape}")
@@ -150,11 +149,6 @@ class ArrayEntry:
 
 #: An observation without its elements.
 Entry = ArrayEntry | PlainEntry
-
-
-def _check_step(step: int) -> None:
-    if not 0 <= step < 2**63:
-        raise ValueError(f"there is no step {step}")
 
 
 @dataclass(frozen=True)

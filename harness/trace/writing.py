@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,5 +49,4 @@ def write(folder: Path, header: Header, observations: Sequence[Observation]) -> 
 
 def _plain(entry: Entry) -> dict[str, Any]:
     """An entry as the index has it. Only what was a tensor has a device."""
-    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
-    return {name: value for name, value in values.items() if (name, value) != ("device", None)}
+    return {name: value for name, value in vars(entry).items() if (name, value) != ("device", None)}

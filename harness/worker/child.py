@@ -1,9 +1,10 @@
-"""One request, in a process of its own that was forked for it."""
+"""One request, in a process of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import inspect
 import json
 import os
@@ -56,9 +57,9 @@ def main(request: Request, folder: Path) -> NoReturn:
             case Collect() as work:
                 _collect(work)
             case Run() as work:
-                _run(work, folder)
+                _run(work, folder, request.fresh_process)
             case Suite() as work:
-                suite.run(work, folder)
+                suite.run(work, folder, request.fresh_process)
             case Script() as work:
                 _script(work)
         code = 0
@@ -87,7 +88,7 @@ def _script(work: Script) -> None:
     np.save(work.result, runpy.run_path(str(work.file))["value"]())
 
 
-def _run(work: Run, folder: Path) -> None:
+def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
     case = work.case
     target = Target.parse(work.target, backends.NAMES)
     meeting = folder / "meeting"
@@ -111,7 +112,8 @@ def _run(work: Run, folder: Path) -> None:
             recorder.lack(where, reason)
         with contextlib.ExitStack() as stack:
             stack.enter_context(execution.as_target_says(target, work.precision, work.threads, rank, meeting))
-            stack.callback(lambda: header.environment.update(proof.environment(native=work.native)))
+            proven = functools.partial(proof.environment, native=work.native, fresh_process=fresh_process)
+            stack.callback(lambda: header.environment.update(proven()))
             runtime.current().seed(work.generator_seed)
             order = None if work.native else stack.enter_context(randomness.shared_order(work.seed))
             _call(work, target, recorder, folder, order)

@@ -29,6 +29,8 @@ def as_target_says(target: Target, precision: str, threads: int, rank: int, meet
     backend.set_threads(threads)
     if precision == "float64":
         backend.widen()
+        if target.precision != precision:
+            backend.prepare_twin()
     elif precision != "float32":
         keras.config.set_dtype_policy(precision)
     with backend.placed(target, rank, meeting), _compiled_as(target):

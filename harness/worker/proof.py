@@ -31,8 +31,8 @@ def versions() -> dict[str, Any]:
     }
 
 
-def environment(*, native: bool) -> dict[str, Any]:
-    """What is installed, and every setting that is in force now."""
+def environment(*, native: bool, fresh_process: str | None) -> dict[str, Any]:
+    """What is installed, every setting that is in force now, and why the process was not forked if it was not."""
     import keras
 
     return {
@@ -43,6 +43,7 @@ def environment(*, native: bool) -> dict[str, Any]:
         "thread_variables": {k: v for k, v in sorted(os.environ.items()) if k.endswith("_NUM_THREADS")},
         **runtime.current().settings(),
         "randomness": "native" if native else "shared",
+        "fresh_process": fresh_process,
     }
 
 

@@ -5,6 +5,9 @@ The controller writes requests to a channel, a line each, and reads answers from
 A worker that is started for one controller has its channel as standard input and output. One that is shared listens on
 a socket, on which each controller opens a channel. When a channel closes its children are killed; when standard input
 does, those whom the worker served are gone, and it ends.
+
+Where a backend cannot be used after a fork, since CUDA has started before it, the child is a fresh process, which
+imports the backend once more: `python -m harness.worker --once FOLDER` reads its one request from standard input.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ import select
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from harness.wire import Answer, Ended, Failed, How, Ready, Request, Started, decode, encode
 
@@ -66,13 +70,18 @@ class _Child:
     deadline: float
     folder: str
     timed_out: bool = False
+    #: A fresh process is kept, or the module `subprocess` would wait for it in our place.
+    fresh: subprocess.Popen[bytes] | None = None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--once", metavar="FOLDER")  # carry out one request, for which there is that empty folder
     parser.add_argument("--native", action="store_true")  # the backend keeps its own randomness
     parser.add_argument("--listen", type=int)  # the descriptor of the socket that a shared worker listens on
     arguments = parser.parse_args()
+    if arguments.once is not None:
+        _once(Path(arguments.once), native=arguments.native)
     if arguments.listen is not None and os.fork():
         os._exit(0)  # whoever started it does not wait for it, and need not be the last that it serves
     first = _Channel(os.dup(0), os.dup(1))
@@ -91,7 +100,19 @@ def main() -> None:
     elif isinstance(greeting, Failed):
         _greet(listener, greeting)
     if isinstance(greeting, Ready):
-        _serve(first, listener)
+        _serve(first, listener, native=arguments.native)
+
+
+def _once(folder: Path, *, native: bool) -> NoReturn:
+    """Carry out the request that stands on standard input, and end the process."""
+    began = time.monotonic()
+    request: Request = decode(sys.stdin.readline())
+    with open(os.devnull) as null:
+        os.dup2(null.fileno(), 0)
+    _prepare(native=native)
+    from harness.worker import child
+
+    child.main(replace(request, timeout=request.timeout - (time.monotonic() - began)), folder)
 
 
 def _greet(listener: socket.socket, greeting: Ready | Failed) -> _Channel:
@@ -114,7 +135,7 @@ def _prepare(*, native: bool) -> None:
         randomness.install()
 
 
-def _serve(first: _Channel, listener: socket.socket | None) -> None:
+def _serve(first: _Channel, listener: socket.socket | None, *, native: bool) -> None:
     channels = [first]
     children: list[_Child] = []
     doors = [] if listener is None else [listener]
@@ -131,7 +152,7 @@ def _serve(first: _Channel, listener: socket.socket | None) -> None:
                 channel.close()
                 continue
             for line in lines:
-                child = _start(decode(line), channel, [*doors, *channels])
+                child = _start(decode(line), channel, [*doors, *channels], native=native)
                 children.append(child)
                 channel.answer(Started(child.id, child.pid))
         children = [child for child in children if not _has_ended(child)]
@@ -147,9 +168,23 @@ def _end(children: list[_Child]) -> None:
         shutil.rmtree(child.folder, ignore_errors=True)
 
 
-def _start(request: Request, channel: _Channel, ours: list[Any]) -> _Child:
-    """Fork a child, in which `ours`, sockets and channels, are closed."""
+def _start(request: Request, channel: _Channel, ours: list[Any], *, native: bool) -> _Child:
+    """Start a child, in which `ours`, sockets and channels, are closed."""
+    from harness.backends import runtime
+
     folder = tempfile.mkdtemp(prefix="harness-")
+    why_fresh = runtime.current().why_not_fork()
+    started = time.monotonic()
+    fresh = None
+    if why_fresh is None:
+        pid = _fork(request, folder, ours)
+    else:
+        fresh = _start_fresh(replace(request, fresh_process=why_fresh), folder, native=native)
+        pid = fresh.pid
+    return _Child(request.id, channel, pid, started, started + request.timeout, folder, fresh=fresh)
+
+
+def _fork(request: Request, folder: str, ours: list[Any]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -159,8 +194,17 @@ def _start(request: Request, channel: _Channel, ours: list[Any]) -> _Child:
         from harness.worker import child
 
         child.main(request, Path(folder))
-    now = time.monotonic()
-    return _Child(request.id, channel, pid, now, now + request.timeout, folder)
+    return pid
+
+
+def _start_fresh(request: Request, folder: str, *, native: bool) -> subprocess.Popen[bytes]:
+    """Start a process that carries out a request without having been forked."""
+    command = [sys.executable, "-P", "-m", "harness.worker", "--once", folder, *(["--native"] if native else [])]
+    with tempfile.TemporaryFile() as file, request.output.open("wb") as output:
+        file.write(encode(request))
+        file.seek(0)
+        # It leads its group from the start, so that it can be killed while it imports.
+        return subprocess.Popen(command, stdin=file, stdout=output, stderr=output, process_group=0)
 
 
 def _has_ended(child: _Child) -> bool:

@@ -50,13 +50,15 @@ class Suite:
     Args:
         folder: for models that tests save.
         lines: where what happens is written.
+        fresh_process: see `harness.wire.Request`.
     """
 
-    def __init__(self, work: wire.Suite, folder: Path, lines: BinaryIO) -> None:
+    def __init__(self, work: wire.Suite, folder: Path, lines: BinaryIO, fresh_process: str | None) -> None:
         self.__name__ = INSIDE  # by which pytest registers it
         self._work = work
         self._folder = folder
         self._lines = lines
+        self._fresh_process = fresh_process
         self._tests = work.tests
         self._assertions = Assertions()
         self._running = ""
@@ -129,7 +131,10 @@ class Suite:
                 inference_only=self._stopped is not None,
                 seconds=time.perf_counter() - started,
                 seed=test.seed,
-                environment={**proof.environment(native=False), "placement": proof.placement(recorder.observations)},
+                environment={
+                    **proof.environment(native=False, fresh_process=self._fresh_process),
+                    "placement": proof.placement(recorder.observations),
+                },
                 notes=recorder.notes,
                 lacks=recorder.lacks,
                 expect=expected(item),
@@ -170,8 +175,13 @@ class Suite:
         self._lines.flush()
 
 
-def run(work: wire.Suite, folder: Path) -> None:
-    """Carry out a request. `folder` is for what pytest keeps."""
+def run(work: wire.Suite, folder: Path, fresh_process: str | None) -> None:
+    """Carry out a request.
+
+    Args:
+        folder: for what pytest keeps.
+        fresh_process: see `harness.wire.Request`.
+    """
     for name in [name for name in os.environ if name.startswith(("PYTEST_XDIST_", "PYTEST_CURRENT_TEST"))]:
         del os.environ[name]  # of the process that started the worker
     os.chdir(work.folder)
@@ -187,7 +197,7 @@ def run(work: wire.Suite, folder: Path) -> None:
         work.results.open("ab") as lines,
         execution.as_target_says(target, work.precision, work.threads, 0, folder / "meeting"),
     ):
-        status = pytest.main(arguments, plugins=[Suite(work, folder, lines), *_not_installed()])
+        status = pytest.main(arguments, plugins=[Suite(work, folder, lines, fresh_process), *_not_installed()])
         lines.write(wire.encode(wire.SuiteEnded(int(status))))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from recordings import GRADIENTS, LEAKED, WRONG, X, recorded
+from recordings import GRADIENTS, LEAKED, WRONG, X, observation, recorded
 
 from harness.judge.vote import agree, standing_alone
-from harness.trace import Trace
+from harness.trace import Trace, write
 from harness.verdict import Verdict
 
 IDENTICAL, ROUNDING, LEAK, IMPRECISE, DIVERGENT, MISMATCH = Verdict
@@ -60,3 +61,17 @@ def test_the_one_that_lacks_an_observation_stands_alone(tmp_path: Path) -> None:
     traces = three(tmp_path, torch=X, jax=X)
     traces["tensorflow"] = recorded(tmp_path, "tensorflow", {"loss/1/loss": X})
     assert standing_alone(traces, "loss/0/loss", DIVERGENT) == "tensorflow"
+
+
+@pytest.mark.parametrize(("coarse", "alone"), [(("jax",), "jax"), (("torch",), "torch"), (("torch", "jax"), None)])
+def test_one_that_is_more_precise_than_two_others_does_not_stand_alone(
+    tmp_path: Path, coarse: tuple[str, ...], alone: str | None
+) -> None:
+    """As the processor is between two backends that compute in TF32 on a GPU."""
+    traces = three(tmp_path, torch=X, tensorflow=X, jax=X)
+    for target in coarse:
+        place = traces[target].folder
+        values = (X * 1024).round() / 1024
+        write(place, traces[target].header, [observation("loss/0/loss", values.astype(np.float32))])
+        traces[target] = Trace(place)
+    assert standing_alone(traces, "loss/0/loss", IMPRECISE) == alone

@@ -15,7 +15,7 @@ from harness.backends.runtime import Call, Permutation, Runtime
 from harness.errors import TargetError
 from harness.target import Target
 from harness.worker import keras_internals
-from harness.worker.patching import patched
+from harness.worker.patching import FOR_GOOD, patched
 
 
 class JaxRuntime(Runtime):
@@ -24,7 +24,11 @@ class JaxRuntime(Runtime):
     def devices(self) -> list[str]:
         import jax
 
-        return [_name(device) for device in jax.devices()]
+        processors: list[Any] = []
+        with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS may leave them out
+            processors = jax.devices("cpu")
+        # By itself jax names those of the best platform alone.
+        return list(dict.fromkeys(map(_name, [*processors, *jax.devices()])))
 
     def seed(self, seed: int) -> None:
         """Does nothing: jax draws only from keys that it is given."""
@@ -37,6 +41,12 @@ class JaxRuntime(Runtime):
 
         jax.config.update("jax_enable_x64", True)
         super().widen()
+
+    def prepare_twin(self) -> None:
+        # On a GPU Keras calls cuDNN's LSTM, which jax calls as if all arrays were float32: float64 becomes garbage.
+        FOR_GOOD.enter_context(
+            keras_internals.replaced_function("keras.src.backend.jax.rnn", "cudnn_ok", lambda _: _never)
+        )
 
     @contextlib.contextmanager
     def placed(self, target: Target, rank: int, meeting: Path) -> Iterator[None]:
@@ -166,6 +176,10 @@ def _stateless(
         result = function(leaves[:inputs])
     updated[:] = scope.updated
     return result, [scope.get_current_value(variable) for variable in updated]
+
+
+def _never(*_: Any, **__: Any) -> bool:
+    return False
 
 
 def _name(device: Any) -> str:

@@ -12,6 +12,11 @@ from harness.backends.base import Backend, on_accelerator
 from harness.errors import TargetError
 from harness.target import PRECISIONS, Target
 
+#: Parts of `torch.backends` that have an `fp32_precision` of their own, from torch 2.9 on.
+FLOAT32_PARTS = ("cuda.matmul", "cudnn", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+#: Values of it that mean fewer bits than float32 has.
+_FEWER_BITS = ("tf32", "bf16")
+
 
 class Torch(Backend):
     name = "torch"
@@ -47,12 +52,21 @@ class Torch(Backend):
         return variables
 
     def coarser(self, environment: Mapping[str, Any]) -> list[str]:
-        found = []
-        if environment.get("float32_matmul_precision") in ("high", "medium"):
-            found.append('torch.set_float32_matmul_precision("highest")')
-        if on_accelerator(environment) and environment.get("cudnn_allow_tf32") is True:
-            found.append("torch.backends.cudnn.allow_tf32 = False")
-        return found
+        of_parts = environment.get("float32_precision")
+        if not isinstance(of_parts, dict):  # of a torch that is older than 2.9
+            return _coarser_before_2_9(environment)
+        coarse = [part for part in FLOAT32_PARTS if of_parts.get(part) in _FEWER_BITS]
+        ours = ("cuda.", "cudnn.") if on_accelerator(environment) else ("mkldnn.",)
+        found: dict[str, None] = {}
+        for part in (part for part in coarse if part.startswith(ours)):
+            if part.endswith(".matmul"):
+                call = 'torch.set_float32_matmul_precision("highest")'
+            elif part.startswith("cudnn.") and "cudnn" not in coarse:
+                call = "torch.backends.cudnn.allow_tf32 = False"
+            else:  # inherited from what is set for all, which the older switches do not reach
+                call = f'torch.backends.{part}.fp32_precision = "ieee"'
+            found[call] = None
+        return list(found)
 
     def processes(self, target: Target) -> int:
         return target.count("data_parallel")
@@ -62,6 +76,15 @@ class Torch(Backend):
         if self.processes(target) > 1:
             lacks.append(("log/*", "each process logs its own rows"))
         return lacks
+
+
+def _coarser_before_2_9(environment: Mapping[str, Any]) -> list[str]:
+    found = []
+    if environment.get("float32_matmul_precision") in ("high", "medium"):
+        found.append('torch.set_float32_matmul_precision("highest")')
+    if on_accelerator(environment) and environment.get("cudnn_allow_tf32") is True:
+        found.append("torch.backends.cudnn.allow_tf32 = False")
+    return found
 
 
 BACKEND = Torch()

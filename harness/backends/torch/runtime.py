@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.backends.runtime import Call, Permutation, Runtime
-from harness.backends.torch import BACKEND
+from harness.backends.torch import BACKEND, FLOAT32_PARTS
 from harness.target import Target
 from harness.worker import keras_internals
 
@@ -86,8 +87,9 @@ class TorchRuntime(Runtime):
             "device": str(torch.get_default_device()),
             "threads": {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()},
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-            "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
+            "float32_matmul_precision": _unless_mixed(torch.get_float32_matmul_precision),
+            "cudnn_allow_tf32": _unless_mixed(lambda: torch.backends.cudnn.allow_tf32),
+            "float32_precision": _float32_precision(),
             "mkldnn": torch.backends.mkldnn.is_available(),
             "processes": torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
         }
@@ -140,6 +142,23 @@ class TorchRuntime(Runtime):
 
         with torch.no_grad():
             return torch.compile(function)(list(tensors))
+
+
+def _unless_mixed(read: Callable[[], Any]) -> Any:
+    """What an older switch says; None where the newer ones were set so that it cannot say, and raises."""
+    try:
+        return read()
+    except RuntimeError:
+        return None
+
+
+def _float32_precision() -> dict[str, str] | None:
+    """What each part of `torch.backends` computes float32 in; None on a torch that is older than 2.9."""
+    import torch
+
+    if not hasattr(torch.backends, "fp32_precision"):
+        return None
+    return {part: operator.attrgetter(f"{part}.fp32_precision")(torch.backends) for part in FLOAT32_PARTS}
 
 
 def _detach(structure: Any) -> Any:

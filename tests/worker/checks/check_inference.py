@@ -8,9 +8,10 @@ from keras import layers, ops
 from harness import Fit, Forward, InferenceOnly, value_and_grad
 from harness.backends import runtime
 from harness.errors import TargetError
+from harness.wire import Replay
 from harness.worker.capture.forward import record_forward
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.replay import Replay, replay_case
+from harness.worker.capture.replay import replay_case
 from harness.worker.capture.training import record_fit
 
 RUNTIME = runtime.current()

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -12,15 +11,16 @@ from keras import layers, ops
 from harness import Fit, Forward
 from harness.backends import runtime
 from harness.judge.compare import differences
-from harness.judge.verdict import Verdict
 from harness.trace import Header, Trace, write
 from harness.trace.parts import CASE, LOSS, OPTIMIZER, part_of
+from harness.verdict import Verdict
+from harness.wire import Replay, Start, Steps
 from harness.worker import randomness
 from harness.worker.capture.forward import record_forward
 from harness.worker.capture.noise import QUIET, ULP, Noise
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.replay import Replay, Start, replay_case
-from harness.worker.capture.steps import Steps, follow_fit
+from harness.worker.capture.replay import replay_case
+from harness.worker.capture.steps import follow_fit
 from harness.worker.capture.training import record_fit
 
 differentiates = pytest.mark.skipif(
@@ -318,11 +318,3 @@ def test_without_instruments_the_logs_and_predictions_are_the_same(tmp_path, bui
     assert {name for _, name in plain} == {f"epoch {e}/{n}" for e in (0, 1) for n in ("loss", "val_loss")} | {"predict"}
     for name, found in plain.items():
         np.testing.assert_array_equal(found, instrumented[name])
-
-
-def test_what_a_replay_needs_is_read_from_a_request():
-    request = {"given": None, "inside": "m/d", "state": {"trace": "t", "phase": "initial", "step": 2}, "rows": [1]}
-    replay = Replay.from_json(request)
-    assert (replay.inside, replay.rows, replay.training, replay.given) == ("m/d", [1], True, None)
-    assert replay.state is not None
-    assert SimpleNamespace(**vars(replay.state)).step == 2
