@@ -39,7 +39,9 @@ def imports_of(project: Any, *arguments: str, status: int = 0) -> set[str]:
     return imported(process)
 
 
-@pytest.mark.parametrize("module", ["harness", "harness.cli", "harness.errors", "harness.case", "harness.target"])
+@pytest.mark.parametrize(
+    "module", ["harness", "harness.cli", "harness.errors", "harness.case", "harness.target", "harness.injected"]
+)
 def test_importing_the_doors_imports_no_framework_and_nothing_heavy(project: Any, module: str) -> None:
     text = "import json, sys; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
     found = imported(project.python("-c", f"import {module}; {text}"))
