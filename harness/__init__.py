@@ -1,10 +1,13 @@
 """Tells whether Keras 3 code does the same thing on TensorFlow, PyTorch and JAX.
 
-In a case file: `from harness import Fit, Forward, case, value_and_grad`.
+In a case file: `from harness import Fit, Forward, case, value_and_grad`. For annotations of what cases and tests are
+given: `Record`, `Target` and `Parity`.
 """
 
 from harness.case import Expected, Fit, Forward, Plot, case
 from harness.errors import CaseError, HarnessError, InferenceOnly, TargetError, TraceError
+from harness.injected import Parity, Record
+from harness.target import Target
 from harness.version import __version__
 from harness.worker.capture.gradients import value_and_grad
 
@@ -15,7 +18,10 @@ __all__ = [
     "Forward",
     "HarnessError",
     "InferenceOnly",
+    "Parity",
     "Plot",
+    "Record",
+    "Target",
     "TargetError",
     "TraceError",
     "__version__",

@@ -10,6 +10,7 @@ This module knows no framework and no NumPy, so that `import harness` is free.
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -139,8 +140,8 @@ def case(function: Any = None, /, *, expect: Mapping[str, Expected] | None = Non
     is returned unchanged. Its arguments are injected by name:
 
     - `rng`: a `numpy.random.Generator`, seeded from the case's id and so equal on every target;
-    - `record(name, value)`: adds an observation, see `harness.worker.capture.record.Recorder`;
-    - `target`: the `harness.target.Target` the case runs on;
+    - `record(name, value)`: adds an observation, see `harness.Record`;
+    - `target`: the `harness.Target` the case runs on;
     - `tmp_path`: an empty `pathlib.Path` of this case and target;
     - whatever `@pytest.mark.parametrize` on the function names.
 
@@ -212,13 +213,26 @@ class Fit:
         x, y: training data as `model.fit` takes them.
         **options: whatever else `model.fit` takes (`epochs`, `batch_size`, `validation_split`,
             `validation_data`, `callbacks`, `class_weight`, `sample_weight`, `shuffle`, ...).
+
+    Raises:
+        CaseError: the model is none, or its `fit` does not take one of the options.
     """
 
     def __init__(self, model: Any, x: Any = None, y: Any = None, **options: Any) -> None:
+        if isinstance(model, type) or not all(callable(getattr(model, name, None)) for name in ("compile", "fit")):
+            raise CaseError(
+                f"Fit takes a keras.Model, and was given {_kind_of(model)}: {_shown(model)} cannot be compiled and "
+                "trained. Give it a compiled model. A layer or a function goes into a Forward."
+            )
+        _check_options(model, options)
         self.model = model
         self.x = x
         self.y = y
         self.options = options
+
+    def __repr__(self) -> str:
+        data = {name: value for name, value in (("x", self.x), ("y", self.y)) if value is not None}
+        return _call("Fit", self.model, **data, **self.options)
 
 
 class Forward:
@@ -233,13 +247,34 @@ class Forward:
         *inputs: arrays, or nested structures of them, passed positionally.
         training: passed to a layer whose `call` takes it.
         **options: keyword arguments of the call.
+
+    Raises:
+        CaseError: the function cannot be called, or is the class of a layer, or `training` is no bool.
     """
 
     def __init__(self, function: Callable[..., Any], *inputs: Any, training: bool = False, **options: Any) -> None:
+        if not callable(function):
+            raise CaseError(
+                f"Forward takes a layer or a function, and was given {_kind_of(function)}: {_shown(function)} cannot "
+                "be called. Give it what to call first, and then the inputs."
+            )
+        if isinstance(function, type) and hasattr(function, "call"):
+            raise CaseError(
+                f"Forward takes a layer or a function, and was given {_kind_of(function)}. Make a layer of it first: "
+                f"Forward({function.__name__}(...), ...)."
+            )
+        if not isinstance(training, bool):
+            raise CaseError(
+                f"Forward(..., training={_shown(training)}) says neither that it is training nor that it is not. "
+                "Give it True or False."
+            )
         self.function = function
         self.inputs = inputs
         self.training = training
         self.options = options
+
+    def __repr__(self) -> str:
+        return _call("Forward", self.function, *self.inputs, training=self.training, **self.options)
 
 
 class Plot:
@@ -252,6 +287,9 @@ class Plot:
         points: arrays of shape (n, 2), by label. The reference's are drawn.
         lines: arrays of shape (n, 2), by label. Every target's are drawn.
         x, y: what the axes are.
+
+    Raises:
+        CaseError: the points or lines are no arrays by label, or of another shape, or an axis is no text.
     """
 
     def __init__(
@@ -262,10 +300,91 @@ class Plot:
         x: str = "x",
         y: str = "y",
     ) -> None:
+        for kind, arrays in (("points", points), ("lines", lines)):
+            _check_coordinates(kind, arrays)
+        for axis, text in (("x", x), ("y", y)):
+            if not isinstance(text, str):
+                raise CaseError(f"Plot({axis}={_shown(text)}) does not say what the axis is. Give it a string.")
         self.points = dict(points or {})
         self.lines = dict(lines or {})
         self.x = x
         self.y = y
+
+    def __repr__(self) -> str:
+        coordinates = {kind: arrays for kind, arrays in (("points", self.points), ("lines", self.lines)) if arrays}
+        return _call("Plot", **coordinates, x=self.x, y=self.y)
+
+
+def _check_options(model: Any, options: Mapping[str, Any]) -> None:
+    """Raise CaseError for an option that the model's own `fit` does not take, as far as its signature tells."""
+    try:
+        parameters = inspect.signature(model.fit).parameters.values()
+    except (TypeError, ValueError):  # of one that is not written in Python
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    taken = [parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY]
+    for name in options:
+        if name not in taken:
+            raise CaseError(
+                f"Fit(..., {name}={_shown(options[name])}) names no option of fit of {_shown(model)}. "
+                f"It takes {', '.join(taken)}."
+            )
+
+
+def _check_coordinates(kind: str, arrays: Any) -> None:
+    """Raise CaseError for what a Plot cannot draw as its points or lines."""
+    if arrays is not None and not isinstance(arrays, Mapping):
+        raise CaseError(
+            f"Plot({kind}={_shown(arrays)}) has no labels. Give it arrays of shape (n, 2) by label, such as "
+            f"{kind}={{'boundary': xy}}."
+        )
+    for label, array in (arrays or {}).items():
+        shape: Any = getattr(array, "shape", ())
+        if len(shape) != 2 or shape[1] != 2:
+            raise CaseError(
+                f"Plot({kind}=...) has {label!r}, which is not an array of shape (n, 2): {_shown(array)}. Give it one "
+                "with a row for each point."
+            )
+
+
+#: Items of a collection, and characters of a plain value, that are shown of it.
+_MOST_ITEMS, _MOST_CHARACTERS = 5, 60
+
+
+def _call(name: str, *args: Any, **kwargs: Any) -> str:
+    """How something was made, in short."""
+    return f"{name}({', '.join([*map(_shown, args), *(f'{key}={_shown(value)}' for key, value in kwargs.items())])})"
+
+
+def _shown(value: Any) -> str:
+    """A value in short: an array by dtype and shape, a layer by class and name, and what is nested by its items."""
+    if isinstance(value, Mapping):
+        return _braced("{}", [f"{key!r}: {_shown(item)}" for key, item in _few(value.items())], len(value))
+    if isinstance(value, (list, tuple)):
+        return _braced("[]" if isinstance(value, list) else "()", [_shown(item) for item in _few(value)], len(value))
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        dtype = getattr(value.dtype, "name", None) or str(value.dtype).rpartition(".")[2]
+        return f"<{dtype} {tuple(value.shape)}>"
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+        text = repr(value)
+        return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
+    if hasattr(value, "__qualname__"):
+        return f"<{value.__qualname__.rpartition('<locals>.')[2].replace('<lambda>', 'lambda')}>"
+    name = getattr(value, "name", None)
+    return f"<{type(value).__name__} {name!r}>" if isinstance(name, str) else f"<{type(value).__name__}>"
+
+
+def _few(items: Iterable[Any]) -> list[Any]:
+    return list(itertools.islice(items, _MOST_ITEMS))
+
+
+def _braced(braces: str, items: list[str], count: int) -> str:
+    return f"{braces[0]}{', '.join([*items, *(['...'] if count > len(items) else [])])}{braces[1]}"
+
+
+def _kind_of(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def run(stages: ModuleType, monkeypatch: pytest.MonkeyPatch, out: Path, **functi
 def test_a_stage_that_fails_or_takes_too_long_does_not_stop_the_next(
     stages: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def fails(stage: Any) -> None:
+    def fails(_stage: Any) -> None:
         """It fails."""
         raise ValueError("what went wrong")
 

@@ -19,7 +19,6 @@ Each was read in the code of a tool, or in a fix of it. What a unit test proves 
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -28,9 +27,10 @@ from typing import Any
 
 import pytest
 
-from harness.cli import run as commands
+from harness.cli import options as cli
 from harness.judge import verdict
 from harness.session.options import Options
+from harness.suite import pytest_addoption
 
 ROOT = Path(__file__).parents[1]
 
@@ -171,8 +171,8 @@ def test_what_fails_for_half_of_all_seeds_fails_for_another_seed(project: Any) -
     assert outcomes == {"agree", "differ"}
 
 
-def test_no_argument_of_the_command_line_is_read_and_never_used() -> None:
-    functions = [node for node in ast.walk(_tree(commands)) if isinstance(node, ast.FunctionDef)]
+def test_no_argument_of_a_command_is_read_and_never_used() -> None:
+    functions = [node for tree in _trees("cli") for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     options = [decorator for function in functions for decorator in function.decorator_list]
     assert len(options) > 20
     unused = [
@@ -184,14 +184,38 @@ def test_no_argument_of_the_command_line_is_read_and_never_used() -> None:
     assert unused == []
 
 
-def test_no_option_of_a_run_is_set_and_never_looked_at() -> None:
+def test_no_option_of_the_plugin_is_registered_and_never_read() -> None:
+    parser: Any = _Parser()
+    pytest_addoption(parser)
+    keys = {name.removeprefix("--").replace("-", "_") for name in parser.options}
+    assert len(keys) > 5
+    compared = {node for tree in _trees("pytest_plugin") for node in ast.walk(tree) if isinstance(node, ast.Compare)}
+    asked = {node.left for node in compared if isinstance(node.ops[0], (ast.In, ast.NotIn))}
+    calls = {node for tree in _trees("pytest_plugin") for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    asked |= {call.args[0] for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "get"}
+    assert keys - {node.value for node in asked if isinstance(node, ast.Constant)} == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (Options, {"options"}),
+        (cli.What, {"self", "what"}),
+        (cli.How, {"self", "how"}),
+        (cli.Judging, {"judging"}),
+        (cli.Telling, {"self", "telling"}),
+    ],
+)
+def test_no_option_of_a_run_is_set_and_never_looked_at(kind: Any, names: set[str]) -> None:
+    """Looked at is an attribute of what is called so, and not of anything that has an attribute of that name."""
+    rooms = ("blame", "cli", "pytest_plugin", "session") if kind is Options else ("cli",)
     looked_at = {
         node.attr
-        for path in (ROOT / "harness").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+        for tree in _trees(*rooms)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and _called(node.value) in names
     }
-    assert {field.name for field in fields(Options)} - looked_at == set()
+    assert {field.name for field in fields(kind)} - looked_at == set()
 
 
 @pytest.mark.parametrize(
@@ -217,8 +241,32 @@ def test_a_threshold_is_the_one_that_is_documented(name: str, sentence: str) -> 
     assert {float(number) for number in found} == {getattr(verdict, name)}
 
 
-def _tree(module: Any) -> ast.Module:
-    return ast.parse(inspect.getsource(module))
+class _Parser:
+    """A parser of pytest's, as far as options are registered with it."""
+
+    def __init__(self) -> None:
+        self.options: list[str] = []
+
+    def getgroup(self, *_: str) -> _Parser:
+        return self
+
+    def addoption(self, name: str, **_: Any) -> None:
+        self.options.append(name)
+
+    def addini(self, *_: Any, **__: Any) -> None: ...
+
+
+def _trees(*rooms: str) -> list[ast.Module]:
+    """The modules of some rooms of the harness."""
+    paths = [path for room in rooms for path in sorted((ROOT / "harness" / room).rglob("*.py"))]
+    assert paths
+    return [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def _called(node: ast.expr) -> str:
+    """What a variable or an attribute is called, without the underscores of what is private."""
+    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    return name.lstrip("_")
 
 
 def _names(body: list[ast.stmt]) -> set[str]:

@@ -12,10 +12,10 @@ from harness import Fit, case
 class Clock(keras.callbacks.Callback):
     """Prints how long each epoch took. The first one includes compiling."""
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002 - Keras' signature
         self.started = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002 - Keras' signature
         print(f"epoch {epoch} took {time.perf_counter() - self.started:.4f} s", flush=True)
 
 

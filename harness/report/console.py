@@ -104,7 +104,7 @@ class Live(Listener):
     ) -> None:
         self._progress.stop()
 
-    def planned(self, cases: Sequence[Planned], targets: Sequence[Target]) -> None:
+    def planned(self, cases: Sequence[Planned], targets: Sequence[Target]) -> None:  # noqa: ARG002 - the listener's signature
         self._total = len(cases)
         self._describe()
 

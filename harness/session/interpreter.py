@@ -32,7 +32,7 @@ ANSWER_TIMEOUT = 60.0
 #: Of the harness, what the worker's side is made of: folders and modules of the package.
 WORKERS_SIDE = (
     *("worker", "backends", "trace"),
-    *("__init__.py", "case.py", "errors.py", "plain.py", "suite.py", "target.py", "verdict.py"),
+    *("__init__.py", "case.py", "errors.py", "injected.py", "plain.py", "suite.py", "target.py", "verdict.py"),
     *("version.py", "wire.py"),
 )
 #: What it imports beside the frameworks, and beside what Keras itself requires.

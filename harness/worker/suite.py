@@ -144,7 +144,7 @@ class Suite:
             self._write(wire.SuiteDone(self._running))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_call(self) -> Iterator[None]:
         """A test that trains is skipped where there are no gradients."""
         try:
             return (yield)

@@ -278,8 +278,8 @@ def test_pytest_skips_what_ends_where_training_begins(on_numpy: Any) -> None:
 # Which targets there are.
 
 
-def test_what_only_infers_runs_where_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "why_not", lambda name: None)
+def test_what_only_infers_runs_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "why_not", lambda _name: None)
     assert (
         [str(target) for target in choose(None, Path.cwd())]
         == list(backends.training())

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from harness.cli import main
 from harness.report.console import Live
 from harness.result.model import CaseResult
 from harness.trace import write
@@ -383,10 +384,11 @@ def test_the_result_has_the_promised_shape(quick: Any) -> None:
         "targets": ["jax"],
         "exit_status": 0,
     }
+    assert len(result["cases"]) > 1
     for case in result["cases"]:
         (run,) = case["runs"]
         assert (run["target"], run["status"], run["error"]) == ("jax", "ok", None)
-        assert run["seconds"] >= 0
+        assert run["seconds"] > 0
         assert (case["outcome"], case["comparisons"]) == ("agree", [])
 
 
@@ -468,12 +470,12 @@ def test_the_version_is_told(harness: Callable[..., Any]) -> None:
     assert (process.returncode, process.stdout) == (0, f"harness, version {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["run", "blame", "record", "compare", "show", "doctor"])
+@pytest.mark.parametrize("command", sorted(main.commands))
 def test_every_command_has_help(harness: Callable[..., Any], command: str) -> None:
     assert f" {command} " in harness("--help").stdout
     process = harness(command, "--help")
     assert process.returncode == 0
-    assert process.stdout.startswith(f"Usage: harness {command}") or f"harness {command}" in process.stdout
+    assert process.stdout.startswith(f"Usage: harness {command} [OPTIONS]")
 
 
 BROKEN = "raise RuntimeError('a broken tensorflow')"

@@ -48,14 +48,23 @@ def test_once_more_changes_nothing(library: Path) -> None:
     assert sorted(report.by_hand) == ["the configuration of pytest", "the configuration of tox"]
 
 
-@pytest.mark.parametrize("name", NAMES[1:4])
-def test_a_file_that_is_there_is_never_overwritten(library: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "left", "by_hand"),
+    [
+        ("tox.ini", [], ["the configuration of tox"]),
+        ("cases/first_case.py", ["cases/first_case.py"], []),
+        (".github/workflows/parity.yml", [".github/workflows/parity.yml"], []),
+    ],
+)
+def test_a_file_that_is_there_is_never_overwritten(
+    library: Path, name: str, left: list[str], by_hand: list[str]
+) -> None:
     (library / name).parent.mkdir(parents=True, exist_ok=True)
     (library / name).write_text("[mine]\n", encoding="utf-8")
     report = init(library)
     assert (library / name).read_text(encoding="utf-8") == "[mine]\n"
-    assert name not in report.written
-    assert name in report.left or "the configuration of tox" in report.by_hand
+    assert (report.left, list(report.by_hand)) == (left, by_hand)
+    assert report.written == [other for other in NAMES if other != name]
 
 
 PYTEST_ELSEWHERE = [

@@ -80,6 +80,6 @@ def test_a_trace_that_is_gone_is_no_row_less_but_an_error(tmp_path: Path) -> Non
 
 
 def test_without_pyarrow_the_extra_is_named(run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(HarnessError, match=r"keras-harness\[parquet\]"):
         table.write_parquet(run, tmp_path / "x")

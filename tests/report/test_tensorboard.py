@@ -68,6 +68,6 @@ def test_hostile_text_names_no_file_outside(tmp_path: Path, text: str, read: Cal
 def test_without_tensorboard_the_extra_is_named(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(HarnessError, match=r"keras-harness\[tensorboard\]"):
         tensorboard.write(run, tmp_path)

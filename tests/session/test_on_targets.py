@@ -128,8 +128,9 @@ def test_the_scale_of_a_loss_is_compared(low: Any) -> None:
     """These gradients overflow in float16: two steps are left out, and the scale is halved twice, on each backend."""
     targets = ["torch+mixed_float16", "jax+mixed_float16", "tensorflow+mixed_float16"]
     compared = outcomes(low, ",".join(targets), "-k", "healthy")["healthy"]
+    verdicts = {target: comparison["verdict"] for target, comparison in compared.items()}
+    assert verdicts == dict.fromkeys(targets[1:], "rounding")
     for target in targets:
-        assert target == targets[0] or compared[target]["verdict"] == "rounding", compared[target]["first"]
         trace = low.trace("healthy", target)
         steps, scale = (
             trace[f"optimizer/7/{name}"] for name in ("adam/iteration", "loss_scale_optimizer/dynamic_scale")
@@ -295,7 +296,7 @@ def test_devices_that_share_a_batch_train_as_one_does(
     assert (compared["normalised"][target]["verdict"] == "divergent") is not is_synchronised
     trace = shared.trace("whole", target)
     assert trace["update/0/sequential/dense/kernel"].device == proof
-    assert backend != "torch" or trace.header.environment["processes"] == 2
+    assert trace.header.environment.get("processes") == (2 if backend == "torch" else None)
 
 
 @pytest.mark.slow

@@ -361,7 +361,7 @@ def edited(folder: Path, edit: Callable[[Any], Any]) -> Path:
 
 
 def test_the_sample_is_whole(tmp_path: Path) -> None:
-    assert len(read_all(edited(tmp_path, lambda index: None))) == 4
+    assert len(read_all(edited(tmp_path, lambda _index: None))) == 4
 
 
 def test_a_folder_that_holds_no_trace_is_named(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def _observed(call: Callable[[], Any], recorder: Recorder, replay: Replay) -> No
 
     parts = Parts(recorder, replay)
 
-    def visit(part: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def visit(part: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG001 - the signature of a visit
         outer, parts.layer = parts.layer, layer.name
         try:
             return call(*args, **kwargs)

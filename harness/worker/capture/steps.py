@@ -41,10 +41,10 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
         def followed(self) -> bool:
             return steps.first <= self.step <= steps.last
 
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
             self.epoch = epoch
 
-        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
             self.step += 1
             if not self.followed:
                 return
@@ -54,7 +54,7 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
             state.record_variables(recorder, "initial", variables, self.step)
             recorder.add("initial", ROWS, _rows(fit, batch, self.epoch, number, order), step=self.step)
 
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
             if self.followed:
                 recorder.add("log", BATCH, dict(logs or {}), step=self.step)
                 state.record_variables(recorder, "update", self.model.variables, self.step, owner=self.model)

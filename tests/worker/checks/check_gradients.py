@@ -222,7 +222,7 @@ def test_a_gradient_penalty_is_differentiated_with_respect_to_weights():
 @pytest.mark.parametrize(
     "function",
     [
-        lambda x, y: ops.sum(x),
+        lambda x, _y: ops.sum(x),
         lambda x, y: ops.sum(x) + ops.sum(ops.stop_gradient(y)),
         lambda x, y: ops.sum(x) + ops.sum(ops.cast(y > 0, "float32")),
         lambda x, y: ops.sum(x) + ops.sum(ops.cast(ops.cast(y, "int32"), "float32")),
@@ -248,7 +248,7 @@ def test_a_variable_that_the_value_does_not_depend_on_has_no_gradient(differenti
 
 
 def test_a_constant_has_no_gradient():
-    value, gradient = value_and_grad(lambda x: 5.0, 3.0)
+    value, gradient = value_and_grad(lambda _x: 5.0, 3.0)
     assert as_float(value) == 5.0
     assert gradient is None
 
@@ -344,13 +344,13 @@ def test_the_function_is_called_once():
 
 @pytest.mark.parametrize(("x", "slope"), [(1.0, 2.0), (-1.0, 1.0)])
 def test_a_function_may_branch_on_values(x, slope):
-    _, (of_x, of_y) = value_and_grad(lambda x, y: x * 2 if x > 0 else x * 1, x, 5.0)
+    _, (of_x, of_y) = value_and_grad(lambda x, _y: x * 2 if x > 0 else x * 1, x, 5.0)
     assert as_float(of_x) == slope
     assert of_y is None
 
 
 def test_a_call_that_fails_leaves_the_next_one_as_it_is():
-    def failing(x):
+    def failing(_x):
         raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):

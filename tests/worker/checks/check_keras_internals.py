@@ -196,7 +196,7 @@ def test_array_adapter_method_is_put_back_after_an_error():
     original = type(adapter(True)).on_epoch_end
     with (
         pytest.raises(RuntimeError, match="on purpose"),
-        keras_internals.array_adapter_method("on_epoch_end", lambda native: None),
+        keras_internals.array_adapter_method("on_epoch_end", lambda _native: None),
     ):
         raise RuntimeError("on purpose")
     assert type(adapter(True)).on_epoch_end is original
@@ -335,7 +335,7 @@ def test_what_is_replaced_while_it_is_observed_stays_observed():
 
     with keras_internals.wrapped_operations(wrap):
         exp = f"keras.src.backend.{BACKEND}.numpy", "exp"
-        with keras_internals.replaced_function(*exp, lambda native: lambda x: x * 0 + 7):
+        with keras_internals.replaced_function(*exp, lambda _native: lambda x: x * 0 + 7):
             assert float(ops.exp(ops.convert_to_tensor(1.0))) == 7.0
     assert seen == [("keras.ops.exp", 7.0)]
     assert float(ops.exp(ops.convert_to_tensor(0.0))) == 1.0

@@ -388,15 +388,15 @@ class TestDistributions:
             error = np.sqrt((distribution.moment(2 * order) - distribution.moment(order) ** 2) / self.SIZE)
             assert abs(np.mean(drawn**order) - distribution.moment(order)) < 4 * error
 
-    def test_draws_of_neighbouring_seeds_are_uncorrelated(self, draw, distribution):
+    def test_draws_of_neighbouring_seeds_are_uncorrelated(self, draw, distribution):  # noqa: ARG002 - the class is parametrised over it
         one, other = (as_array(draw((self.SIZE,), seed=seed)).astype(np.float64) for seed in (1, 2))
         assert abs(np.corrcoef(one, other)[0, 1]) < 4 / np.sqrt(self.SIZE)
 
-    def test_neighbouring_draws_are_uncorrelated(self, draw, distribution):
+    def test_neighbouring_draws_are_uncorrelated(self, draw, distribution):  # noqa: ARG002 - the class is parametrised over it
         drawn = as_array(draw((self.SIZE,), seed=3)).astype(np.float64)
         assert abs(np.corrcoef(drawn[1:], drawn[:-1])[0, 1]) < 4 / np.sqrt(self.SIZE)
 
-    def test_keeps_the_dtype_asked_for(self, draw, distribution):
+    def test_keeps_the_dtype_asked_for(self, draw, distribution):  # noqa: ARG002 - the class is parametrised over it
         assert keras.backend.standardize_dtype(draw((2,), dtype="float16", seed=1).dtype) == "float16"
 
 
@@ -501,7 +501,7 @@ def test_a_recurrent_layer_starts_from_orthogonal_weights():
 class Seen(keras.Layer):
     """Keeps the first column of all that it sees in training."""
 
-    def build(self, shape):
+    def build(self, shape):  # noqa: ARG002 - Keras' signature
         self.rows = self.add_weight(shape=(100,), initializer="zeros", trainable=False)
 
     def call(self, x, training=False):

@@ -132,7 +132,7 @@ def everything(model):
 class Counting(keras.Layer):
     """Counts its calls."""
 
-    def build(self, shape):
+    def build(self, shape):  # noqa: ARG002 - Keras' signature
         self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False, name="calls")
 
     def call(self, x):
@@ -411,7 +411,7 @@ def test_an_epoch_of_one_step_has_its_state_recorded_once(tmp_path):
 
 def test_a_weight_without_gradient_is_said_to_have_none(tmp_path):
     class Idle(keras.Layer):
-        def build(self, shape):
+        def build(self, shape):  # noqa: ARG002 - Keras' signature
             self.idle = self.add_weight(shape=(2,), name="idle")
 
         def call(self, x):
@@ -487,7 +487,7 @@ def test_layers_are_not_observed_once_the_context_is_closed_or_has_failed():
     recorder = Recorder()
 
     class Failing(keras.Layer):
-        def call(self, x):
+        def call(self, x):  # noqa: ARG002 - Keras' signature
             raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"), observed_layers(recorder):
@@ -510,8 +510,8 @@ def test_shapes_that_are_only_inferred_are_neither_recorded_nor_counted():
     ("call", "expected"),
     [
         (lambda x: x, False),
-        (lambda x, training=None: x, True),
-        (lambda x, **options: x, True),
+        (lambda x, _training=None: x, True),
+        (lambda x, **_: x, True),
         (keras.layers.Dropout.call, True),
     ],
     ids=["no", "yes", "any", "method"],
@@ -539,7 +539,7 @@ def test_callbacks_may_be_none(tmp_path):
 
 def test_a_callback_that_stops_training_is_heard(tmp_path):
     class Stopping(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
+        def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002 - Keras' signature
             self.model.stop_training = epoch == 1
 
     recorder = fit_recorded(Fit(linear(), X, Y, epochs=5, callbacks=[Stopping()]), tmp_path)
@@ -593,7 +593,7 @@ def test_a_model_without_a_loss_is_noted(tmp_path):
 
 def test_a_model_that_cannot_be_saved_and_loaded_is_noted(tmp_path):
     class Unknown(keras.Layer):
-        def __init__(self, needed):
+        def __init__(self, needed):  # noqa: ARG002 - a model that is loaded does not have it
             super().__init__(name="u")
 
         def call(self, x):
@@ -623,7 +623,7 @@ def test_weights_that_do_not_survive_the_round_trip_are_recorded_as_such(tmp_pat
 
 def test_an_exception_in_training_reaches_the_case(tmp_path):
     class Failing(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002 - Keras' signature
             raise RuntimeError("on purpose")
 
     fit = Fit(linear(), X, Y, callbacks=[Failing()])
@@ -633,7 +633,7 @@ def test_an_exception_in_training_reaches_the_case(tmp_path):
 
 def test_an_exception_in_training_of_the_twin_is_noted(tmp_path):
     class Failing(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002 - Keras' signature
             raise RuntimeError("on purpose")
 
     recorder = fit_recorded(Fit(linear(), X, Y, callbacks=[Failing()]), tmp_path, twin=True)

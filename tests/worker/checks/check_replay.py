@@ -182,7 +182,7 @@ def test_a_gradient_that_raises_on_one_side_is_a_difference(tmp_path, monkeypatc
     ],
     ids=["index", "mask", "integers"],
 )
-def test_what_has_no_gradient_anywhere_makes_no_noise(tmp_path, function, given):
+def test_what_has_no_gradient_anywhere_makes_no_noise(function, given):
     recorder = Recorder()
     replay_case(lambda: function(ops.convert_to_tensor(given)), recorder, Replay(inside=CASE))
     assert recorder.notes == []
@@ -288,7 +288,7 @@ def test_noise_moves_floats_by_at_most_one_unit_in_the_last_place():
     assert QUIET.disturbed(ones) is ones
 
 
-def test_noise_reaches_weights_and_all_that_follows(tmp_path):
+def test_noise_reaches_weights_and_all_that_follows():
     def outputs(noise):
         keras.utils.set_random_seed(0)
         recorder = Recorder()

@@ -23,12 +23,12 @@ def _as_in_a_worker():
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item):
+def pytest_runtest_setup():
     return (yield from _skipped_without_gradients())
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item):
+def pytest_runtest_call():
     return (yield from _skipped_without_gradients())
 
 

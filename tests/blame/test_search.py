@@ -1,0 +1,844 @@
+"""The search for whose a difference is, with a pool that answers from prepared values: no backend, and no process.
+
+Each test says what a case recorded and what its replays would record, and looks at the blame that comes out and at
+which replays were asked for, in which order. `FakePool` and `Search` are all that knows the interface of a pool and of
+`Blamer`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import types
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from harness.session.run import Options, judge, trace_folder
+
+from harness import trace
+from harness.blame import search
+from harness.case import CaseRef, Expected
+from harness.judge.compare import Blame, Comparison
+from harness.judge.verdict import Verdict
+from harness.result.model import CaseResult
+from harness.session.pool import Reply, Request
+from harness.target import Target
+from harness.trace import Header, Observation
+
+parametrize = pytest.mark.parametrize
+
+TORCH, JAX, TENSORFLOW = Target("torch"), Target("jax"), Target("tensorflow")
+CASE = CaseRef("cases/x.py::it", "/nowhere/x.py", "it")
+
+
+@dataclass(frozen=True)
+class Value:
+    """One observation on every target.
+
+    Attributes:
+        key: `phase/step/name`, or `recorded/name`.
+        wrong: by target, a factor on what the others have, in both precisions.
+        leak: by target, a factor in the twin alone.
+        plain: a plain value instead of an array.
+        lacking: the targets that do not have it.
+    """
+
+    key: str
+    layer: str | None = None
+    wrong: Mapping[str, float] = field(default_factory=dict)
+    leak: Mapping[str, float] = field(default_factory=dict)
+    plain: Any = None
+    lacking: Sequence[str] = ()
+
+    def on(self, target: str, *, twin: bool) -> Observation:
+        phase, _, rest = self.key.partition("/")
+        step, _, name = rest.partition("/") if phase != "recorded" else ("0", "", rest)
+        about: Any = (self.key, phase, int(step), name, self.layer)
+        if self.plain is not None:
+            return Observation(*about, None, self.plain)
+        exact = np.random.default_rng(zlib.crc32(self.key.encode())).normal(size=(16, 4))
+        exact = exact * self.wrong.get(target, 1.0) * (self.leak.get(target, 1.0) if twin else 1.0)
+        array = exact if twin else exact.astype(np.float32)
+        return Observation(*about, array.dtype.name, array)
+
+
+class TwoSided(Value):
+    """A plain value that jax has another of."""
+
+    jax: Value
+
+    def __init__(self, value: Value, *, jax: Value) -> None:
+        super().__init__(value.key, value.layer, plain=value.plain)
+        object.__setattr__(self, "jax", jax)
+
+    def on(self, target: str, *, twin: bool) -> Observation:
+        return self.jax.on(target, twin=twin) if target == "jax" else super().on(target, twin=twin)
+
+
+def write(folder: Path, target: str, values: Sequence[Value], *, twin: bool, **about: Any) -> None:
+    """Write one trace of those values."""
+    header = Header(CASE.id, target, "float64" if twin else "float32", **about)
+    trace.write(folder, header, [value.on(target, twin=twin) for value in values if target not in value.lacking])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A replay that was asked for.
+
+    Attributes:
+        what: `again` (the case once more), `steps 3-9`, `parts`, or `in NAME` (the operations in a part).
+        given: whose values each target was given; None where it went on its own.
+        start: the folder, phase, step and prefix of the variables that it starts from.
+        traces: the folder that each target's trace is written to.
+    """
+
+    what: str
+    targets: tuple[str, ...]
+    twins: bool
+    given: Path | None
+    start: Mapping[str, Any] | None
+    rows: Any
+    training: bool
+    seconds: float
+    traces: Mapping[str, Path]
+
+    def __str__(self) -> str:
+        return f"{self.what} on {' '.join(self.targets)}{', from torch' if self.given else ''}"
+
+
+class FakePool:
+    """Answers requests with prepared values.
+
+    Args:
+        replays: what each replay records, by `Asked.what`. What is not named records nothing.
+        ends: how the child of a replay ended that wrote no trace, by replay and target.
+        takes: seconds of each replay, by the clock that the search looks at.
+        computes: by target, a factor on what a script computes on the others.
+    """
+
+    def __init__(
+        self,
+        replays: Mapping[str, Sequence[Value]],
+        ends: Mapping[tuple[str, str], str],
+        takes: float,
+        computes: Mapping[str, float],
+    ) -> None:
+        self.replays, self.ends, self.takes, self.computes = replays, ends, takes, computes
+        self.asked: list[Asked] = []
+        self.now = 0.0
+
+    def run(self, requests: Sequence[Request], on_reply: Callable[[Reply], None]) -> None:
+        self.now += self.takes
+        scripts = [request for request in requests if request.body["kind"] == "script"]
+        if not scripts:
+            self.asked.append(self._asked(requests))
+        for request in requests:
+            target = str(request.target)
+            ended: Any = "exit"
+            if request in scripts:
+                np.save(request.body["result"], np.arange(4.0) * self.computes.get(target, 1.0))
+            else:
+                ended = self.ends.get((self.asked[-1].what, target), "exit")
+                if ended == "exit":
+                    values = self.replays.get(self.asked[-1].what, [])
+                    write(Path(request.body["trace"]), target, values, twin=request.body["twin"])
+            on_reply(Reply(request, ended, 0, 1.0, ""))
+
+    @staticmethod
+    def _asked(requests: Sequence[Request]) -> Asked:
+        first = [request.body for request in requests if not request.body["twin"]]
+        steps, parts = first[0].get("steps"), first[0].get("replay")
+        what = (
+            f"steps {steps['first']}-{steps['last']}"
+            if steps
+            else ("again" if parts is None else f"in {parts['inside']}" if parts["inside"] else "parts")
+        )
+        more = steps or parts or {}
+        return Asked(
+            what=what,
+            targets=tuple(dict.fromkeys(str(request.target) for request in requests)),
+            twins=any(request.body["twin"] for request in requests),
+            given=Path(more["given"]) if more.get("given") else None,
+            start=more.get("state"),
+            rows=more.get("rows"),
+            training=more.get("training", True),
+            seconds=requests[0].timeout,
+            traces={
+                str(request.target): Path(request.body["trace"]) for request in requests if not request.body["twin"]
+            },
+        )
+
+
+class Search:
+    """A case that was recorded, and the search for whose its differences are.
+
+    Args:
+        values: what the case recorded.
+        ends, takes, computes: see `FakePool`.
+        keras: the versions of Keras, by target, that are not the usual one.
+        expect: differences that the case declares.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        values: Sequence[Value],
+        replays: Mapping[str, Sequence[Value]],
+        *,
+        targets: Sequence[Target] = (TORCH, JAX),
+        ends: Mapping[tuple[str, str], str] | None = None,
+        takes: float = 0.0,
+        keras: Mapping[str, str] | None = None,
+        computes: Mapping[str, float] | None = None,
+        expect: Mapping[str, Expected] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.pool = FakePool({"again": values, **replays}, ends or {}, takes, computes or {})
+        monkeypatch.setattr(search, "time", types.SimpleNamespace(monotonic=lambda: self.pool.now))
+        self.places = {target: trace_folder(folder, target, CASE.id) for target in targets}
+        for target, place in self.places.items():
+            for twin in (False, True):
+                about = {
+                    "environment": {"versions": {"keras": (keras or {}).get(str(target), "3.15.1")}},
+                    "expect": expect or {},
+                }
+                write(place / trace.TWIN if twin else place, str(target), values, twin=twin, **about)
+        pool: Any = self.pool
+        self.blamer = search.Blamer(pool, list(targets), TORCH, folder, folder, Options())
+
+    def judged(self) -> CaseResult:
+        """What the run says before anything is replayed."""
+        return judge(CASE.id, self.places, TORCH, Verdict.DIVERGENT, self.folder)
+
+    def examined(self, *, blame_from: Verdict | None = Verdict.DIVERGENT, declared: bool = False) -> CaseResult:
+        """What the run says after all."""
+        seen = self.judged()
+        self.blamer.examine(CASE, seen, (), Verdict.DIVERGENT, blame_from, declared=declared)
+        return seen
+
+    def comparison(self, target: str = "jax", **options: Any) -> Comparison:
+        (comparison,) = [item for item in self.examined(**options).comparisons if item.target == target]
+        return comparison
+
+    def blame(self, target: str = "jax") -> Blame:
+        blame = self.comparison(target).blame
+        assert blame is not None
+        assert "bug of the harness" not in blame.text
+        return blame
+
+    @property
+    def asked(self) -> list[str]:
+        return [str(asked) for asked in self.pool.asked]
+
+    def replay(self, what: str, *, given: bool = True) -> Asked:
+        """The one replay of that kind."""
+        (asked,) = [asked for asked in self.pool.asked if asked.what == what and (asked.given is not None) is given]
+        return asked
+
+
+@pytest.fixture
+def searching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Search]:
+    return lambda *arguments, **options: Search(tmp_path, monkeypatch, *arguments, **options)
+
+
+def differing(values: Sequence[Value], *keys: str, **wrong: float) -> list[Value]:
+    """Those values, of which some are wrong on a target: one in a thousand unless told otherwise."""
+    assert set(keys) <= {value.key for value in values}
+    return [replace(value, wrong=wrong or {"jax": 1.001}) if value.key in keys else value for value in values]
+
+
+def fit(*steps: int) -> list[Value]:
+    """What a training recorded: weights and logs after the first step and some later ones."""
+    after = [
+        value
+        for step in steps
+        for value in (
+            Value(f"update/{step}/m/dense/kernel", "dense"),
+            Value(f"optimizer/{step}/sgd/momentum"),
+            Value(f"log/{step}/loss"),
+        )
+    ]
+    return [
+        Value("initial/0/data/x/0", plain={"sha256": "12"}),
+        Value("initial/0/m/dense/kernel", "dense"),
+        Value("forward/0/m/dense/output", "dense"),
+        Value("loss/0/loss"),
+        Value("gradient/0/m/dense/kernel", "dense"),
+        *after,
+        Value(f"event/{steps[-1]}/fit", plain=["on_train_begin"]),
+        Value(f"metric/{steps[-1]}/evaluate/loss"),
+        Value(f"prediction/{steps[-1]}/predict"),
+    ]
+
+
+FORWARD = [Value("initial/0/dense/kernel", "dense"), Value("forward/0/dense/output", "dense")]
+RECORDED = [Value("recorded/a"), Value("recorded/b")]
+
+#: The parts of a model of two layers, with their gradients, in the order of a replay.
+PARTS = [
+    Value("initial/0/m/first/config", "first", plain="{}"),
+    Value("forward/0/m/first/input", "first"),
+    Value("forward/0/m/first/output", "first"),
+    Value("initial/0/m/dense/config", "dense", plain="{}"),
+    Value("forward/0/m/dense/input", "dense"),
+    Value("forward/0/m/dense/output", "dense"),
+    Value("loss/0/(loss)/value"),
+    Value("gradient/0/m/dense/input", "dense"),
+    Value("gradient/0/m/first/input", "first"),
+    Value("update/0/(optimizer)/weight/m/dense/kernel", "dense"),
+    Value("metric/0/(metrics)/value/loss"),
+]
+
+OUTPUT = "forward/0/m/dense/output"
+TANH = "m/dense/operation 0001 keras.ops.tanh"
+INSIDE = [
+    Value("forward/0/m/dense/input", "dense"),
+    Value("forward/0/m/dense/operation 0000 keras.ops.matmul/output", "dense"),
+    Value(f"initial/0/{TANH}/arguments", "dense", plain='{"args": [{"tensor": 0}], "kwargs": {}}'),
+    Value(f"forward/0/{TANH}/input", "dense"),
+    Value(f"forward/0/{TANH}/output", "dense"),
+    Value(OUTPUT, "dense"),
+]
+
+
+class TestOrder:
+    """Later step, then parts, then operations; parts of a prediction; a recorded case."""
+
+    def test_a_first_pass_is_searched_by_parts_and_then_by_operations(self, searching: Any) -> None:
+        it = searching(
+            differing(fit(0), OUTPUT),
+            {"parts": differing(PARTS, OUTPUT), "in m/dense": differing(INSIDE, f"forward/0/{TANH}/output", OUTPUT)},
+        )
+        assert it.blame() == Blame(
+            None,
+            "dense",
+            "m/dense",
+            "keras.ops.tanh",
+            "forward",
+            0,
+            True,
+            "introduced in layer 'dense', by keras.ops.tanh",
+        )
+        assert it.asked == [
+            "again on torch jax",
+            "parts on torch",
+            "parts on torch jax, from torch",
+            "in m/dense on torch",
+            "in m/dense on torch jax, from torch",
+        ]
+        assert [asked.twins for asked in it.pool.asked] == [False, False, True, False, True]
+
+    def test_parts_start_from_the_references_initial_weights_and_first_batch(self, searching: Any) -> None:
+        it = searching(differing(fit(0), OUTPUT), {"parts": differing(PARTS, OUTPUT)})
+        it.blame()
+        parts = it.replay("parts")
+        assert parts.start == {"trace": str(it.places[TORCH]), "phase": "initial", "step": 0}
+        assert (parts.rows, parts.training) == (None, True)
+
+    def test_targets_are_given_what_the_references_own_replay_recorded(self, searching: Any) -> None:
+        it = searching(differing(fit(0), OUTPUT), {"parts": differing(PARTS, OUTPUT), "in m/dense": INSIDE})
+        it.blame()
+        for what in ("parts", "in m/dense"):
+            assert it.replay(what).given == it.replay(what, given=False).traces["torch"]
+
+    def test_a_later_step_is_looked_for_first_and_its_parts_start_from_its_state(self, searching: Any) -> None:
+        update = "update/{}/m/dense/kernel"
+        followed = [
+            *(Value(f"initial/{step}/rows", plain=[step, 31]) for step in (5, 6, 7)),
+            *(Value(update.format(step), "dense") for step in (5, 6, 7)),
+        ]
+        it = searching(
+            differing(fit(0, 4, 7), update.format(7)),
+            {
+                "steps 5-7": differing(followed, update.format(6), update.format(7)),
+                "parts": differing(PARTS, "update/0/(optimizer)/weight/m/dense/kernel"),
+            },
+        )
+        blame = it.blame()
+        assert (blame.part, blame.step, blame.phase) == ("(optimizer)", 6, "update")
+        assert it.asked[1:5] == [
+            "steps 5-7 on torch",
+            "steps 5-7 on torch jax, from torch",
+            "parts on torch",
+            "parts on torch jax, from torch",
+        ]
+        parts = it.replay("parts")
+        assert parts.start == {"trace": str(it.replay("steps 5-7").traces["torch"]), "phase": "initial", "step": 6}
+        assert parts.rows == [6, 31]
+        steps = it.replay("steps 5-7")
+        assert steps.given == it.replay("steps 5-7", given=False).traces["torch"]
+
+    @parametrize("key", ["update/2/m/dense/kernel", "optimizer/2/sgd/momentum", "log/2/loss"])
+    def test_what_a_step_leaves_behind_is_looked_for_in_steps(self, searching: Any, key: str) -> None:
+        it = searching(differing(fit(0, 2), key), {})
+        assert not it.blame().confirmed
+        assert it.asked[1:] == ["steps 1-2 on torch"]
+
+    def test_the_first_step_is_one_too(self, searching: Any) -> None:
+        it = searching(differing(fit(0, 2), "update/0/m/dense/kernel"), {})
+        it.blame()
+        assert it.asked[1:] == ["steps 0-0 on torch"]
+
+    def test_of_a_long_training_the_last_steps_are_followed(self, searching: Any) -> None:
+        it = searching(differing(fit(0, 99), "update/99/m/dense/kernel"), {})
+        it.blame()
+        assert search.MOST_STEPS == 40
+        assert it.asked[1:] == ["steps 60-99 on torch"]
+
+    def test_where_no_step_differs_from_equal_state_no_part_is_asked(self, searching: Any) -> None:
+        weight = Value("update/1/m/dense/kernel", "dense")
+        it = searching(differing(fit(0, 1), weight.key), {"steps 1-1": [weight]})
+        blame = it.blame()
+        assert (blame.confirmed, blame.layer, blame.phase, blame.step) == (False, "dense", "update", 1)
+        assert blame.text == ("no part differs by itself on equal values: it is amplified, or made between the parts")
+        assert it.asked[1:] == ["steps 1-1 on torch", "steps 1-1 on torch jax, from torch"]
+
+    def test_a_prediction_is_replayed_after_training_on_its_worst_row(self, searching: Any) -> None:
+        values = differing(fit(0, 7), "prediction/7/predict")
+        it = searching(values, {"parts": differing(PARTS, OUTPUT)})
+        index = it.judged().comparisons[0].first.judgement.index
+        assert index is not None
+        assert index[0] > 0
+        blame = it.blame()
+        assert (blame.layer, blame.phase, blame.step) == ("dense", "prediction", 7)
+        assert it.asked[1:3] == ["parts on torch", "parts on torch jax, from torch"]
+        parts = it.replay("parts")
+        assert parts.start == {"trace": str(it.places[TORCH]), "phase": "update", "step": 7, "prefix": "after fit/"}
+        assert (parts.rows, parts.training) == ([index[0]], False)
+
+    def test_a_metric_is_replayed_after_training_on_the_first_row(self, searching: Any) -> None:
+        it = searching(
+            differing(fit(0, 7), "metric/7/evaluate/loss"),
+            {"parts": differing(PARTS, "metric/0/(metrics)/value/loss")},
+        )
+        assert it.blame().text == "introduced in the metrics"
+        assert (it.replay("parts").start["phase"], it.replay("parts").rows) == ("update", [0])
+
+    def test_a_case_that_records_by_itself_is_searched_by_its_own_operations(self, searching: Any) -> None:
+        operation = Value("forward/0/(case)/operation 0003 keras.ops.exp/output")
+        it = searching(differing(RECORDED, "recorded/b"), {"in (case)": differing([operation], operation.key)})
+        blame = it.blame()
+        assert (blame.layer, blame.part, blame.op, blame.confirmed) == (None, "(case)", "keras.ops.exp", True)
+        assert blame.text == "introduced in the case itself, by keras.ops.exp"
+        # The suspect is an operation by now: nothing is looked for in it.
+        assert it.asked == ["again on torch jax", "in (case) on torch", "in (case) on torch jax, from torch"]
+        assert it.replay("in (case)").start is None
+
+    def test_what_a_recorded_case_makes_between_operations_is_blamed_on_none(self, searching: Any) -> None:
+        operation = Value("forward/0/(case)/operation 0003 keras.ops.exp/output")
+        it = searching(differing(RECORDED, "recorded/b"), {"in (case)": [operation]})
+        blame = it.blame()
+        assert (blame.confirmed, blame.op, blame.part) == (False, None, None)
+        assert blame.text == "no part differs by itself on equal values"
+
+    def test_what_a_case_with_parts_records_by_hand_is_its_own(self, searching: Any) -> None:
+        it = searching([*FORWARD, *differing(RECORDED, "recorded/a")], {})
+        it.blame()
+        assert it.asked[1:] == ["in (case) on torch"]
+
+    def test_initial_weights_are_searched_by_the_operations_that_make_them(self, searching: Any) -> None:
+        it = searching(differing(fit(0), "initial/0/m/dense/kernel"), {})
+        it.blame()
+        assert it.asked[1:] == ["in (case) on torch"]
+
+    def test_a_call_whose_layers_agree_is_searched_by_its_own_operations(self, searching: Any) -> None:
+        operation = Value("forward/0/(case)/operation 0000 keras.ops.exp/output")
+        it = searching(
+            differing(FORWARD, "forward/0/dense/output"),
+            {"parts": PARTS, "in (case)": differing([operation], operation.key)},
+        )
+        assert it.blame().op == "keras.ops.exp"
+        assert [asked.what for asked in it.pool.asked] == [
+            "again",
+            "parts",
+            "parts",
+            "in (case)",
+            "in (case)",
+        ]
+        assert it.replay("parts").start is None
+
+    def test_a_training_whose_parts_agree_is_not(self, searching: Any) -> None:
+        it = searching(differing(fit(0), OUTPUT), {"parts": PARTS})
+        assert not it.blame().confirmed
+        assert it.asked[1:] == ["parts on torch", "parts on torch jax, from torch"]
+
+    def test_what_was_replayed_for_one_target_is_not_replayed_for_the_next(self, searching: Any) -> None:
+        wrong = {"torch": 1.001}
+        it = searching(
+            differing(fit(0), OUTPUT, **wrong),
+            {"parts": differing(PARTS, OUTPUT, **wrong)},
+            targets=[TORCH, TENSORFLOW, JAX],
+        )
+        seen = it.examined()
+        assert [comparison.blame.target for comparison in seen.comparisons] == ["torch", "torch"]
+        assert it.asked == [
+            "again on torch tensorflow",
+            "parts on torch",
+            "parts on torch tensorflow jax, from torch",
+            "in m/dense on torch",
+            "again on torch jax",
+        ]
+
+
+class TestSuspects:
+    """Which of the parts that differ is the one that made the difference."""
+
+    def blamed(self, searching: Any, parts: Sequence[Value], **options: Any) -> Blame:
+        blame: Blame = searching(differing(fit(0), OUTPUT), {"parts": parts}, **options).blame()
+        return blame
+
+    def test_the_first_part_in_order_is_blamed(self, searching: Any) -> None:
+        blame = self.blamed(searching, differing(PARTS, "forward/0/m/first/output", OUTPUT))
+        assert (blame.layer, blame.part) == ("first", "m/first")
+        assert blame.text == "introduced in layer 'first'; layer 'dense' inherits it"
+
+    def test_a_part_is_not_blamed_for_what_it_was_given(self, searching: Any) -> None:
+        blame = self.blamed(searching, differing(PARTS, "forward/0/m/first/input", OUTPUT))
+        assert blame.part == "m/dense"
+
+    def test_where_only_inputs_differ_no_part_is_blamed(self, searching: Any) -> None:
+        assert not self.blamed(searching, differing(PARTS, "forward/0/m/first/input")).confirmed
+
+    def test_the_gradient_of_an_input_is_made_by_the_part(self, searching: Any) -> None:
+        blame = self.blamed(searching, differing(PARTS, "gradient/0/m/dense/input"))
+        assert (blame.part, blame.text) == ("m/dense", "introduced in layer 'dense', in its gradient")
+
+    def test_another_configuration_is_blamed(self, searching: Any) -> None:
+        parts = [TwoSided(PARTS[0], jax=replace(PARTS[0], plain='{"momentum": 0.5}')), *PARTS[1:]]
+        blame = self.blamed(searching, parts)
+        assert blame.text == "introduced in layer 'first', in its config; layer 'dense' inherits it"
+
+    def test_of_two_versions_of_keras_another_configuration_is_no_fault(self, searching: Any) -> None:
+        parts = [TwoSided(PARTS[0], jax=replace(PARTS[0], plain='{"new": 1}')), *PARTS[1:]]
+        assert not self.blamed(searching, parts, keras={"jax": "3.14.0"}).confirmed
+        blame = self.blamed(searching, differing(parts, OUTPUT), keras={"jax": "3.14.0"})
+        assert blame.part == "m/dense"
+
+    def test_who_stands_alone_decides_between_suspects(self, searching: Any) -> None:
+        parts = [
+            *differing(PARTS[:3], "forward/0/m/first/output", torch=1.001),
+            *differing(PARTS[3:], OUTPUT),
+        ]
+        options = {"targets": [TORCH, TENSORFLOW, JAX]}
+        blame = self.blamed(searching, parts, **options)
+        assert (blame.target, blame.part) == ("jax", "m/dense")
+
+    def test_where_all_three_differ_in_a_part_it_is_a_suspect_all_the_same(self, searching: Any) -> None:
+        parts = differing(PARTS, "forward/0/m/first/output", torch=1.001, jax=1.002)
+        blame = self.blamed(searching, parts, targets=[TORCH, TENSORFLOW, JAX])
+        assert (blame.target, blame.part) == ("jax", "m/first")
+
+    def test_who_stands_alone_in_the_part_is_blamed_where_all_three_differ_at_first(self, searching: Any) -> None:
+        values = differing(fit(0), OUTPUT, jax=1.001, tensorflow=1.002)
+        it = searching(values, {"parts": differing(PARTS, OUTPUT)}, targets=[TORCH, TENSORFLOW, JAX])
+        assert it.judged().alone is None
+        assert (it.blame().target, it.blame().part) == ("jax", "m/dense")
+
+    def test_of_two_targets_none_stands_alone(self, searching: Any) -> None:
+        blame = self.blamed(searching, differing(PARTS, OUTPUT))
+        assert (blame.target, blame.confirmed) == (None, True)
+
+    def test_a_leak_alone_is_a_suspect(self, searching: Any) -> None:
+        leaking = [replace(v, leak={"jax": 1 + 3e-8}) if v.key == "forward/0/m/first/output" else v for v in PARTS]
+        assert self.blamed(searching, leaking).part == "m/first"
+
+    def test_a_leak_that_is_small_beside_what_diverges_later_is_none(self, searching: Any) -> None:
+        leaking = [replace(v, leak={"jax": 1 + 3e-8}) if v.key == "forward/0/m/first/output" else v for v in PARTS]
+        assert self.blamed(searching, differing(leaking, OUTPUT)).part == "m/dense"
+
+    def test_a_leak_as_large_as_what_diverges_later_is_one(self, searching: Any) -> None:
+        leaking = [replace(v, leak={"jax": 1 + 1e-7}) if v.key == "forward/0/m/first/output" else v for v in PARTS]
+        small = [replace(v, wrong={"jax": 1 + 8e-7}) if v.key == OUTPUT else v for v in leaking]
+        assert self.blamed(searching, small).part == "m/first"
+
+    def test_an_operation_is_looked_for_inside_its_part_alone(self, searching: Any) -> None:
+        it = searching(
+            differing(fit(0), OUTPUT), {"parts": differing(PARTS, OUTPUT), "in m/dense": differing(INSIDE, OUTPUT)}
+        )
+        blame = it.blame()
+        assert (blame.part, blame.op, blame.text) == ("m/dense", None, "introduced in layer 'dense'")
+
+    def test_an_operation_that_is_called_with_other_arguments_is_said_to_be(self, searching: Any) -> None:
+        arguments = INSIDE[2]
+        inside = [TwoSided(arguments, jax=replace(arguments, plain='{"args": [], "kwargs": {}}')), *INSIDE[3:]]
+        blame = searching(differing(fit(0), OUTPUT), {"parts": differing(PARTS, OUTPUT), "in m/dense": inside}).blame()
+        assert blame.text == "introduced in layer 'dense': it calls keras.ops.tanh with other arguments"
+
+
+class TestBeforeAnythingIsReplayed:
+    def restless(self, searching: Any, again: Sequence[Value]) -> Any:
+        return searching(differing(fit(0), OUTPUT), {"again": again, "parts": differing(PARTS, OUTPUT)})
+
+    def test_a_target_that_does_not_repeat_itself_is_found_first(self, searching: Any) -> None:
+        it = self.restless(searching, differing(fit(0), OUTPUT, jax=1.002))
+        blame = it.blame()
+        assert (blame.target, blame.confirmed, blame.nondeterministic) == (None, False, ("jax",))
+        assert blame.text == "jax does not repeat itself: two runs on one target differ as much as this"
+        assert it.asked == ["again on torch jax"]
+
+    def test_both_may_not(self, searching: Any) -> None:
+        it = self.restless(searching, differing(fit(0), OUTPUT, jax=1.002, torch=1.001))
+        assert it.blame().nondeterministic == ("torch", "jax")
+
+    def test_what_is_small_beside_the_finding_does_not_explain_it(self, searching: Any) -> None:
+        it = self.restless(searching, differing(fit(0), OUTPUT, jax=1.00101))
+        blame = it.blame()
+        assert (blame.nondeterministic, blame.part) == ((), "m/dense")
+
+    def test_another_observation_that_does_not_repeat_itself_does_not_explain_it(self, searching: Any) -> None:
+        it = self.restless(searching, differing(differing(fit(0), OUTPUT), "loss/0/loss", jax=1.1))
+        assert it.blame().nondeterministic == ()
+
+    def test_of_data_that_differ_no_part_is_asked(self, searching: Any) -> None:
+        data = fit(0)[0]
+        it = searching([TwoSided(data, jax=replace(data, plain={"sha256": "34"})), *differing(fit(0)[1:], OUTPUT)], {})
+        blame = it.blame()
+        assert (blame.confirmed, blame.phase) == (False, "initial")
+        assert blame.text == "the data that the case makes differ, before anything is trained"
+        assert it.asked == ["again on torch jax"]
+
+    def test_of_other_callbacks_no_part_is_asked(self, searching: Any) -> None:
+        values = [
+            TwoSided(value, jax=replace(value, plain=["on_train_end"])) if value.key == "event/0/fit" else value
+            for value in fit(0)
+        ]
+        it = searching(values, {})
+        assert it.blame().text == "callbacks are called in another order, or with other logs"
+        assert it.asked == ["again on torch jax"]
+
+
+class TestBudget:
+    """Seconds are those of a clock that goes on by what each replay takes, and stands still otherwise."""
+
+    def answers(self) -> dict[str, list[Value]]:
+        inside = differing(INSIDE, f"forward/0/{TANH}/output")
+        return {"parts": differing(PARTS, OUTPUT), "in m/dense": inside}
+
+    def test_each_replay_is_given_what_is_left(self, searching: Any) -> None:
+        it = searching(differing(fit(0), OUTPUT), self.answers(), takes=20)
+        it.blame()
+        assert search.BUDGET == 180
+        assert [asked.seconds for asked in it.pool.asked] == [180, 160, 140, 120, 100]
+
+    def test_what_is_known_when_it_is_spent_is_said(self, searching: Any) -> None:
+        it = searching(differing(fit(0), OUTPUT), self.answers(), takes=60)
+        blame = it.blame()
+        assert (blame.layer, blame.op, blame.confirmed) == ("dense", None, True)
+        assert it.asked[-1] == "parts on torch jax, from torch"
+
+    def test_where_nothing_is_known_by_then_that_is_said(self, searching: Any) -> None:
+        it = searching(differing(fit(0), OUTPUT), self.answers(), takes=179.5)
+        assert not it.blame().confirmed
+        assert it.asked == ["again on torch jax"]
+
+    def test_steps_are_part_of_it(self, searching: Any) -> None:
+        update = "update/1/m/dense/kernel"
+        followed = [Value("initial/1/rows", plain=[0]), *differing([Value(update, "dense")], update)]
+        it = searching(differing(fit(0, 1), update), {"steps 1-1": followed, **self.answers()}, takes=50)
+        assert not it.blame().confirmed
+        assert [(asked.what, asked.seconds) for asked in it.pool.asked] == [
+            ("again", 180),
+            ("steps 1-1", 130),
+            ("steps 1-1", 80),
+            ("parts", 30),
+        ]
+
+
+class TestReplaysThatFail:
+    """By an exception before anything was recorded, a crash, a time limit, or a worker that never came up."""
+
+    def search(self, searching: Any, ends: Mapping[tuple[str, str], str], **options: Any) -> Any:
+        replays = {"parts": differing(PARTS, OUTPUT), "in m/dense": differing(INSIDE, f"forward/0/{TANH}/output")}
+        return searching(differing(fit(0), OUTPUT), replays, ends=ends, **options)
+
+    @parametrize("ended", ["signal", "timeout", "worker", "exit 1"])
+    def test_on_the_target_nothing_is_blamed(self, searching: Any, ended: str) -> None:
+        it = self.search(searching, {("parts", "jax"): ended})
+        blame = it.blame()
+        assert (blame.confirmed, blame.layer) == (False, "dense")
+        assert blame.text.startswith("no part differs by itself")
+        assert it.asked[1:] == ["parts on torch", "parts on torch jax, from torch"]
+
+    @parametrize("ended", ["signal", "timeout", "worker", "exit 1"])
+    def test_on_the_reference_nothing_more_is_asked(self, searching: Any, ended: str) -> None:
+        it = self.search(searching, {("parts", "torch"): ended})
+        assert not it.blame().confirmed
+        assert it.asked[1:] == ["parts on torch"]
+
+    def test_on_all_nothing_is_blamed(self, searching: Any) -> None:
+        replays = itertools.product(("again", "parts"), ("torch", "jax"))
+        it = self.search(searching, dict.fromkeys(replays, "signal"))
+        assert not it.blame().confirmed
+        assert it.asked == ["again on torch jax", "parts on torch"]
+
+    def test_on_a_third_target_the_others_decide(self, searching: Any) -> None:
+        it = self.search(searching, {("parts", "tensorflow"): "worker"}, targets=[TORCH, TENSORFLOW, JAX])
+        blame = it.blame()
+        assert (blame.target, blame.part, blame.op) == ("jax", "m/dense", "keras.ops.tanh")
+
+    def test_of_the_case_itself_says_nothing_of_its_repeating(self, searching: Any) -> None:
+        it = self.search(searching, {("again", "jax"): "timeout"})
+        assert it.blame().op == "keras.ops.tanh"
+
+    def test_in_the_operations_the_part_is_blamed(self, searching: Any) -> None:
+        it = self.search(searching, {("in m/dense", "jax"): "signal"})
+        blame = it.blame()
+        assert (blame.part, blame.op, blame.confirmed) == ("m/dense", None, True)
+
+    def test_half_way_what_was_recorded_before_counts(self, searching: Any) -> None:
+        late = [replace(value, lacking=["jax"]) for value in PARTS[6:]]
+        it = searching(differing(fit(0), OUTPUT), {"parts": [*differing(PARTS[:6], OUTPUT), *late]})
+        assert it.blame().part == "m/dense"
+
+    def test_of_steps_no_part_is_asked(self, searching: Any) -> None:
+        it = searching(
+            differing(fit(0, 1), "update/1/m/dense/kernel"),
+            {"steps 1-1": [Value("update/1/m/dense/kernel")]},
+            ends={("steps 1-1", "jax"): "worker"},
+        )
+        assert not it.blame().confirmed
+        assert it.asked[1:] == ["steps 1-1 on torch", "steps 1-1 on torch jax, from torch"]
+
+
+class TestFaultsOfTheSearch:
+    def test_an_exception_leaves_the_finding_and_a_traceback(
+        self, searching: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any, **__: Any) -> Any:
+            raise ZeroDivisionError("of the search")
+
+        it = searching(differing(fit(0), OUTPUT), {})
+        monkeypatch.setattr(it.pool, "run", fail)
+        comparison = it.comparison()
+        assert comparison.first.key == OUTPUT
+        blame = comparison.blame
+        assert (blame.target, blame.layer, blame.phase, blame.confirmed) == (None, "dense", "forward", False)
+        assert blame.text.endswith("which is a bug of the harness: ZeroDivisionError: of the search")
+        (text,) = [file.read_text(encoding="utf-8") for file in it.folder.rglob("error.txt")]
+        assert "Traceback" in text
+
+    def test_what_agrees_is_not_replayed(self, searching: Any) -> None:
+        it = searching(fit(0), {})
+        assert it.comparison().blame is None
+        assert it.asked == []
+
+    def test_what_is_declared_is_replayed_on_demand_only(self, searching: Any) -> None:
+        expect = {"jax": Expected("divergent", reason="as it should be")}
+        it = searching(differing(fit(0), OUTPUT), {"parts": differing(PARTS, OUTPUT)}, expect=expect)
+        assert it.comparison().blame is None
+        assert it.asked == []
+        assert it.comparison(declared=True).blame.part == "m/dense"
+
+    def test_what_is_not_to_be_blamed_is_not_replayed(self, searching: Any) -> None:
+        it = searching(differing(fit(0), OUTPUT), {})
+        assert it.comparison(blame_from=None).blame is None
+        assert it.asked == []
+
+
+class TestContinuation:
+    """Training that rounding alone drives apart goes on from the reference's state, step by step."""
+
+    WEIGHT = "update/{}/m/dense/kernel"
+
+    def parted(self, searching: Any, replays: Mapping[str, Sequence[Value]], last: int = 9, **options: Any) -> Any:
+        # On both sides what float32 gives is a hundredth from what float64 gives: rounding that has grown so large.
+        values = [
+            replace(value, leak={"torch": 1.01, "jax": 1.01}) if value.key == self.WEIGHT.format(3) else value
+            for value in fit(0, 3, last)
+        ]
+        it = searching(values, replays, **options)
+        assert it.judged().comparisons[0].parted == 3
+        return it
+
+    def followed(self, *wrong: int) -> list[Value]:
+        values = [Value(self.WEIGHT.format(step), "dense") for step in range(3, 10)]
+        return differing(values, *(self.WEIGHT.format(step) for step in wrong))
+
+    def test_it_is_followed_from_there_to_its_end(self, searching: Any) -> None:
+        it = self.parted(searching, {"steps 3-9": self.followed()})
+        seen = it.examined()
+        (comparison,) = seen.comparisons
+        assert (comparison.continuation.first, comparison.continuation.last) == (3, 9)
+        assert comparison.continuation.comparison.verdict is Verdict.IDENTICAL
+        assert comparison.continuation.comparison.observations == 7
+        assert seen.outcome == "agree"
+        assert it.asked == ["steps 3-9 on torch", "steps 3-9 on torch jax, from torch"]
+        assert [asked.twins for asked in it.pool.asked] == [False, True]
+
+    def test_a_difference_from_equal_state_fails_the_case(self, searching: Any) -> None:
+        seen = self.parted(searching, {"steps 3-9": self.followed(5, 6)}).examined()
+        assert seen.outcome == "differ"
+        continuation = seen.comparisons[0].continuation
+        assert continuation.comparison.verdict is Verdict.DIVERGENT
+        assert continuation.comparison.first.step == 5
+
+    def test_of_a_long_training_the_next_steps_are_followed(self, searching: Any) -> None:
+        it = self.parted(searching, {"steps 3-202": self.followed()}, last=500)
+        assert search.MOST_CONTINUED == 200
+        assert it.examined().comparisons[0].continuation.last == 202
+
+    @parametrize("target", ["jax", "torch"])
+    def test_where_it_fails_there_is_none_and_no_alarm(self, searching: Any, target: str) -> None:
+        it = self.parted(searching, {"steps 3-9": self.followed(5)}, ends={("steps 3-9", target): "signal"})
+        seen = it.examined()
+        assert (seen.outcome, seen.comparisons[0].continuation) == ("agree", None)
+
+    def test_where_nothing_parts_no_step_is_asked(self, searching: Any) -> None:
+        it = searching(fit(0, 3), {})
+        assert it.comparison().continuation is None
+        assert it.asked == []
+
+
+class TestScript:
+    """A script is handed over if it showed the difference in the workers, and again in processes of its own."""
+
+    @pytest.fixture
+    def ends(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[Path]]:
+        """Lets a script end so, when it is run in processes of its own."""
+
+        def end(status: int) -> list[Path]:
+            ran: list[Path] = []
+
+            def run(script: Path, _: float) -> subprocess.CompletedProcess[str]:
+                ran.append(script)
+                return subprocess.CompletedProcess([], status, "printed by the script", "")
+
+            monkeypatch.setattr(search, "_run", run)
+            return ran
+
+        return end
+
+    def search(self, searching: Any, **computes: float) -> Any:
+        inside = differing(INSIDE, f"forward/0/{TANH}/output")
+        replays = {"parts": differing(PARTS, OUTPUT), "in m/dense": inside}
+        return searching(differing(fit(0), OUTPUT), replays, computes=computes)
+
+    def test_one_that_shows_it_is_handed_over_with_an_issue(self, searching: Any, ends: Any) -> None:
+        ran = ends(1)
+        it = self.search(searching, jax=1.001)
+        blame = it.blame()
+        script = it.folder / blame.repro
+        assert ran == [script]
+        assert "keras.ops.tanh(inputs[0])" in script.read_text(encoding="utf-8")
+        assert "printed by the script" in (script.parent / "issue.md").read_text(encoding="utf-8")
+        assert list(script.parent.glob("candidate*")) == []
+
+    def test_one_that_does_not_show_it_in_the_workers_is_not_run(self, searching: Any, ends: Any) -> None:
+        ran = ends(1)
+        blame = self.search(searching).blame()
+        assert (blame.op, blame.repro) == ("keras.ops.tanh", None)
+        assert ran == []
+
+    @parametrize("status", [0, 2])
+    def test_one_that_does_not_show_it_by_itself_is_taken_back(self, searching: Any, ends: Any, status: int) -> None:
+        ran = ends(status)
+        blame = self.search(searching, jax=1.001).blame()
+        assert (blame.op, blame.repro) == ("keras.ops.tanh", None)
+        assert [path.name for path in ran] == ["repro.py"]
+        assert not ran[0].exists()
