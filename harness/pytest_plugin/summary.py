@@ -124,7 +124,9 @@ class Summary:
             verdicts = Counter(properties["parity_verdict"] for properties in compared)
             silent = verdicts.pop(NOTHING, 0)
             told = [f"{count} {verdict}" for verdict, count in verdicts.most_common()]
-            told += [f"{silent} gave nothing"] if silent else []
+            if silent:
+                tests = "1 test" if silent == 1 else f"{silent} tests"
+                told.append(f"{tests} passed no comparable value to an assertion")
             yield f"tests by what their assertions were given, against {reference}: {', '.join(told)}"
         left_out = sum(int(properties["parity_not_compared"]) for properties in compared)
         if left_out:

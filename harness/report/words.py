@@ -29,6 +29,7 @@ from harness.result.schema import (
     RunJson,
 )
 from harness.target import backend_of
+from harness.trace.model import has_failed
 from harness.verdict import Verdict, VerdictName
 
 #: What each verdict means, for somebody who sees it for the first time, from best to worst.
@@ -179,7 +180,7 @@ def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
 
 
 def _has_failed(run: RunJson) -> bool:
-    return outcome.has_failed(run["status"], inference_only=run.get("inference_only", False))
+    return has_failed(run["status"], inference_only=run.get("inference_only", False))
 
 
 def stopped(result: ResultJson, case: CaseJson, target: str) -> str | None:

@@ -27,6 +27,7 @@ from harness.result.schema import (
     shaped,
 )
 from harness.trace import Note, Phase, Status
+from harness.trace.model import has_failed
 from harness.verdict import Verdict
 from harness.version import __version__
 
@@ -178,7 +179,7 @@ class TargetRun:
 
     @property
     def has_failed(self) -> bool:
-        return outcome.has_failed(self.status, inference_only=self.inference_only)
+        return has_failed(self.status, inference_only=self.inference_only)
 
     def to_json(self) -> RunJson:
         told = {**to_plain(self), "seconds": round(self.seconds, 3), "environment": self.environment}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-from harness.trace import Status
 from harness.verdict import Verdict
 
 Outcome = Literal["differ", "error", "known", "agree"]
@@ -14,11 +13,6 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 #: Exit status of the command line.
 AGREE, DIFFER, WRONG_CALL, FAILED = 0, 1, 2, 3
-
-
-def has_failed(status: Status, *, inference_only: bool) -> bool:
-    """True if a run failed; stopping because the backend has no gradients is not a failure."""
-    return status != "ok" and not inference_only
 
 
 def outcome(

@@ -71,6 +71,11 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     raise ValueError(f"there is no dtype {name!r}")
 
 
+def has_failed(status: Status, *, inference_only: bool) -> bool:
+    """True if a run failed; stopping because the backend has no gradients is not a failure."""
+    return status != "ok" and not inference_only
+
+
 @dataclass(frozen=True)
 class _Named:
     """What an observation is of.
@@ -226,8 +231,7 @@ class Header:
 
     @property
     def has_failed(self) -> bool:
-        """True if the run failed. Stopping because the backend has no gradients is not a failure."""
-        return self.status != "ok" and not self.inference_only
+        return has_failed(self.status, inference_only=self.inference_only)
 
     @property
     def expected(self) -> Expected | None:

@@ -18,17 +18,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness.session.run import Options, judge, trace_folder
 
-from harness import trace
-from harness.blame import search
+from harness import trace, wire
+from harness.blame import replays as replays_module
+from harness.blame import reproducer, search
 from harness.case import CaseRef, Expected
-from harness.judge.compare import Blame, Comparison
-from harness.judge.verdict import Verdict
-from harness.result.model import CaseResult
-from harness.session.pool import Reply, Request
+from harness.result.model import Blame, CaseResult, Comparison
+from harness.session.layout import trace_folder
+from harness.session.options import Options
+from harness.session.pool import Job, Reply
+from harness.session.session import Session, Setup
 from harness.target import Target
 from harness.trace import Header, Observation
+from harness.verdict import Verdict
 
 parametrize = pytest.mark.parametrize
 
@@ -101,7 +103,7 @@ class Asked:
     targets: tuple[str, ...]
     twins: bool
     given: Path | None
-    start: Mapping[str, Any] | None
+    start: wire.Start | None
     rows: Any
     training: bool
     seconds: float
@@ -132,45 +134,42 @@ class FakePool:
         self.asked: list[Asked] = []
         self.now = 0.0
 
-    def run(self, requests: Sequence[Request], on_reply: Callable[[Reply], None]) -> None:
+    def run(self, jobs: Sequence[Job], on_reply: Callable[[Reply], None]) -> None:
         self.now += self.takes
-        scripts = [request for request in requests if request.body["kind"] == "script"]
-        if not scripts:
-            self.asked.append(self._asked(requests))
-        for request in requests:
-            target = str(request.target)
+        runs = [(job, job.work) for job in jobs if isinstance(job.work, wire.Run)]
+        if runs:
+            self.asked.append(self._asked(runs))
+        for job in jobs:
+            target = str(job.target)
             ended: Any = "exit"
-            if request in scripts:
-                np.save(request.body["result"], np.arange(4.0) * self.computes.get(target, 1.0))
+            if isinstance(job.work, wire.Script):
+                np.save(job.work.result, np.arange(4.0) * self.computes.get(target, 1.0))
             else:
+                assert isinstance(job.work, wire.Run)
                 ended = self.ends.get((self.asked[-1].what, target), "exit")
                 if ended == "exit":
                     values = self.replays.get(self.asked[-1].what, [])
-                    write(Path(request.body["trace"]), target, values, twin=request.body["twin"])
-            on_reply(Reply(request, ended, 0, 1.0, ""))
+                    write(job.work.trace, target, values, twin=job.work.twin)
+            on_reply(Reply(job, ended, 0, 1.0, ""))
 
     @staticmethod
-    def _asked(requests: Sequence[Request]) -> Asked:
-        first = [request.body for request in requests if not request.body["twin"]]
-        steps, parts = first[0].get("steps"), first[0].get("replay")
-        what = (
-            f"steps {steps['first']}-{steps['last']}"
-            if steps
-            else ("again" if parts is None else f"in {parts['inside']}" if parts["inside"] else "parts")
-        )
-        more = steps or parts or {}
+    def _asked(runs: Sequence[tuple[Job, wire.Run]]) -> Asked:
+        first = next(work for _, work in runs if not work.twin)
+        steps, parts = first.steps, first.replay
+        what = f"steps {steps.first}-{steps.last}" if steps else "again"
+        if parts is not None:
+            what = f"in {parts.inside}" if parts.inside else "parts"
+        more: Any = steps or parts
         return Asked(
             what=what,
-            targets=tuple(dict.fromkeys(str(request.target) for request in requests)),
-            twins=any(request.body["twin"] for request in requests),
-            given=Path(more["given"]) if more.get("given") else None,
-            start=more.get("state"),
-            rows=more.get("rows"),
-            training=more.get("training", True),
-            seconds=requests[0].timeout,
-            traces={
-                str(request.target): Path(request.body["trace"]) for request in requests if not request.body["twin"]
-            },
+            targets=tuple(dict.fromkeys(str(job.target) for job, _ in runs)),
+            twins=any(work.twin for _, work in runs),
+            given=None if more is None else more.given,
+            start=None if parts is None else parts.state,
+            rows=None if parts is None else parts.rows,
+            training=parts is None or parts.training,
+            seconds=runs[0][0].timeout,
+            traces={str(job.target): work.trace for job, work in runs if not work.twin},
         )
 
 
@@ -200,7 +199,9 @@ class Search:
     ) -> None:
         self.folder = folder
         self.pool = FakePool({"again": values, **replays}, ends or {}, takes, computes or {})
-        monkeypatch.setattr(search, "time", types.SimpleNamespace(monotonic=lambda: self.pool.now))
+        clock = types.SimpleNamespace(monotonic=lambda: self.pool.now)
+        for module in (search, replays_module, reproducer):
+            monkeypatch.setattr(module, "time", clock)
         self.places = {target: trace_folder(folder, target, CASE.id) for target in targets}
         for target, place in self.places.items():
             for twin in (False, True):
@@ -209,18 +210,17 @@ class Search:
                     "expect": expect or {},
                 }
                 write(place / trace.TWIN if twin else place, str(target), values, twin=twin, **about)
-        pool: Any = self.pool
-        self.blamer = search.Blamer(pool, list(targets), TORCH, folder, folder, Options())
+        self.session = Session(Setup(list(targets), TORCH, folder, folder, Options()))
+        vars(self.session)["pool"] = self.pool
 
     def judged(self) -> CaseResult:
         """What the run says before anything is replayed."""
-        return judge(CASE.id, self.places, TORCH, Verdict.DIVERGENT, self.folder)
+        return self.session.judge(CASE.id)
 
     def examined(self, *, blame_from: Verdict | None = Verdict.DIVERGENT, declared: bool = False) -> CaseResult:
         """What the run says after all."""
-        seen = self.judged()
-        self.blamer.examine(CASE, seen, (), Verdict.DIVERGENT, blame_from, declared=declared)
-        return seen
+        blamer = search.Blamer(self.session, blame_from, declared=declared)
+        return blamer.examine(CASE, self.judged(), self.session.setup.targets)
 
     def comparison(self, target: str = "jax", **options: Any) -> Comparison:
         (comparison,) = [item for item in self.examined(**options).comparisons if item.target == target]
@@ -338,7 +338,7 @@ class TestOrder:
         it = searching(differing(fit(0), OUTPUT), {"parts": differing(PARTS, OUTPUT)})
         it.blame()
         parts = it.replay("parts")
-        assert parts.start == {"trace": str(it.places[TORCH]), "phase": "initial", "step": 0}
+        assert parts.start == wire.Start(it.places[TORCH], "initial", 0)
         assert (parts.rows, parts.training) == (None, True)
 
     def test_targets_are_given_what_the_references_own_replay_recorded(self, searching: Any) -> None:
@@ -369,7 +369,7 @@ class TestOrder:
             "parts on torch jax, from torch",
         ]
         parts = it.replay("parts")
-        assert parts.start == {"trace": str(it.replay("steps 5-7").traces["torch"]), "phase": "initial", "step": 6}
+        assert parts.start == wire.Start(it.replay("steps 5-7").traces["torch"], "initial", 6)
         assert parts.rows == [6, 31]
         steps = it.replay("steps 5-7")
         assert steps.given == it.replay("steps 5-7", given=False).traces["torch"]
@@ -409,7 +409,7 @@ class TestOrder:
         assert (blame.layer, blame.phase, blame.step) == ("dense", "prediction", 7)
         assert it.asked[1:3] == ["parts on torch", "parts on torch jax, from torch"]
         parts = it.replay("parts")
-        assert parts.start == {"trace": str(it.places[TORCH]), "phase": "update", "step": 7, "prefix": "after fit/"}
+        assert parts.start == wire.Start(it.places[TORCH], "update", 7, "after fit/")
         assert (parts.rows, parts.training) == ([index[0]], False)
 
     def test_a_metric_is_replayed_after_training_on_the_first_row(self, searching: Any) -> None:
@@ -418,7 +418,7 @@ class TestOrder:
             {"parts": differing(PARTS, "metric/0/(metrics)/value/loss")},
         )
         assert it.blame().text == "introduced in the metrics"
-        assert (it.replay("parts").start["phase"], it.replay("parts").rows) == ("update", [0])
+        assert (it.replay("parts").start.phase, it.replay("parts").rows) == ("update", [0])
 
     def test_a_case_that_records_by_itself_is_searched_by_its_own_operations(self, searching: Any) -> None:
         operation = Value("forward/0/(case)/operation 0003 keras.ops.exp/output")
@@ -764,7 +764,7 @@ class TestContinuation:
         it = self.parted(searching, {"steps 3-9": self.followed()})
         seen = it.examined()
         (comparison,) = seen.comparisons
-        assert (comparison.continuation.first, comparison.continuation.last) == (3, 9)
+        assert (comparison.continuation.first_step, comparison.continuation.last_step) == (3, 9)
         assert comparison.continuation.comparison.verdict is Verdict.IDENTICAL
         assert comparison.continuation.comparison.observations == 7
         assert seen.outcome == "agree"
@@ -781,7 +781,7 @@ class TestContinuation:
     def test_of_a_long_training_the_next_steps_are_followed(self, searching: Any) -> None:
         it = self.parted(searching, {"steps 3-202": self.followed()}, last=500)
         assert search.MOST_CONTINUED == 200
-        assert it.examined().comparisons[0].continuation.last == 202
+        assert it.examined().comparisons[0].continuation.last_step == 202
 
     @parametrize("target", ["jax", "torch"])
     def test_where_it_fails_there_is_none_and_no_alarm(self, searching: Any, target: str) -> None:
@@ -809,7 +809,7 @@ class TestScript:
                 ran.append(script)
                 return subprocess.CompletedProcess([], status, "printed by the script", "")
 
-            monkeypatch.setattr(search, "_run", run)
+            monkeypatch.setattr(reproducer, "_run", run)
             return ran
 
         return end
