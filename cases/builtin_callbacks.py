@@ -159,7 +159,7 @@ def terminate_on_nan(raise_error, rng, record):
 
 
 class Interruption(keras.callbacks.Callback):
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002 - Keras' signature
         if epoch == 2:
             raise KeyboardInterrupt("the power is off")
 
@@ -194,9 +194,9 @@ def lambda_callback(rng, record):
     """Functions for some of the hooks, in the order they are called."""
     calls = []
     callback = keras.callbacks.LambdaCallback(
-        on_train_begin=lambda logs: calls.append("train begins"),
-        on_epoch_begin=lambda epoch, logs: calls.append(f"epoch {epoch} begins"),
-        on_train_batch_begin=lambda batch, logs: calls.append(f"batch {batch} begins"),
+        on_train_begin=lambda logs: calls.append("train begins"),  # noqa: ARG005 - Keras' signature
+        on_epoch_begin=lambda epoch, logs: calls.append(f"epoch {epoch} begins"),  # noqa: ARG005 - Keras' signature
+        on_train_batch_begin=lambda batch, logs: calls.append(f"batch {batch} begins"),  # noqa: ARG005 - Keras' signature
         on_train_batch_end=lambda batch, logs: calls.append(f"batch {batch} ends with {', '.join(logs)}"),
         on_epoch_end=lambda epoch, logs: calls.append(f"epoch {epoch} ends with {', '.join(logs)}"),
         on_train_end=lambda logs: calls.append(f"train ends with {', '.join(logs)}"),
@@ -233,10 +233,10 @@ def swapped_weights_are_the_moving_average(rng, record):
     during, after = [], []
 
     class Watch(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002 - Keras' signature
             after.append(self.model.get_weights())
 
-        def on_test_begin(self, logs=None):
+        def on_test_begin(self, logs=None):  # noqa: ARG002 - Keras' signature
             during.append(self.model.get_weights())
 
     callbacks = [keras.callbacks.SwapEMAWeights(), Watch()]

@@ -125,13 +125,13 @@ class LossHistory(keras.callbacks.Callback):
         self.losses = []
         self.ends_of_epochs = []
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002 - Keras' signature
         self.losses.append(float(logs["loss"]))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002 - Keras' signature
         self.ends_of_epochs.append(len(self.losses))
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs=None):  # noqa: ARG002 - Keras' signature
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(6, 4))  # drawn with Agg, and without pyplot
@@ -160,7 +160,7 @@ class Reader(keras.callbacks.Callback):
         super().__init__()
         self.weights, self.rates, self.iterations = [], [], []
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002 - Keras' signature
         self.weights.append(self.model.get_weights())
         self.rates.append(float(ops.convert_to_numpy(self.model.optimizer.learning_rate)))
         self.iterations.append(int(ops.convert_to_numpy(self.model.optimizer.iterations)))
@@ -184,10 +184,10 @@ def callback_that_reads(rng, record):
 class Changer(keras.callbacks.Callback):
     """Changes something after the second batch of the second epoch."""
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002 - Keras' signature
         self.epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002 - Keras' signature
         if (self.epoch, batch) == (1, 1):
             self.change(self.model)
 
@@ -238,7 +238,7 @@ class Intruder(keras.callbacks.Callback):
         self.mine = model
         self.found = []
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002 - Keras' signature
         weight = self.mine.trainable_variables[0]
         try:
             self.found.append(f"an array of shape {ops.convert_to_numpy(weight).shape}")

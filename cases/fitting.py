@@ -36,7 +36,7 @@ class MeanAbsolute(keras.metrics.Metric):
         self.total = self.add_weight(name="total", initializer="zeros")
         self.count = self.add_weight(name="count", initializer="zeros")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true, y_pred, sample_weight=None):  # noqa: ARG002 - Keras' signature
         errors = ops.abs(ops.cast(y_true, self.dtype) - ops.cast(y_pred, self.dtype))
         self.total.assign_add(ops.sum(errors))
         self.count.assign_add(ops.cast(ops.size(errors), self.dtype))

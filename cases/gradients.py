@@ -74,7 +74,7 @@ def chain_rule(record):
     def loss_of_x1(x1):
         return loss_of_x2(x1 + b)
 
-    loss, (of_w, of_b) = value_and_grad(lambda w, b: loss_of_x1(w * x), w, b)
+    loss, (of_w, of_b) = value_and_grad(lambda w, _: loss_of_x1(w * x), w, b)
     x1 = ops.multiply(x, w)
     _, of_x1 = value_and_grad(loss_of_x1, x1)
     _, of_x2 = value_and_grad(loss_of_x2, x1 + b)

@@ -72,7 +72,7 @@ def naive_stack_equals_layers(record):
     assert equal(naive(x), built(x))
 
     def loss_of(model):
-        return lambda weights: ops.mean(keras.losses.sparse_categorical_crossentropy(labels, model(x)))
+        return lambda _: ops.mean(keras.losses.sparse_categorical_crossentropy(labels, model(x)))
 
     loss, gradients = value_and_grad(loss_of(naive), naive.weights)
     same_loss, same_gradients = value_and_grad(loss_of(built), built.trainable_variables)
@@ -93,7 +93,7 @@ def naive_stack_trains(record):
         x = ops.convert_to_tensor(images[start : start + 64], keras.config.floatx())
         y = ops.convert_to_tensor(labels[start : start + 64])
         loss, gradients = value_and_grad(
-            lambda weights, x=x, y=y: ops.mean(keras.losses.sparse_categorical_crossentropy(y, naive(x))),
+            lambda _, x=x, y=y: ops.mean(keras.losses.sparse_categorical_crossentropy(y, naive(x))),
             naive.weights,
         )
         for weight, gradient in zip(naive.weights, gradients, strict=True):

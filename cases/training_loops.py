@@ -301,7 +301,7 @@ def jax_losses(model, optimizer, data, compiled):
     return losses
 
 
-def any_losses(model, optimizer, data, compiled):
+def any_losses(model, optimizer, data, _):
     """On a backend that is none of these. Without gradients it goes no further than the first step."""
 
     def step(x, y):

@@ -181,8 +181,9 @@ def test_what_the_workflows_run_works_in_a_library_that_init_set_up(library: Pat
     assert "2 agree" in summary.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("bare")
 def test_tox_records_in_environments_of_one_backend_each_and_compares_in_one_of_none(
-    library: Path, wheel: Path, bare: Path
+    library: Path, wheel: Path
 ) -> None:
     init(library)
     environment = {

@@ -105,7 +105,7 @@ def _axis(
     argvalues: Iterable[Any],
     indirect: Any = False,
     ids: Iterable[Any] | Callable[[Any], Any] | None = None,
-    scope: Any = None,
+    scope: Any = None,  # noqa: ARG001 - of the signature of a mark; it is about fixtures
 ) -> list[Row]:
     """The rows of one mark. What they are, and their ids, is decided by pytest's own code."""
     import pytest

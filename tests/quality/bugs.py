@@ -140,32 +140,32 @@ def _marked(native: Callable[..., Any], replacement: Callable[..., Any]) -> Call
 
 
 @bug("real", "torch", scenarios.padded_average, "forward", layer="pool", op="ops.average_pool")
-def padding_is_averaged(victim):
+def padding_is_averaged(_):
     print(REACHED)
 
 
 @bug("real", "jax", scenarios.absolute_at_zero, "gradient", layer="absolute", op="ops.absolute")
-def absolute_has_a_slope_at_zero(victim):
+def absolute_has_a_slope_at_zero(_):
     print(REACHED)
 
 
 @bug("real", "tensorflow", scenarios.maximum_of_equals, "gradient", layer="larger", op="ops.maximum")
-def maximum_gives_one_side_the_gradient(victim):
+def maximum_gives_one_side_the_gradient(_):
     print(REACHED)
 
 
 @bug("real", "tensorflow", scenarios.repeated_tokens, "update|optimizer", layer="tokens")
-def gradients_of_a_token_are_squared_one_by_one(victim):
+def gradients_of_a_token_are_squared_one_by_one(_):
     print(REACHED)
 
 
 @bug("real", "tensorflow", scenarios.partial_batch_of_two, "log")
-def losses_of_outputs_are_weighed_by_batches(victim):
+def losses_of_outputs_are_weighed_by_batches(_):
     print(REACHED)
 
 
 @bug("real", "jax", scenarios.averaged_weights, "prediction")
-def averages_cannot_be_saved(victim):
+def averages_cannot_be_saved(_):
     print(REACHED)
 
 
@@ -209,7 +209,7 @@ def tanh_is_clipped_at_four(victim):
 
 @bug("forward", "tensorflow", scenarios.stress, "forward", layer="gelu", op="ops.gelu")
 def gelu_is_approximate(victim):
-    victim.op("nn.gelu", lambda gelu: lambda x, approximate=True: gelu(x, approximate=True))
+    victim.op("nn.gelu", lambda gelu: lambda x, *_, **__: gelu(x, approximate=True))
 
 
 @bug("forward", "torch", scenarios.stress, "forward", layer="softmax", op="ops.softmax")
@@ -230,7 +230,7 @@ def softplus_is_linear_too_early(victim):
 
 @bug("forward", "tensorflow", scenarios.stress, "forward", layer="leaky", op="ops.leaky_relu")
 def slope_of_leaky_relu_is_ignored(victim):
-    victim.op("nn.leaky_relu", lambda leaky: lambda x, negative_slope=0.2: leaky(x, 0.2))
+    victim.op("nn.leaky_relu", lambda leaky: lambda x, *_, **__: leaky(x, 0.2))
 
 
 @bug("forward", "torch", scenarios.stress, "forward", layer="hard_sigmoid", op="ops.hard_sigmoid")
@@ -259,7 +259,7 @@ def same_padding_is_on_the_other_side(victim):
     pad = victim.native("numpy.pad")
 
     def wrap(native):
-        def conv(inputs, kernel, strides=1, padding="valid", *options):
+        def conv(inputs, kernel, strides=1, _="valid", *options):
             inputs = pad(inputs, [(0, 0), (1, 0), (1, 0), (0, 0)])
             return native(inputs, kernel, strides, "valid", *options)
 
@@ -371,7 +371,7 @@ def resize_is_half_a_pixel_off(victim):
 @bug("forward", "torch", scenarios.images, "forward", layer="dilated", op="ops.conv")
 def dilation_is_ignored(victim):
     def wrap(native):
-        def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
+        def conv(inputs, kernel, strides=1, padding="valid", data_format=None, *_, **__):
             return native(inputs, kernel, strides, padding, data_format, dilation_rate=1)
 
         return conv
@@ -424,8 +424,8 @@ def recurrent_activation_is_the_old_one(victim):
 @bug("forward", "torch", scenarios.recurrent, "forward", layer="lstm")
 def recurrent_mask_is_ignored(victim):
     def wrap(native):
-        def rnn(*args, mask=None, **options):
-            return native(*args, mask=None, **options)
+        def rnn(*args, **options):
+            return native(*args, **{**options, "mask": None})
 
         return rnn
 
@@ -435,7 +435,7 @@ def recurrent_mask_is_ignored(victim):
 @bug("forward", "tensorflow", scenarios.attention, "forward", layer="average")
 def average_counts_what_is_masked(victim):
     def wrap(native):
-        return lambda self, inputs, mask=None: native(self, inputs)
+        return lambda self, inputs, *_, **__: native(self, inputs)
 
     victim.method(victim.keras.layers.GlobalAveragePooling1D, "call", wrap)
 
@@ -454,8 +454,8 @@ def attention_is_scaled_by_the_dimension(victim):
 @bug("forward", "torch", scenarios.attention, "forward", layer="norm", op="ops.layer_normalization")
 def epsilon_is_that_of_another_library(victim):
     def wrap(native):
-        def layer_normalization(*args, epsilon=None, **options):
-            return native(*args, epsilon=1e-5, **options)
+        def layer_normalization(*args, **options):
+            return native(*args, **{**options, "epsilon": 1e-5})
 
         return layer_normalization
 
@@ -520,7 +520,7 @@ def dropout_is_scaled_in_half_precision(victim):
 def logarithm_is_guarded_by_a_sum(victim):
     log, take = victim.native("numpy.log"), victim.native("numpy.take_along_axis")
 
-    def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
+    def sparse_categorical_crossentropy(target, output, *_, **__):
         return -log(take(output, target[:, None], axis=-1)[:, 0] + 1e-7)
 
     victim.op("nn.sparse_categorical_crossentropy", lambda _: sparse_categorical_crossentropy)
@@ -702,8 +702,8 @@ def labels_are_smoothed_to_one_side(victim):
 @bug("loss", "jax", scenarios.two_outputs, "loss")
 def loss_weights_are_ignored(victim):
     def wrap(native):
-        def __init__(self, loss, loss_weights=None, **options):  # noqa: N807 - stands for the method
-            native(self, loss, loss_weights=None, **options)
+        def __init__(self, loss, _=None, **options):  # noqa: N807 - stands for the method
+            native(self, loss, **{**options, "loss_weights": None})
 
         return __init__
 
@@ -796,7 +796,7 @@ def squares_are_averaged_over_longer(victim):
 
 @bug("optimizer", "jax", scenarios.attention, "update")
 def decay_is_not_scaled_by_the_rate(victim):
-    def wrap(native):
+    def wrap(_):
         def _apply_weight_decay(self, variables):
             for variable in variables:
                 if self._use_weight_decay(variable):
@@ -819,7 +819,7 @@ def biases_are_not_decayed(victim):
 def gradients_are_clipped_one_by_one(victim):
     ops = victim.keras.ops
 
-    def wrap(native):
+    def wrap(_):
         def _clip_gradients(self, grads):
             limit = self.global_clipnorm
             return [g * ops.minimum(1.0, limit / ops.sqrt(ops.sum(g * g))) for g in grads]
@@ -849,7 +849,7 @@ def norm_is_taken_along_the_other_axis(victim):
 
 @bug("constraint", "jax", scenarios.regularised, "update", layer="second")
 def negative_weights_are_mirrored(victim):
-    victim.method(victim.keras.constraints.NonNeg, "__call__", lambda _: lambda self, w: victim.keras.ops.abs(w))
+    victim.method(victim.keras.constraints.NonNeg, "__call__", lambda _: lambda _, w: victim.keras.ops.abs(w))
 
 
 # Optimizers and schedules by hand.
@@ -929,8 +929,8 @@ def staircase_is_a_slope(victim):
 def batches_count_and_not_rows(victim):
     ops = victim.keras.ops
 
-    def wrap(native):
-        def update_state(self, values, sample_weight=None):
+    def wrap(_):
+        def update_state(self, values, *_, **__):
             self.total.assign_add(ops.mean(ops.cast(values, self.dtype)))
             self.count.assign_add(ops.cast(1.0, self.dtype))
 
@@ -947,7 +947,7 @@ def count_is_not_reset(victim):
 @bug("metric", "tensorflow", scenarios.weighted, "log")
 def weights_of_metrics_are_ignored(victim):
     def wrap(native):
-        return lambda self, y_true, y_pred, sample_weight=None: native(self, y_true, y_pred)
+        return lambda self, y_true, y_pred, *_, **__: native(self, y_true, y_pred)
 
     victim.method(victim.src("metrics.reduction_metrics").MeanMetricWrapper, "update_state", wrap)
 
@@ -994,7 +994,7 @@ def callbacks_are_called_in_reverse(victim):
 
 @bug("callback", "jax", scenarios.called_back, "optimizer|log|update")
 def cooldown_is_ignored(victim):
-    victim.method(victim.keras.callbacks.ReduceLROnPlateau, "in_cooldown", lambda _: lambda self: False)
+    victim.method(victim.keras.callbacks.ReduceLROnPlateau, "in_cooldown", lambda _: lambda _: False)
 
 
 @bug("callback", "jax", scenarios.called_back, "event")
@@ -1023,12 +1023,8 @@ def best_weights_are_not_restored(victim):
 
 @bug("callback", "tensorflow", scenarios.called_back, "event")
 def validation_is_not_announced(victim):
-    victim.method(
-        victim.src("callbacks.callback_list").CallbackList, "on_test_begin", lambda _: lambda self, logs=None: None
-    )
-    victim.method(
-        victim.src("callbacks.callback_list").CallbackList, "on_test_end", lambda _: lambda self, logs=None: None
-    )
+    victim.method(victim.src("callbacks.callback_list").CallbackList, "on_test_begin", lambda _: lambda *_, **__: None)
+    victim.method(victim.src("callbacks.callback_list").CallbackList, "on_test_end", lambda _: lambda *_, **__: None)
 
 
 # Data.
@@ -1080,7 +1076,7 @@ def class_weights_are_one_class_off(victim):
 @bug("data", "tensorflow", scenarios.weighted, "loss")
 def sample_weights_are_ignored(victim):
     def wrap(native):
-        return lambda self, y_true, y_pred, sample_weight=None: native(self, y_true, y_pred)
+        return lambda self, y_true, y_pred, *_, **__: native(self, y_true, y_pred)
 
     victim.method(victim.src("losses.loss").Loss, "__call__", wrap)
 
@@ -1088,9 +1084,7 @@ def sample_weights_are_ignored(victim):
 @bug("data", "jax", scenarios.weighted, "loss")
 def loss_is_divided_by_the_sum_of_weights(victim):
     def wrap(native):
-        return lambda values, sample_weight=None, reduction=None: native(
-            values, sample_weight, "mean_with_sample_weight"
-        )
+        return lambda values, sample_weight=None, *_, **__: native(values, sample_weight, "mean_with_sample_weight")
 
     victim.function("losses.loss", "reduce_values", wrap)
 
@@ -1115,7 +1109,7 @@ def noise_is_given_its_variance(victim):
 
 @bug("random", "tensorflow", scenarios.noisy, "forward", layer="spatial")
 def channels_are_dropped_piece_by_piece(victim):
-    victim.method(victim.keras.layers.SpatialDropout1D, "_get_noise_shape", lambda _: lambda self, inputs: None)
+    victim.method(victim.keras.layers.SpatialDropout1D, "_get_noise_shape", lambda _: lambda *_: None)
 
 
 # State.
@@ -1146,7 +1140,7 @@ def moving_variance_is_unbiased(victim):
 
 @bug("state", "tensorflow", scenarios.noisy, "update", layer="drop")
 def seeds_stand_still(victim):
-    victim.method(victim.keras.random.SeedGenerator, "next", lambda _: lambda self, ordered=True: self.state.value * 1)
+    victim.method(victim.keras.random.SeedGenerator, "next", lambda _: lambda self, *_, **__: self.state.value * 1)
 
 
 @bug("state", "tensorflow", scenarios.convolution, "prediction", layer="norm")
@@ -1181,7 +1175,7 @@ def epsilon_is_another_at_inference(victim):
 @bug("prediction", "jax", scenarios.noisy, "metric|prediction", layer="drop")
 def dropout_is_active_at_inference(victim):
     def wrap(native):
-        return lambda self, inputs, training=False: native(self, inputs, training=True)
+        return lambda self, inputs, *_, **__: native(self, inputs, training=True)
 
     victim.method(victim.keras.layers.Dropout, "call", wrap)
 
@@ -1204,7 +1198,7 @@ def predictions_of_the_last_batch_are_lost(victim):
 @bug("forward", "tensorflow", scenarios.operations, "recorded", op="ops.round")
 def halves_are_rounded_up(victim):
     floor = victim.native("numpy.floor")
-    victim.op("numpy.round", lambda _: lambda x, decimals=0: floor(x + 0.5))
+    victim.op("numpy.round", lambda _: lambda x, *_, **__: floor(x + 0.5))
 
 
 @bug("forward", "torch", scenarios.operations, "recorded", op="ops.mod")
@@ -1234,7 +1228,7 @@ def deviation_is_unbiased(victim):
 def median_is_the_lower_of_two(victim):
     sort, take = victim.native("numpy.sort"), victim.native("numpy.take")
 
-    def median(x, axis=None, keepdims=False):
+    def median(x, axis=None, *_, **__):
         return take(sort(x, axis=axis), (x.shape[axis] - 1) // 2, axis=axis)
 
     victim.op("numpy.median", lambda _: median)
@@ -1276,7 +1270,7 @@ def sum_of_exponentials_overflows(victim):
 @bug("forward", "tensorflow", scenarios.operations, "recorded", op="ops.cholesky")
 def factor_is_the_upper_one(victim):
     transpose = victim.native("numpy.transpose")
-    victim.op("linalg.cholesky", lambda native: lambda a, upper=False: transpose(native(a)))
+    victim.op("linalg.cholesky", lambda native: lambda a, *_, **__: transpose(native(a)))
 
 
 @bug("forward", "jax", scenarios.operations, "recorded", op="ops.cumsum")

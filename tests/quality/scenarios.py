@@ -11,7 +11,7 @@ import numpy as np
 from harness import Fit, Forward
 
 
-def dense(keras, rng, record):
+def dense(keras, rng, _record):
     """A classifier; 70 rows in batches of 16 leave a partial batch of 6."""
     model = keras.Sequential(
         [
@@ -24,7 +24,7 @@ def dense(keras, rng, record):
     return Fit(model, normal(rng, 70, 6), rng.integers(0, 4, 70), batch_size=16, epochs=2)
 
 
-def convolution(keras, rng, record):
+def convolution(keras, rng, _record):
     model = keras.Sequential(
         [
             keras.layers.Conv2D(4, 3, strides=2, padding="same", name="conv"),
@@ -45,7 +45,7 @@ def convolution(keras, rng, record):
     return Fit(model, images, labels, batch_size=16, epochs=2, class_weight=class_weight)
 
 
-def recurrent(keras, rng, record):
+def recurrent(keras, rng, _record):
     """Sequences of unequal length, padded with zeros that are masked."""
     model = keras.Sequential(
         [
@@ -59,7 +59,7 @@ def recurrent(keras, rng, record):
     return Fit(model, sentences(rng, 36, 7), normal(rng, 36, 1), batch_size=16, epochs=2)
 
 
-def attention(keras, rng, record):
+def attention(keras, rng, _record):
     tokens = keras.Input((7,), dtype="int32", name="text")
     # Not trained, for with repeated tokens adaptive optimizers have another idea of it on tensorflow.
     x = keras.layers.Embedding(20, 8, mask_zero=True, trainable=False, name="tokens")(tokens)
@@ -72,7 +72,7 @@ def attention(keras, rng, record):
     return Fit(model, sentences(rng, 24, 7), normal(rng, 24, 1), batch_size=8, epochs=2)
 
 
-def two_outputs(keras, rng, record):
+def two_outputs(keras, rng, _record):
     first, second = keras.Input((5,), name="first"), keras.Input((3,), name="second")
     left = keras.layers.Dense(4, activation="relu", name="left")(first)
     right = keras.layers.Dense(4, activation="tanh", name="right")(second)
@@ -90,7 +90,7 @@ def two_outputs(keras, rng, record):
     return Fit(model, [normal(rng, 48, 5), normal(rng, 48, 3)], labels, batch_size=16, epochs=2)
 
 
-def regularised(keras, rng, record):
+def regularised(keras, rng, _record):
     """Regularisers, constraints, clipping and a schedule whose rate falls after step 3."""
     model = keras.Sequential(
         [
@@ -109,7 +109,7 @@ def regularised(keras, rng, record):
     return Fit(model, normal(rng, 48, 5), normal(rng, 48, 1), batch_size=16, epochs=3)
 
 
-def noisy(keras, rng, record):
+def noisy(keras, rng, _record):
     model = keras.Sequential(
         [
             keras.layers.Dense(8, "tanh", name="hidden"),
@@ -124,7 +124,7 @@ def noisy(keras, rng, record):
     return Fit(model, normal(rng, 32, 5, 4), normal(rng, 32, 1), batch_size=16, epochs=2)
 
 
-def called_back(keras, rng, record):
+def called_back(keras, rng, _record):
     """Nothing improves by 0.5 after the first epoch: the rate falls, and training stops early and goes back."""
     model = keras.Sequential([keras.layers.Dense(8, "tanh", name="hidden"), keras.layers.Dense(1, name="head")])
     model.compile(keras.optimizers.SGD(0.01), "mse")
@@ -136,14 +136,14 @@ def called_back(keras, rng, record):
     return Fit(model, *data, batch_size=15, epochs=8, validation_split=0.25, callbacks=callbacks)
 
 
-def weighted(keras, rng, record):
+def weighted(keras, rng, _record):
     model = keras.Sequential([keras.layers.Dense(8, "tanh", name="hidden"), keras.layers.Dense(1, name="head")])
     model.compile(keras.optimizers.RMSprop(0.005, momentum=0.5), "mse", weighted_metrics=["mae"])
     weights = rng.uniform(0, 2, 44).astype("float32")
     return Fit(model, normal(rng, 44, 4), normal(rng, 44, 1), batch_size=16, epochs=2, sample_weight=weights)
 
 
-def stress(keras, rng, record):
+def stress(keras, rng, _record):
     """Activations at zeros, ties and large values, each on a branch of its own."""
     x = normal(rng, 6, 12)
     x[0, :8] = [0.0, -0.0, 0.5, -0.5, 20.0, -20.0, 90.0, -90.0]
@@ -157,7 +157,7 @@ def stress(keras, rng, record):
     return Forward(keras.Model([inputs, without_zeros], outputs), [x, x + 0.25])
 
 
-def images(keras, rng, record):
+def images(keras, rng, _record):
     """Layers of images, each on a branch of its own."""
     inputs = keras.Input((6, 6, 4))
     layers = [
@@ -259,7 +259,7 @@ def optimizers(keras, rng, record):
             record(f"{optimizer.name}/{step}", [weights, *slots])
 
 
-def schedules(keras, rng, record):
+def schedules(keras, _rng, record):
     """Learning rates at every step, boundaries among them."""
     make = keras.optimizers.schedules
     for name, schedule in {
@@ -297,25 +297,25 @@ HEALTHY = {
 }
 
 
-def padded_average(keras, rng, record):
+def padded_average(keras, rng, _record):
     """Keras 3.15.1 counts the padding on torch."""
     inputs = keras.Input((6, 6, 2))
     pool = keras.layers.AveragePooling2D(3, strides=2, padding="same", name="pool")
     return Forward(keras.Model(inputs, pool(inputs)), normal(rng, 2, 6, 6, 2))
 
 
-def absolute_at_zero(keras, rng, record):
+def absolute_at_zero(keras, _rng, _record):
     """Keras has a gradient of 1 on jax, and 0 elsewhere."""
     return Forward(keras.layers.Lambda(keras.ops.abs, name="absolute"), np.array([[-1.5, 0.0, 2.5]], "float32"))
 
 
-def maximum_of_equals(keras, rng, record):
+def maximum_of_equals(keras, _rng, _record):
     """Keras gives the whole gradient to one side on tensorflow, and half of it to each elsewhere."""
     x = np.array([[1.0, 2.0, 3.0]], "float32"), np.array([[1.0, 5.0, 3.0]], "float32")
     return Forward(keras.layers.Maximum(name="larger"), list(x))
 
 
-def repeated_tokens(keras, rng, record):
+def repeated_tokens(keras, rng, _record):
     """Keras squares the gradient of every use of a token on tensorflow, and the sum of them elsewhere."""
     layers = [keras.layers.Embedding(5, 3, name="tokens"), keras.layers.Flatten(), keras.layers.Dense(1, name="head")]
     model = keras.Sequential(layers)
@@ -323,7 +323,7 @@ def repeated_tokens(keras, rng, record):
     return Fit(model, rng.integers(0, 5, (24, 4)).astype("int32"), normal(rng, 24, 1), batch_size=8)
 
 
-def partial_batch_of_two(keras, rng, record):
+def partial_batch_of_two(keras, rng, _record):
     """Keras weighs the losses of single outputs on tensorflow by batches, and elsewhere by rows."""
     inputs = keras.Input((4,))
     outputs = [keras.layers.Dense(1, name=name)(inputs) for name in ("left", "right")]
@@ -332,7 +332,7 @@ def partial_batch_of_two(keras, rng, record):
     return Fit(model, normal(rng, 40, 4), [normal(rng, 40, 1), normal(rng, 40, 1)], batch_size=16)
 
 
-def averaged_weights(keras, rng, record):
+def averaged_weights(keras, rng, _record):
     """Keras cannot save the optimizer's averages on jax: their buffers went with the model's."""
     model = keras.Sequential([keras.layers.Dense(1, name="head")])
     model.compile(keras.optimizers.SGD(0.05, use_ema=True), "mse")

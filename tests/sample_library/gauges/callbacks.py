@@ -17,11 +17,11 @@ class StopWhenSettled(keras.callbacks.Callback):
         self.tolerance = tolerance
         self.changes: list[float] = []
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras' signature
         self.changes = []
         self._last: float | None = None
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras' signature
         loss = (logs or {})["loss"]
         if self._last is not None:
             self.changes.append(abs(loss - self._last))
