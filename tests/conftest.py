@@ -121,6 +121,16 @@ class Project:
             return False
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what the checks on the worker's side count: see `worker/test_worker_side.py`."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    told = [text for report in reports for name, text in report.user_properties if name == "checks"]
+    if told:
+        terminalreporter.section("checks on the worker's side")
+        for text in told:
+            terminalreporter.line(text)
+
+
 @pytest.fixture(scope="session")
 def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
     """Makes projects for the fixtures that many tests share."""
