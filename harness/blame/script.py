@@ -236,7 +236,7 @@ def _layer_script(
     if source is None and not module.startswith("keras."):
         return None
     maker = cls if source is not None else f"keras.layers.{cls}"
-    weights = _inputs(trace, f"initial/0/{name}/weight", numbered=False)
+    weights = _inputs(trace, f"initial/0/{name}/weight")
     spelled = "".join(f"    {_spelled(array)},\n" for array in weights)
     lines = [
         *([f"WEIGHTS = [\n{spelled}]\n"] if weights else []),
@@ -251,7 +251,7 @@ def _layer_script(
     return Script(title.format(f"The layer {cls}"), f"call({listed})", inputs, setup, gradient, sides, bound)
 
 
-def _inputs(trace: Trace, prefix: str, *, numbered: bool = True) -> tuple[NDArray[Any], ...]:
+def _inputs(trace: Trace, prefix: str) -> tuple[NDArray[Any], ...]:
     keys = [key for key in trace.keys if key == prefix or key.startswith(f"{prefix}/")]
     return tuple(_in_float32(trace[key].array) for key in keys if trace[key].is_array)
 
