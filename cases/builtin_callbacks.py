@@ -194,9 +194,9 @@ def lambda_callback(rng, record):
     """Functions for some of the hooks, in the order they are called."""
     calls = []
     callback = keras.callbacks.LambdaCallback(
-        on_train_begin=lambda _: calls.append("train begins"),
-        on_epoch_begin=lambda epoch, _: calls.append(f"epoch {epoch} begins"),
-        on_train_batch_begin=lambda batch, _: calls.append(f"batch {batch} begins"),
+        on_train_begin=lambda logs: calls.append("train begins"),  # noqa: ARG005 - Keras' signature
+        on_epoch_begin=lambda epoch, logs: calls.append(f"epoch {epoch} begins"),  # noqa: ARG005 - Keras' signature
+        on_train_batch_begin=lambda batch, logs: calls.append(f"batch {batch} begins"),  # noqa: ARG005 - Keras' signature
         on_train_batch_end=lambda batch, logs: calls.append(f"batch {batch} ends with {', '.join(logs)}"),
         on_epoch_end=lambda epoch, logs: calls.append(f"epoch {epoch} ends with {', '.join(logs)}"),
         on_train_end=lambda logs: calls.append(f"train ends with {', '.join(logs)}"),
