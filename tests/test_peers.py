@@ -29,6 +29,7 @@ import pytest
 
 from harness.cli import options as cli
 from harness.judge import verdict
+from harness.pytest_plugin.settings import Settings
 from harness.session.options import Options
 from harness.suite import pytest_addoption
 
@@ -204,11 +205,12 @@ def test_no_option_of_the_plugin_is_registered_and_never_read() -> None:
         (cli.How, {"self", "how"}),
         (cli.Judging, {"judging"}),
         (cli.Telling, {"self", "telling"}),
+        (Settings, {"settings", "chosen"}),
     ],
 )
 def test_no_option_of_a_run_is_set_and_never_looked_at(kind: Any, names: set[str]) -> None:
     """Looked at is an attribute of what is called so, and not of anything that has an attribute of that name."""
-    rooms = ("blame", "cli", "pytest_plugin", "session") if kind is Options else ("cli",)
+    rooms = ("blame", "cli", "pytest_plugin", "session") if kind in (Options, Settings) else ("cli",)
     looked_at = {
         node.attr
         for tree in _trees(*rooms)

@@ -122,7 +122,7 @@ class How:
                 "--observer-check say nothing there. Drop them."
             )
         return Options(
-            twins=self.precision != "float32" and not quick,
+            precision="float32" if quick or native or self.precision == "float32" else "both",
             jobs=self.jobs or cores(),
             timeout=self.timeout or DEFAULT_TIMEOUT,
             seed=self.seed,

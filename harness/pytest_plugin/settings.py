@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from harness.errors import HarnessError
-from harness.suite import DEFAULT_OUT, OPTIONS
+from harness.suite import OPTIONS
 
 if TYPE_CHECKING:
     from harness.target import Target
@@ -28,10 +28,9 @@ class Settings:
 
     targets: list[Target]
     reference: Target
-    twins: bool
+    precision: Literal["float32", "both"]
     fail_on: Verdict
     timeout: float
-    out: str
     blame: bool
     arguments: list[str]
 
@@ -68,10 +67,9 @@ def read(config: pytest.Config) -> Settings:
         return Settings(
             targets=targets,
             reference=choose_reference(values.get("parity_reference"), targets),
-            twins=_precision(values.get("parity_precision", "both")) == "both",
+            precision=_precision(values.get("parity_precision", "both")),
             fail_on=Verdict.parse(values.get("parity_fail_on", "divergent")),
             timeout=_seconds(values.get("parity_timeout", DEFAULT_TIMEOUT)),
-            out=values.get("parity_out", DEFAULT_OUT),
             blame=not values.get("parity_no_blame"),
             arguments=shlex.split(values.get("parity_args", "")),
         )
@@ -79,7 +77,7 @@ def read(config: pytest.Config) -> Settings:
         raise pytest.UsageError(str(error)) from None
 
 
-def _precision(value: str) -> str:
+def _precision(value: str) -> Any:
     if value not in _PRECISIONS:
         raise HarnessError(f"--parity-precision {value!r} is not one of {', '.join(_PRECISIONS)}.")
     return value

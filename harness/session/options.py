@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 DEFAULT_TIMEOUT = 300.0
 
@@ -13,7 +14,8 @@ class Options:
     """How cases are run.
 
     Attributes:
-        twins: whether every case runs once more in float64 (on a target in float64, in float32).
+        precision: `both` if every case runs once more in float64 (on a target in float64, in float32), as its twin;
+            `float32` if there are no twins.
         jobs: how many cases run at once.
         timeout: seconds that one case may take on one target, in one precision.
         seed: mixed into the seed of every case. Another seed makes other data, weights and masks.
@@ -24,7 +26,7 @@ class Options:
         observer_check: whether each case runs once more without instruments, to see that they change nothing.
     """
 
-    twins: bool = True
+    precision: Literal["float32", "both"] = "both"
     jobs: int = 1
     timeout: float = DEFAULT_TIMEOUT
     seed: int = 0

@@ -279,11 +279,10 @@ class Session:
     def result(self, cases: Sequence[CaseResult] = ()) -> Result:
         """The result of the whole run."""
         setup, options = self.setup, self.setup.options
-        precision = "both" if options.twins and not options.native else "float32"
         randomness = "native" if options.native else "shared"
         targets = [str(target) for target in setup.targets]
         unused = unmatched(setup.known, [case.id for case in cases], targets)
-        return Result(str(setup.reference), targets, precision, setup.fail_on, randomness, cases, unused)
+        return Result(str(setup.reference), targets, options.precision, setup.fail_on, randomness, cases, unused)
 
     def _variants(self) -> list[Variant]:
         """Every run of a case on a target, the first one first."""
@@ -295,7 +294,7 @@ class Session:
             ]
         return [
             FIRST,
-            *([TWIN] if options.twins else []),
+            *([TWIN] if options.precision == "both" else []),
             *(Variant(place=f"{trace.NOISE}/{n:02}", noise=n) for n in range(1, options.noise_runs + 1)),
             *([Variant(place=trace.UNOBSERVED, unobserved=True)] if options.observer_check else []),
         ]

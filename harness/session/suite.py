@@ -132,7 +132,7 @@ def run_file(
     Returns:
         The outcome of each test by its id.
     """
-    twins = session.setup.options.twins and len(held) > 1
+    twins = session.setup.options.precision == "both" and len(held) > 1
     progress = [
         _Progress(target, twin, list(tests), list(tests))
         for target, tests in held.items()
