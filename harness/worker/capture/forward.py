@@ -8,7 +8,6 @@ from typing import Any
 
 from harness.backends import runtime
 from harness.case import Forward
-from harness.errors import CaseError
 from harness.trace.parts import name_in
 from harness.worker.capture import state
 from harness.worker.capture.gradients import or_none, projected_gradients
@@ -32,8 +31,6 @@ def record_forward(
     import keras
 
     function = forward.function
-    if not callable(function):
-        raise CaseError(f"Forward takes a layer or a function, and was given {type(function).__name__}.")
     layer = function if isinstance(function, keras.Layer) else None
     inputs, options = prepared(forward, noise)
     if layer is not None:

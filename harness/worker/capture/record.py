@@ -50,9 +50,6 @@ class Recorder:
             raise CaseError(f"record takes a name first, and {name!r} is not one. Give it a string.")
         if isinstance(value, Plot):
             kinds = {"points": value.points, "lines": value.lines}
-            for label, xy in [*value.points.items(), *value.lines.items()]:
-                if len(getattr(xy, "shape", ())) != 2 or xy.shape[1] != 2:
-                    raise CaseError(f"The Plot {name!r} has {label!r}, which is not an array of shape (n, 2).")
             self.add("recorded", name, kinds)
             keys = {
                 kind: {label: str(Key("recorded", None, f"{name}/{kind}/{label}")) for label in group}
