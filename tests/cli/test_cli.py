@@ -151,7 +151,7 @@ REFUSED_FILES = {
         FILE,
         ["it is marked 'skip'", "Remove the mark"],
     ),
-    "-k that matches nothing": (CASE, [*FILE, "-k", "nobody"], ["-k", "leaves no case"]),
+    "-k that matches nothing": (CASE, [*FILE, "-k", "nobody"], ["No case matches", "-k"]),
     "a case that is not there": (CASE, ["cases/x.py::that"], ["'that'", "'cases/x.py'", "@harness.case"]),
     "a row that is not there": (CASE, ["cases/x.py::it[1]"], ["'it[1]'", "'cases/x.py'"]),
 }
