@@ -14,15 +14,13 @@ class Options:
     """How cases are run.
 
     Attributes:
-        precision: `both` if every case has a twin, a run in float64 (in float32, on a target in float64); `float32` if
-            there are no twins.
+        precision: `both` if every case has a twin, a run in the other precision; `float32` if there are no twins.
         jobs: how many cases run at once.
         timeout: seconds that one case may take on one target, in one precision.
         seed: mixed into the seed of every case. Another seed makes other data, weights and masks.
         native: whether each backend draws from its own generator. Then there are no twins, every case runs several
             times on each target, and distributions are compared.
-        noise_runs: how many noise runs (disturbed in the last bit) each case has on each target. Where there is no
-            twin, they measure rounding.
+        noise_runs: how many noise runs each case has on each target. They measure rounding where there is no twin.
         observer_check: whether each case has an unobserved run, to check that the instruments change nothing.
     """
 
