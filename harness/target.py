@@ -49,7 +49,7 @@ class Target:
 
     @property
     def slug(self) -> str:
-        """The target as the name of a folder: `torch:cpu` becomes `torch-cpu`. Each interpreter has another name."""
+        """The target as the name of a folder: `torch:cpu` becomes `torch-cpu`. It differs between interpreters."""
         python = self.python and f"{self.python[-_READABLE:]} {_digest(self.python)}"
         return re.sub(r"\W+", "-", str(replace(self, python=python))).strip("-")
 

@@ -255,7 +255,7 @@ class _Search:
         return None
 
     def _is_given(self, part: Part, finding: Finding) -> bool:
-        """Whether a part was given what differs, as its inputs, or has it in its config because of another Keras."""
+        """Whether a part was given what differs: as an input, or as a config that differs between versions of Keras."""
         is_input = part.what == "input" and finding.phase == "forward"
         return is_input or (part.what == "config" and self._of_two_keras)
 

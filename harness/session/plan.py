@@ -18,7 +18,7 @@ from harness.wire import Collect, Collected
 
 @dataclass(frozen=True)
 class Planned:
-    """A case, and why some targets whose workers have started do not have it: the reason, by target."""
+    """A case, and by target the reason why it is missing there. Targets whose worker has failed are not listed."""
 
     case: CaseRef
     missing: Mapping[Target, str]

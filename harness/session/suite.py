@@ -35,7 +35,7 @@ class Call:
     Attributes:
         folder: the working directory.
         path: entries of `sys.path`.
-        arguments: of the command line.
+        arguments: for the pytest in a worker, except files and folders.
     """
 
     folder: Path

@@ -223,7 +223,7 @@ def _has_ended(child: _Child) -> bool:
 
 
 def _kill(child: _Child) -> None:
-    """Kill a child's process group and, if it ran too long, the child itself, which may not lead the group yet."""
+    """Kill a child's process group and, if `timed_out`, the child itself, which may not lead the group yet."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     if child.timed_out:
