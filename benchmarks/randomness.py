@@ -1,10 +1,10 @@
-"""What shared randomness costs: a training step with two dropout layers, against the same with native draws.
+"""What shared randomness costs: seconds of a training step with two dropout layers, compared with native draws.
 
     python benchmarks/randomness.py [ROUNDS]
 
-For each backend two processes, one with native draws and one with shared ones, take turns: one epoch each, in every
-round. So what else the machine does meets both. Printed are the fastest epochs by step, and as the ratio that of the
-fastest and the median over rounds. The limit is 1.5, for the median; beyond it the exit status is 1.
+For each backend two processes, one with native draws and one with shared ones, take turns: each trains one epoch in
+every round, so that other load on the machine slows both. It prints the milliseconds a step of the fastest epochs,
+their ratio, and the median of the ratios of all rounds. If a median is above 1.5, the exit status is 1.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def model():
 
 
 def take_turns(draws: str) -> None:
-    """In a process of its own: for each line that comes in, train one epoch and say how many seconds it took."""
+    """Train one epoch for each line on standard input, and print its seconds. This runs in a process of its own."""
     import numpy as np
 
     from harness.worker import keras_internals, randomness
@@ -70,7 +70,7 @@ def seconds_of_a_turn(process: subprocess.Popen[str]) -> float:
 
 
 def measure(backend: str, rounds: int) -> float:
-    """Print the figures of one backend. Returns the ratio."""
+    """Print the figures of one backend. Returns the median ratio."""
     processes = {draws: start(draws, backend) for draws in ("native", "shared")}
     seconds = {draws: [seconds_of_a_turn(process)] for draws, process in processes.items()}
     for turn in range(rounds):

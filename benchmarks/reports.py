@@ -2,8 +2,8 @@
 
     python benchmarks/reports.py [--cases N] [--targets N] [--steps N] [--out DIR]
 
-The run is invented: traces as trainings leave them, of twenty cases, two with a difference, which are repeated under
-other names. It needs Playwright, and a Chromium that is installed.
+The run is synthetic: traces like those of trainings, of twenty cases, two of them with a difference, and copies of
+these cases under other names. This needs Playwright and an installed Chromium.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TARGETS = ("torch", "tensorflow", "jax", "torch:cpu", "jax:cpu")
 #: Cases that are not copies of others.
 DISTINCT = 20
 LAYERS = ("stem", "first", "second", "third", "head")
-#: In the page: from the start of navigation, in milliseconds, and bytes.
+#: Evaluated in the page: milliseconds from the start of navigation until it is loaded, and bytes of the heap.
 LOADED = "() => performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
 HEAP = "() => performance.memory.usedJSHeapSize"
 #: Milliseconds from the click on the first case to the frame after its charts are there.
@@ -81,7 +81,7 @@ def main(cases: int, targets: int, steps: int, out: Path | None) -> None:
 
 
 def _invent(folder: Path, count: int, targets: Sequence[str], steps: int) -> None:
-    """Write a run, of which all but the first cases are copies of these under other names."""
+    """Write a run of `count` cases. All but the first `DISTINCT` are copies of those under other names."""
     distinct = [_case(number, steps) for number in range(min(count, DISTINCT))]
     write_run(folder, distinct, targets)
     result = json.loads((folder / FILE).read_text(encoding="utf-8"))
@@ -112,7 +112,7 @@ def _name(number: int) -> str:
 
 
 def timed(what: str, make: Any) -> Any:
-    """Make something, and print how long that took, and how much of it a processor was at work."""
+    """Call `make`, and print how many seconds it took, and how many seconds of CPU time. Returns what it made."""
     started, worked = time.perf_counter(), time.process_time()
     made = make()
     spent = time.process_time() - worked

@@ -1,10 +1,10 @@
-"""How long the cases of five files take through `harness run`, against one fresh process for each and backend.
+"""How long the cases of five files take with `harness run`, compared with a new process for each case and backend.
 
     python benchmarks/speed.py [-k EXPR] [--jobs N] [--repeat N]
 
 The naive way runs `KERAS_BACKEND=x python case.py` for every case and installed backend, as many at once as the
-harness runs cases: it trains, evaluates and predicts, records nothing and compares nothing. All are timed in one go,
-and the ratios are what to quote: absolute times depend on the machine.
+harness runs cases. It trains, evaluates and predicts, but records nothing and compares nothing. Quote the ratios,
+because absolute times depend on the machine.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What to run: cases, the two things a case may return, and the differences that are declared of cases.
+"""Cases, what a case may return, and the differences that are declared for cases.
 
-A *declared* difference is an `Expected`, whether the case declares it (`@case(expect={"torch": Expected(...)})`) or the
-project does, in the table `[[tool.harness.known]]`, an entry of which is a `Known`. A comparison in which a declared
-difference is found has the outcome `known`; `unexpected` is the worst verdict that no declaration covers.
+A *declared* difference is an `Expected`. The case declares it, as `@case(expect={"torch": Expected(...)})`, or the
+project does, as an entry (a `Known`) of its table `[[tool.harness.known]]`. A comparison in which a declared difference
+is found has the outcome `known`; `unexpected` is the worst verdict that no declaration covers.
 
-This module knows no framework and no NumPy, so that `import harness` is free.
+This module imports neither a framework nor NumPy, so that `import harness` is fast.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from harness.verdict import Verdict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-#: Arguments that the harness injects by name, beside those that `pytest.mark.parametrize` names.
+#: Arguments that the harness injects by name, in addition to those that `pytest.mark.parametrize` names.
 INJECTED = ("rng", "record", "target", "tmp_path")
 
-#: The verdicts that are differences, and so can be declared.
+#: Verdicts that are differences, and so can be declared.
 DIFFERENCES = tuple(str(verdict) for verdict in Verdict if verdict >= Verdict.LEAK)
 
 _ATTRIBUTE = "__harness_case__"
@@ -33,17 +33,20 @@ _ATTRIBUTE = "__harness_case__"
 
 @dataclass(frozen=True)
 class Expected:
-    """A declared difference: one target differs from the others, which is known, and not the case's to mend.
+    """A declared difference: one target is known to differ from the others, for a reason outside the case.
 
     A comparison in which only declared differences are found is `known`. A declared difference that is not found any
     more is reported as fixed, and fails, so that a declaration never outlives its reason.
 
     Args:
-        verdict: the worst verdict it may have, such as `leak` or `mismatch`.
-        reason: why it is so, for whoever reads the report.
-        where: keys of the observations it is confined to, as a pattern in which `*` stands for anything.
-        link: where more is said of it, such as an issue.
-        keras: versions of Keras that have it, as a specifier such as `<3.13`; all of them if left out.
+        verdict: the worst verdict that the difference may have, such as `leak` or `mismatch`.
+        reason: why the target differs, for whoever reads the report.
+        where: the keys of the observations that may differ, as a pattern in which `*` stands for anything.
+        link: the address of further information, such as an issue.
+        keras: the versions of Keras with the difference, as a specifier such as `<3.13`; all of them if left out.
+
+    Raises:
+        CaseError: `verdict` is not a difference, `reason` is empty, or `keras` is not a specifier.
     """
 
     verdict: str
@@ -69,7 +72,7 @@ class Expected:
         return Verdict.LEAK <= verdict <= Verdict.parse(self.verdict) and matches(self.where, key)
 
     def holds_with(self, keras: str) -> bool:
-        """Whether a version of Keras has the difference. A version that cannot be read is taken to have it."""
+        """Whether a version of Keras has the difference. One that cannot be parsed counts as having it."""
         if not self.keras:
             return True
         from packaging.version import InvalidVersion, Version
@@ -80,7 +83,7 @@ class Expected:
             return True
 
     def _specifier(self) -> Any:
-        from packaging.specifiers import InvalidSpecifier, SpecifierSet  # free to import the harness without
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet  # not at the top: `import harness` is fast
 
         try:
             return SpecifierSet(self.keras)
@@ -98,7 +101,7 @@ def matches(pattern: str, text: str) -> bool:
 
 @dataclass(frozen=True)
 class Known:
-    """An entry of `[[tool.harness.known]]`: a difference that is declared beside the cases.
+    """An entry of `[[tool.harness.known]]`: a difference that the project declares, outside its cases.
 
     Attributes:
         case: ids of cases, as a pattern in which `*` stands for anything.
@@ -111,13 +114,13 @@ class Known:
     expected: Expected
 
     def covers(self, case: str, target: str) -> bool:
-        """Whether the entry is about a case on a target."""
+        """Whether the entry applies to a case on a target."""
         return self.target in (target, backend_of(target)) and matches(self.case, case)
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What `@case` says of a function: the differences that it declares, by backend or target, and its tags."""
+    """What `@case` declares for a function: known differences, by backend or target, and tags."""
 
     expect: Mapping[str, Expected] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
@@ -152,7 +155,7 @@ def case(function: Any = None, /, *, expect: Mapping[str, Expected] | None = Non
         tags: words that `--tag` selects by.
 
     Raises:
-        CaseError: what is decorated is not a plain function, or a declaration is not one.
+        CaseError: what is decorated is not a plain function, or `expect` or `tags` has a wrong value.
     """
     if function is None:
         declaration = Declaration(checked(expect or {}), _words(tags))
@@ -171,7 +174,7 @@ def case(function: Any = None, /, *, expect: Mapping[str, Expected] | None = Non
 
 
 def checked(expect: Mapping[str, Expected]) -> Mapping[str, Expected]:
-    """Declared differences by backend or target, as they were given. Raises CaseError for what is not one."""
+    """A copy of declared differences, by backend or target. Raises CaseError for a value that is not an `Expected`."""
     for target, expected in expect.items():
         if not isinstance(expected, Expected):
             raise CaseError(
@@ -189,7 +192,7 @@ def _words(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def declaration_of(function: Callable[..., Any]) -> Declaration:
-    """What `@case` said of a function."""
+    """What `@case` declared for a function."""
     declaration = getattr(function, _ATTRIBUTE)
     assert isinstance(declaration, Declaration)
     return declaration
@@ -215,7 +218,7 @@ class Fit:
             `validation_data`, `callbacks`, `class_weight`, `sample_weight`, `shuffle`, ...).
 
     Raises:
-        CaseError: the model is none, or its `fit` does not take one of the options.
+        CaseError: `model` is not a Keras model, or its `fit` does not take one of the options.
     """
 
     def __init__(self, model: Any, x: Any = None, y: Any = None, **options: Any) -> None:
@@ -249,7 +252,7 @@ class Forward:
         **options: keyword arguments of the call.
 
     Raises:
-        CaseError: the function cannot be called, or is the class of a layer, or `training` is no bool.
+        CaseError: `function` cannot be called, or is the class of a layer, or `training` is not a bool.
     """
 
     def __init__(self, function: Callable[..., Any], *inputs: Any, training: bool = False, **options: Any) -> None:
@@ -278,18 +281,18 @@ class Forward:
 
 
 class Plot:
-    """Points and lines of a plane, to be recorded: `record("decision boundary", Plot(points=..., lines=...))`.
+    """Points and lines in a plane, to be recorded: `record("decision boundary", Plot(points=..., lines=...))`.
 
     The coordinates are observations like any others. `harness run` draws them, with the lines of every target in one
     picture, into the run's folder.
 
     Args:
-        points: arrays of shape (n, 2), by label. The reference's are drawn.
-        lines: arrays of shape (n, 2), by label. Every target's are drawn.
-        x, y: what the axes are.
+        points: arrays of shape (n, 2), by label. Only those of the reference are drawn.
+        lines: arrays of shape (n, 2), by label. Those of every target are drawn.
+        x, y: labels of the axes.
 
     Raises:
-        CaseError: the points or lines are no arrays by label, or of another shape, or an axis is no text.
+        CaseError: `points` or `lines` is not a mapping to arrays of that shape, or `x` or `y` is not text.
     """
 
     def __init__(
@@ -319,7 +322,7 @@ def _check_options(model: Any, options: Mapping[str, Any]) -> None:
     """Raise CaseError for an option that the model's own `fit` does not take, as far as its signature tells."""
     try:
         parameters = inspect.signature(model.fit).parameters.values()
-    except (TypeError, ValueError):  # of one that is not written in Python
+    except (TypeError, ValueError):  # `fit` is not written in Python
         return
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
@@ -333,7 +336,7 @@ def _check_options(model: Any, options: Mapping[str, Any]) -> None:
 
 
 def _check_coordinates(kind: str, arrays: Any) -> None:
-    """Raise CaseError for what a Plot cannot draw as its points or lines."""
+    """Raise CaseError if a Plot cannot draw the arrays as its points or lines."""
     if arrays is not None and not isinstance(arrays, Mapping):
         raise CaseError(
             f"Plot({kind}={_shown(arrays)}) has no labels. Give it arrays of shape (n, 2) by label, such as "
@@ -348,12 +351,12 @@ def _check_coordinates(kind: str, arrays: Any) -> None:
             )
 
 
-#: Items of a collection, and characters of a plain value, that are shown of it.
+#: The most items of a collection, and characters of a plain value, that `_shown` shows.
 _MOST_ITEMS, _MOST_CHARACTERS = 5, 60
 
 
 def _call(name: str, *args: Any, **kwargs: Any) -> str:
-    """How something was made, in short."""
+    """The call that makes an object, as short text."""
     return f"{name}({', '.join([*map(_shown, args), *(f'{key}={_shown(value)}' for key, value in kwargs.items())])})"
 
 
@@ -389,7 +392,7 @@ def _kind_of(value: Any) -> str:
 
 @dataclass(frozen=True)
 class CaseRef:
-    """Where a case is found again, and what it declares.
+    """Where to find a case, and what it declares.
 
     Attributes:
         id: `path.py::name` or `path.py::name[param]`, relative to the project's root, with forward slashes.
@@ -397,7 +400,7 @@ class CaseRef:
         function: name of the function in it.
         parameters: id of the row of parameters, or None.
         expect: declared differences, by backend or target.
-        tags: words to select by.
+        tags: words that `--tag` selects by.
     """
 
     id: str

@@ -1,11 +1,11 @@
-"""What can go wrong before anything runs.
+"""The errors that the harness raises.
 
 ```
 HarnessError            the call is wrong: the command line ends with status 2
-├── CaseError           a case file, or a case in it, is not what it should be
-├── InferenceOnly       gradients, where the backend has none: a case ends with that, and has not failed
-├── TargetError         a target that cannot be parsed, or that is not here
-└── TraceError          a trace, or a folder of traces, that cannot be read
+├── CaseError           a case file, or a case in it, cannot be used
+├── InferenceOnly       a case asks for gradients that the backend does not have; it ends, but has not failed
+├── TargetError         a target cannot be parsed, or is not available here
+└── TraceError          a trace, or a folder of traces, cannot be read
 ```
 
 Every message is one paragraph: what was wrong, the value that was wrong, and what to do about it.
@@ -24,12 +24,12 @@ class CaseError(HarnessError):
     """
 
 
-class InferenceOnly(HarnessError):  # noqa: N818 - no error of anybody: a case ends with it where its backend does
-    """A backend without gradients was asked for them. A case that asks for them is `unavailable` there from then on."""
+class InferenceOnly(HarnessError):  # noqa: N818 - not an error: a case ends with it on a backend without gradients
+    """A backend without gradients was asked for them. The case ends there, with the status `unavailable`."""
 
 
 class TargetError(HarnessError):
-    """A target cannot be used: its text is malformed, or its backend is not installed."""
+    """A target cannot be used: its text is malformed, or its backend, device or interpreter is not available."""
 
 
 class TraceError(HarnessError):
@@ -37,5 +37,5 @@ class TraceError(HarnessError):
 
 
 def printable(value: object) -> str:
-    """Text in which every control character but the line feed is spelled out: none reaches a terminal."""
+    """A value as text with every control character but the line feed escaped, so that none reaches a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in str(value))

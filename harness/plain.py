@@ -1,8 +1,8 @@
-"""Values as plain data, and back: what JSON can hold, for whatever crosses the wall or lies on disk.
+"""Conversion of values to plain data, which JSON can hold, and back: for messages to workers, and for files.
 
-The classes are dataclasses and `TypedDict`s, and their annotations are the rules. The reader is strict, for a file may
-be a stranger's: only a list becomes a tuple, text a path or an enumeration, and an integer a float. Keys that a class
-does not have are passed over in a dataclass, and kept in a `TypedDict`.
+Classes are dataclasses and `TypedDict`s, read by their annotations. The reader is strict, because a file may come from
+anywhere: it converts only a list to a tuple, text to a path or an enumeration, and an integer to a float. Keys that a
+class does not have are ignored for a dataclass, and kept for a `TypedDict`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cattrs.gen.typeddicts import make_dict_structure_fn as make_typed_dict_stru
 
 T = TypeVar("T")
 
-#: Characters of a wrong value that a message shows.
+#: The most characters of a wrong value that a message shows.
 _SHOWN = 60
 _SEQUENCES: tuple[Any, ...] = (list, tuple, Sequence)
 _MAPPINGS: tuple[Any, ...] = (dict, Mapping)
@@ -38,7 +38,7 @@ def from_plain(data: Any, kind: type[T], where: str = "it") -> T:
 
     Args:
         kind: a dataclass, a `TypedDict`, or a list, dict, tuple, literal, enumeration or optional type of such.
-        where: what the data is, for the message.
+        where: what the message calls the data.
 
     Raises:
         ValueError: the data is not of that type. The message names the place, as `it.cases[0].id`.
@@ -51,7 +51,7 @@ def from_plain(data: Any, kind: type[T], where: str = "it") -> T:
 
 
 class _FaultError(ValueError):
-    """A value of another kind, and where it is."""
+    """A value that is not of the wanted type, and its place in the data."""
 
     def __init__(self, place: str, reason: str) -> None:
         super().__init__(place, reason)
@@ -60,12 +60,12 @@ class _FaultError(ValueError):
 
 
 def _located(error: BaseException) -> tuple[str, str]:
-    """The place of the first fault, and what it is."""
+    """The place of the first fault, and what is wrong there."""
     if isinstance(error, _FaultError):
         return error.place, error.reason
     if isinstance(error, ClassValidationError):
         noted, others = error.group_exceptions()
-        if not noted:  # the class itself refuses what its fields say together
+        if not noted:  # each field is right, but the class refuses them together
             return "", f"cannot be: {others[0]}"
         inner, note = noted[0]
         if isinstance(inner, KeyError):
@@ -108,7 +108,7 @@ def _converter() -> Converter:
 
 
 def _exactly(value: Any, kind: Any) -> Any:
-    """A value of one type exactly: a bool is no int."""
+    """The value, if it is of exactly this type: a bool is not an int."""
     if type(value) is not kind:
         raise _refuse(value, kind.__name__)
     return value
@@ -139,7 +139,7 @@ def _is_optional(kind: Any) -> bool:
 
 
 def _optional_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
-    """A value of one type, or None. Traces have many of these, which cattrs' own hook looks up one by one."""
+    """Read a value of one type, or None. cattrs' own hook is slow here: it looks up the type's hook for every value."""
     (inner,) = (argument for argument in get_args(kind) if argument is not NoneType)
     hook = cache(lambda: converter.get_structure_hook(inner))
     return lambda value, _: None if value is None else hook()(value, inner)
@@ -150,7 +150,7 @@ def _is_enumeration(kind: Any) -> bool:
 
 
 def _member(value: Any, kind: Any) -> Any:
-    """The member of an enumeration that has this as its text."""
+    """The member of an enumeration whose `str` is this value."""
     members = {str(member): member for member in kind}
     if type(value) is not str or value not in members:
         raise _refuse(value, f"one of {', '.join(members)}")
@@ -166,7 +166,7 @@ def _is_mapping(kind: Any) -> bool:
 
 
 def _sequence_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
-    """A list of elements of one type, as a list, or as a tuple where that is asked for."""
+    """Read a list of elements of one type, as a list, or as a tuple if `kind` is one."""
     element = next(iter(get_args(kind)), Any)
     make = tuple if tuple in (kind, get_origin(kind)) else list
 
@@ -179,7 +179,7 @@ def _sequence_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]
 
 
 def _mapping_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
-    """An object with values of one type."""
+    """Read an object with values of one type."""
     element = (*get_args(kind), Any, Any)[1]
 
     def structure(value: Any, _: Any) -> Any:
@@ -191,7 +191,7 @@ def _mapping_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
 
 
 def _read(converter: Converter, kind: Any, items: Iterable[tuple[Any, Any]], place: str) -> Iterator[tuple[Any, Any]]:
-    """Values of one type, each with what it is found by. `place` spells that in a message."""
+    """Read values of one type. Yields each with its key or index, which the template `place` writes in a message."""
     hook = converter.get_structure_hook(kind)
     for key, item in items:
         try:
@@ -203,7 +203,7 @@ def _read(converter: Converter, kind: Any, items: Iterable[tuple[Any, Any]], pla
 
 
 def _of_dict(structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """The reader of a class, which is given objects only."""
+    """A reader of a class that refuses everything but an object."""
 
     def checked(value: Any, kind: Any) -> Any:
         if type(value) is not dict:

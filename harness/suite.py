@@ -1,6 +1,6 @@
-"""What pytest in a session of ours and the pytest in its workers share: options, marker, fixture, and names of tests.
+"""What the user's pytest and the pytest in its workers share: options, marker, fixture, and ids of tests.
 
-As a plugin it registers the options and the marker, which a project's configuration may name wherever its tests run.
+As a plugin it registers the options and the marker, because the project's configuration may use them on both sides.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 
 #: The name of the plugin by which a worker's pytest is known.
 INSIDE = "parity-inside"
-#: The fixture of tests that record by themselves what is compared.
+#: The fixture that a test asks for to record by itself what is compared.
 FIXTURE = "parity"
 _MARKER = (
     "parity(expect=None): of a test that asks for the fixture `parity`: the differences that are known, by backend or "
@@ -24,7 +24,7 @@ DEFAULT_OUT = "runs/pytest"
 
 @dataclass(frozen=True)
 class Option:
-    """One option: what it is called, its metavar (None for a switch), and what it is good for."""
+    """One option: its name, its metavar (None for a switch), and its help."""
 
     name: str
     metavar: str | None
@@ -55,13 +55,13 @@ OPTIONS = (
     Option("--parity-fail-on", "VERDICT", "The mildest verdict that fails. Default: divergent."),
     Option("--parity-timeout", "S", "Seconds for one case or test on one target in one precision. Default: 300."),
     Option("--parity-out", "DIR", f"Where traces and result.json go. Default: {DEFAULT_OUT}."),
-    Option("--parity-no-blame", None, "Do not replay what differs to find whose it is."),
+    Option("--parity-no-blame", None, "Do not search for the origin of differences."),
     Option("--parity-args", "ARGS", "Further arguments for the pytest that runs in each worker."),
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Register every option, and its twin in the configuration."""
+    """Register every option, and the key of the same name in pytest's configuration."""
     group = parser.getgroup("parity", "parity of Keras backends (harness)")
     for option in OPTIONS:
         if option.metavar is None:
@@ -88,9 +88,9 @@ def names_of(item: pytest.Item) -> list[str]:
 
 
 def id_of(path: Path, names: list[str], root: Path) -> str:
-    """The id of a test on both sides of the wall: its file relative to the root, and its names.
+    """The id of a test, the same in controller and workers: its file relative to the root, and its names.
 
-    pytest's own node ids depend on the arguments that pytest is called with, where a file lies outside its root: a
-    suite that is installed has other ones as a whole than file by file.
+    pytest's own node ids will not do: for a file outside pytest's root they depend on pytest's arguments, so the tests
+    of an installed suite have other ids when all of it is collected than when one file is.
     """
     return "::".join([Path(os.path.relpath(path, root)).as_posix(), *names])

@@ -14,15 +14,15 @@ _GRAMMAR = re.compile(
 #: `cpu`, or `cuda:1`: a kind of device, and which of them.
 _DEVICE = re.compile(r"(?P<kind>[a-z]+)(?::(?P<index>\d{1,3}))?")
 
-#: What a case computes in beside float32: dtype policies of Keras.
+#: Precisions other than float32 that a case may compute in: dtype policies of Keras.
 PRECISIONS = ("float64", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
-#: How what `compile` compiles is run: operation by operation, as a graph, or compiled (XLA, `torch.compile`).
+#: How a compiled model's functions run: operation by operation, as a graph, or compiled (XLA, `torch.compile`).
 MODES = ("eager", "graph", "jit")
 #: Options that take a number, as `+data_parallel=2`: steps of one call of the compiled function, and devices that share
 #: each batch.
 COUNTED = ("steps_per_execution", "data_parallel")
 _MOST = 64
-#: Characters of an interpreter's path that its target's folder is named by.
+#: The most characters of an interpreter's path in the name of its target's folder.
 _READABLE = 24
 
 
@@ -33,8 +33,8 @@ class Target:
     Attributes:
         backend: the value of `KERAS_BACKEND`.
         device: such as `cpu` or `cuda:1`, or None for the backend's own choice.
-        options: in one order, whatever order they were written in.
-        python: another environment's interpreter, a path or a command; None for that which the harness is installed in.
+        options: sorted, so that the order in which they were written does not matter.
+        python: the path or command of another environment's interpreter; None for the one that runs the harness.
     """
 
     backend: str
@@ -49,7 +49,7 @@ class Target:
 
     @property
     def slug(self) -> str:
-        """The target's name as a folder: `torch:cpu` becomes `torch-cpu`. No two interpreters share one."""
+        """The target as the name of a folder: `torch:cpu` becomes `torch-cpu`. It differs between interpreters."""
         python = self.python and f"{self.python[-_READABLE:]} {_digest(self.python)}"
         return re.sub(r"\W+", "-", str(replace(self, python=python))).strip("-")
 
@@ -61,12 +61,12 @@ class Target:
 
     @property
     def index(self) -> int:
-        """Which device of its kind."""
+        """The number of the device among those of its kind, counted from 0."""
         return int(self.device.partition(":")[2] or 0) if self.device else 0
 
     @property
     def cpus(self) -> int:
-        """How many devices the processor has to stand for."""
+        """How many devices the CPU has to be split into; 1 if the target computes on another kind."""
         return max(self.index + 1, self.count("data_parallel")) if self.kind in (None, "cpu") else 1
 
     @property
@@ -80,25 +80,24 @@ class Target:
 
     @property
     def mode(self) -> str | None:
-        """One of `MODES`; None for the backend's own."""
+        """One of `MODES`; None for the backend's own choice."""
         return next((option for option in self.options if option in MODES), None)
 
     def count(self, name: str) -> int:
-        """The number of an option of `COUNTED`; 1 where it is not asked for."""
+        """The number given with an option of `COUNTED`; 1 if the target does not have the option."""
         found = [option for option in self.options if option.startswith(f"{name}=")]
         return int(found[0].partition("=")[2]) if found else 1
 
     @classmethod
     def parse(cls, text: str, backends: tuple[str, ...]) -> Target:
-        """Read a target from text. Whether its backend has the device and the options is the backend's to say.
+        """Read a target from text. This does not check whether the backend has the device and the options.
 
         Args:
             text: for example `torch`, `jax:cpu` or `torch:cuda+mixed_bfloat16`.
             backends: the names of the backends that the harness knows.
 
         Raises:
-            TargetError: the text is malformed, or names something that there is not, or options that exclude each
-                other.
+            TargetError: the text is malformed, has an unknown backend or option, or options that exclude each other.
         """
         match = _GRAMMAR.fullmatch(text.strip())
         if match is None:
@@ -127,12 +126,12 @@ def backend_of(target: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Eight characters that no other text is likely to have; of a path that is no Unicode too."""
+    """A digest of eight characters, also of a path that is not valid Unicode."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def _checked(options: list[str], text: str) -> tuple[str, ...]:
-    """Options in one order: precision, mode, and those with a number."""
+    """Options sorted: precision, mode, and those with a number. Raises TargetError for a wrong one."""
     order = {name: position for position, name in enumerate((*PRECISIONS, *MODES, *COUNTED))}
     for option in options:
         name, equals, number = option.partition("=")

@@ -1,6 +1,6 @@
-"""What crosses the wall: the controller's requests and a worker's answers, as types that both sides use.
+"""The messages between controller and worker: requests and answers, as types that both sides use.
 
-Each message is a line of JSON with its class' name in lower case as `kind`:
+Each message is a line of JSON, whose `kind` is the name of its class in lower case:
 
 ```
 → {"kind": "request", "id": 7, "timeout": 300, "output": "…/output.txt", "work": {"kind": "run", …}}
@@ -9,7 +9,7 @@ Each message is a line of JSON with its class' name in lower case as `kind`:
 ← {"kind": "ended", "id": 7, "how": "exit", "code": 0, "seconds": 1.2}
 ```
 
-What a request asks for is one of the classes of `Work`. What comes of it lies in files that it names: a trace, a
+The work of a request is one of the classes of `Work`. Its result is written to files that the work names: a trace, a
 `Collected`, the lines of a suite (`SuiteLine`), or an array.
 """
 
@@ -25,7 +25,7 @@ from harness.case import CaseRef
 from harness.plain import from_plain, to_plain
 from harness.trace import Phase
 
-#: How a child ended: by itself, by a signal, at its time limit.
+#: How a child ended: it exited by itself, a signal killed it, or it was killed at its time limit.
 How = Literal["exit", "signal", "timeout"]
 
 
@@ -54,7 +54,7 @@ class Collected:
 
 @dataclass(frozen=True)
 class Start:
-    """Where variables take their values from: their keys in a trace begin with `phase/step/prefix`.
+    """The values that variables start from: observations of a trace whose keys begin with `phase/step/prefix`.
 
     Attributes:
         trace: the folder of the trace.
@@ -71,9 +71,9 @@ class Replay:
     """Run the parts of a case one by one, and record each.
 
     Attributes:
-        given: the trace of the reference's own replay, whose values each part is given; None on the reference at first.
+        given: the trace of the reference's own replay, whose values each part is given; None for that replay itself.
         inside: the part whose operations are observed as well; None for no part.
-        state: where the variables come from; None for those that the case makes.
+        state: the values that variables start from; None for those that the case gives them.
         rows: the rows of the data that make the batch; None for the first batch.
         training: whether the model is called as in training, or as for predictions.
     """
@@ -91,7 +91,7 @@ class Steps:
 
     Attributes:
         first, last: the steps, counted from 0 over all epochs.
-        given: the reference's trace of the same steps, from whose states each step starts; None on the reference.
+        given: the reference's trace of the same steps, whose states each step starts from; None on the reference.
     """
 
     first: int
@@ -107,16 +107,16 @@ class Run:
         root: the folder that the ids of cases are relative to.
         target: as text.
         precision: what the case computes in.
-        twin: whether that is the target's other precision.
-        native: whether the backend keeps its own randomness.
+        twin: whether this is the twin, so that `precision` is the target's other one.
+        native: whether the backend draws from its own generator.
         seed: of the data.
         generator_seed: of everything else that is drawn.
-        threads: of one operation.
+        threads: the most threads of one operation.
         trace: the folder of the trace.
-        noise: which of the disturbed runs this is, counted from 1; 0 for a run that is not disturbed.
-        unobserved: whether the instruments are off.
-        replay: the trace is of the parts of the case instead.
-        steps: the trace is of some steps of its training instead.
+        noise: the number of the noise run, counted from 1; 0 if it is not a noise run.
+        unobserved: whether it is the unobserved run.
+        replay: if given, the parts of the case are replayed and recorded instead.
+        steps: if given, only these steps of its training are run and recorded instead.
     """
 
     case: CaseRef
@@ -150,13 +150,13 @@ class Suite:
     Attributes:
         target: as text.
         precision, twin, threads: see `Run`.
-        tests: what is to run, by the tests' ids; None to collect only.
+        tests: the tests to run, by their ids; None to collect only.
         arguments: of pytest.
         folder: the working directory.
         path: entries of `sys.path`.
         limit: seconds for each test.
         assertions: whether the values that assertions are given are recorded.
-        results: the file that lines of `SuiteLine` are added to.
+        results: the file that messages of `SuiteLine` are appended to.
     """
 
     target: str
@@ -190,13 +190,13 @@ Work = Collect | Run | Suite | Script
 
 @dataclass(frozen=True)
 class Request:
-    """What one child is to do.
+    """Work for one child.
 
     Attributes:
-        id: by which the answers name it.
+        id: the number by which the answers name the request.
         timeout: seconds until the child is killed.
         output: the file that the child's standard output and error go to.
-        fresh_process: why the child is a process that was not forked; None for one that was.
+        fresh_process: why the child is a new process instead of a fork of the worker; None if it is a fork.
     """
 
     id: int
@@ -232,7 +232,7 @@ class Ended:
 
     Attributes:
         code: the exit status, or the number of the signal.
-        seconds: that it ran.
+        seconds: how long it ran.
     """
 
     id: int
@@ -325,7 +325,7 @@ def decode(line: bytes | str) -> Any:
     """The message of a line.
 
     Raises:
-        ValueError: the line is no message.
+        ValueError: the line is not a message.
     """
     told = json.loads(line)
     if isinstance(told, dict) and told.get("kind") == "request":

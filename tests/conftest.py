@@ -1,4 +1,4 @@
-"""A project of case files in a folder of its own, and the command line run in it."""
+"""Fixtures: a project of case files in a folder of its own, and the command line that runs in it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ import pytest
 
 from harness.trace import Trace
 
-#: Cases with bugs in them, and a library of others: neither is a test of ours.
+#: Cases with deliberate bugs, and a sample library with tests of its own: neither holds tests of the harness.
 collect_ignore = ["quality", "sample_library"]
 
-#: Seconds after which a test that waits for a process fails. Nothing healthy comes near.
+#: Seconds after which a test that waits for a process fails. A process that works takes far less.
 PATIENCE = 300
 
 
 class Project:
-    """A folder with the marker of a project. What lies in its folder `site` shadows installed packages."""
+    """A folder with an empty `pyproject.toml`. Modules in its folder `site` shadow installed packages."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class Project:
         return path
 
     def hide(self, *modules: str) -> None:
-        """Let modules appear not to be installed."""
+        """Make modules appear not to be installed."""
         self.write(
             "site/sitecustomize.py",
             f"""
@@ -68,7 +68,7 @@ class Project:
         return self.python("-m", "harness", *arguments, cwd=cwd)
 
     def python(self, *arguments: str | Path, cwd: str = ".") -> subprocess.CompletedProcess[str]:
-        """Run Python in this project, as the command line is run."""
+        """Run Python in this project, in the same way as the command line, and wait for it."""
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
             cwd=self.folder / cwd,
@@ -80,7 +80,7 @@ class Project:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the command line in a process group of its own, where an interrupt is heard."""
+        """Start the command line in a process group of its own, in which SIGINT is not ignored."""
         # A test run in the background of a shell ignores interrupts, and its children would inherit that.
         heard = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -112,7 +112,7 @@ class Project:
         return Trace(self.folder / out / run["trace"])
 
     def is_held(self, name: str) -> bool:
-        """Whether a process lives that has locked a file or inherited the lock. A zombie holds none."""
+        """Whether a running process holds a lock on a file, perhaps an inherited one. A zombie holds none."""
         with (self.folder / name).open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,7 +122,7 @@ class Project:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell what the checks on the worker's side count: see `worker/test_worker_side.py`."""
+    """Print the totals of the checks on the worker's side: see `worker/test_worker_side.py`."""
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     told = [text for report in reports for name, text in report.user_properties if name == "checks"]
     if told:
@@ -151,7 +151,7 @@ def harness(project: Project) -> Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def comes_true() -> Callable[[Callable[[], bool]], bool]:
-    """Waits for a condition, and says whether it came true."""
+    """Waits up to 30 s for a condition, and returns whether it came true."""
 
     def wait(condition: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + 30

@@ -1,1 +1,1 @@
-"""Whose a difference is: the search, and the script that shows it."""
+"""Blame: the search for the part that makes a difference, and the script that shows the difference."""

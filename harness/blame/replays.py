@@ -1,4 +1,4 @@
-"""Runs of a case for the search: its parts, some steps of its training, and scripts, on equal values everywhere."""
+"""Runs for the search: parts of a case, steps of its training, and scripts, on equal values on every target."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from harness.wire import Replay, Script, Steps
 
 
 class Replays:
-    """Replays of one case. What was replayed before is not run again.
+    """Replays of one case. The traces of a replay are kept, so that the same replay is not run twice.
 
     Args:
-        session: whose workers run them.
-        targets: on which the case was run, the reference among them.
+        session: the session whose workers run them.
+        targets: those on which the case was run, the reference among them.
     """
 
     def __init__(self, session: Session, case: CaseRef, targets: Sequence[Target]) -> None:
@@ -38,17 +38,17 @@ class Replays:
         self.reference = session.setup.reference
         #: The run's folder.
         self.run = session.setup.folder
-        #: Where traces of replays lie, and the scripts that show a difference.
+        #: The folder for the traces of replays, and for scripts that show a difference.
         self.folder = self.run / trace.REPLAYS / slug_of(case.id)
 
     def again(self, targets: Sequence[Target], seconds: float) -> Mapping[Target, Trace]:
-        """The whole case once more."""
+        """Run the whole case once more."""
         return self._run(targets, [FIRST], seconds)
 
     def parts(self, what: Replay, seconds: float) -> Mapping[Target, Trace]:
-        """The parts of the case on the reference as they come, and then on every target on the reference's values.
+        """Replay the parts of the case on the reference, and then on every target on the values that the reference had.
 
-        Empty where the reference cannot be replayed.
+        Returns no trace if the reference cannot be replayed.
         """
         deadline = time.monotonic() + seconds
         own = self._run([self.reference], [FIRST], seconds, replay=what)
@@ -58,9 +58,9 @@ class Replays:
         return self._run(self.targets, [FIRST, TWIN], deadline - time.monotonic(), replay=given)
 
     def steps(self, first: int, last: int, seconds: float) -> Mapping[Target, Trace]:
-        """Training steps on every target, each from the state that the reference had before it.
+        """Run training steps on every target, each from the state that the reference had before it.
 
-        Empty where the reference cannot be followed.
+        Returns no trace if the steps of the reference cannot be run.
         """
         deadline = time.monotonic() + seconds
         own = self._run([self.reference], [FIRST], seconds, steps=Steps(first, last))
@@ -70,7 +70,7 @@ class Replays:
         return self._run(self.targets, [FIRST, TWIN], max(deadline - time.monotonic(), 1.0), steps=given)
 
     def compute(self, script: Path, targets: Sequence[Target], seconds: float) -> Mapping[Target, NDArray[Any]]:
-        """What a script computes on each target, where it does."""
+        """The array that a script computes on each target; targets on which the script fails are left out."""
         results: dict[Target, NDArray[Any]] = {}
 
         def receive(reply: Reply) -> None:
@@ -88,7 +88,7 @@ class Replays:
     def _run(
         self, targets: Sequence[Target], variants: Sequence[Variant], seconds: float, **what: Replay | Steps
     ) -> Mapping[Target, Trace]:
-        """The traces of a replay, of those targets on which it ran; none where no time is left."""
+        """The traces of a replay, for targets on which something was recorded; none if no time is left."""
         key = (*targets, *variants, repr(what))
         if key in self._seen:
             return self._seen[key]

@@ -1,4 +1,4 @@
-"""Finding a script that shows a difference: it is made small, run, and handed over only if it shows it."""
+"""Makes a script that shows a difference: as small as possible, and kept only if a run of it shows the difference."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def reproducer_of(
     traces: Mapping[Target, Trace],
     deadline: float,
 ) -> Path | None:
-    """A script that was run and shows a difference, with the text of an issue beside it; None where there is none.
+    """The path of a script that was run and shows a difference, with an issue's text beside it; None if there is none.
 
     Args:
         target: the one that differs from the reference.
         finding: what differs, in a replay.
-        part: what it belongs to.
+        part: the part of the case that it belongs to.
         replayed: the reference's trace of that replay.
         traces: of the case itself, by target.
-        deadline: until which smaller scripts are tried, on the clock of `time.monotonic`.
+        deadline: when to stop trying scripts, on the clock of `time.monotonic`.
     """
     reference = replays.reference
     sides = _side(reference), _side(target)
     if sides[0] == sides[1]:
-        return None  # they differ in their options, which a script does not have
+        return None  # they differ only in their options, which a script cannot set
     script = script_of(finding, part, replayed, sides)
     if script is None:
         return None
@@ -65,7 +65,7 @@ def reproducer_of(
         best = best.rounded()
     path = folder / "repro.py"
     path.write_text(best.text(), encoding="utf-8")
-    # As somebody else would run it, in processes of its own.
+    # As a reader would run it, in processes of its own.
     ran = _run(path, max(deadline - time.monotonic(), LEAST))
     if ran is None or ran.returncode != 1:
         path.unlink()
@@ -77,7 +77,7 @@ def reproducer_of(
 
 
 def _shows(replays: Replays, target: Target, script: Script, folder: Path, deadline: float) -> bool:
-    """Whether a script shows the difference in the workers, which is quicker than in processes of their own."""
+    """Whether a script shows the difference in the workers, which is quicker than in new processes."""
     seconds = deadline - time.monotonic()
     if seconds <= 1:
         return False
@@ -96,7 +96,7 @@ def _shows(replays: Replays, target: Target, script: Script, folder: Path, deadl
 
 
 def _side(target: Target) -> Side:
-    """A target as a script has it: without options, and with the variables of its device."""
+    """The side of a script for a target: without options, and with the environment variables that choose its device."""
     backend = backends.get(target.backend)
     usual, placed = (backend.environment_for(at) for at in (Target(target.backend), replace(target, options=())))
     variables = {name: value for name, value in placed.items() if usual.get(name) != value}

@@ -1,7 +1,7 @@
 """A script that shows a difference with Keras and NumPy alone, and the text of an issue to go with it.
 
 A script is written from what a replay recorded: the operation or layer, its arguments, and the values it was given. It
-is not handed over before it was run and showed the difference: see `harness.blame.search`.
+is reported only if a run of it has shown the difference: see `harness.blame.reproducer`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from harness.result.model import Finding
 from harness.trace import ArrayEntry, Key, Phase, Trace
 from harness.trace.parts import Part, What, name_in
 
-#: Elements that are spelled out; larger arrays are embedded as bytes.
+#: The most elements of an array that is written as numbers; larger arrays are embedded as bytes.
 MOST_SPELLED = 64
-#: Elements of all inputs together that are embedded at all.
+#: The most elements of all inputs together; with more, no script is written.
 MOST_EMBEDDED = 50_000
 
 _GRADIENT = """
@@ -69,7 +69,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that a script holds against each other.
+    """One of the two sides that a script compares.
 
     Attributes:
         name: what the script calls it, such as `torch:cuda`.
@@ -84,7 +84,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Script:
-    """What a script computes.
+    """A script, by what it computes.
 
     Attributes:
         title: its first line.
@@ -92,7 +92,7 @@ class Script:
         inputs: the values of the tensors.
         setup: statements that the expression needs, at the top level of the script.
         gradient: whether the gradient is what differs.
-        sides: the two that are held against each other, the reference first.
+        sides: the two that are compared, the reference first.
         bound: the largest difference, relative to the root mean square, that rounding explains.
     """
 
@@ -105,7 +105,7 @@ class Script:
     bound: float
 
     def text(self) -> str:
-        """The script."""
+        """The script's source."""
         arrays = "".join(f"    {_spelled(array)},\n" for array in self.inputs)
         modules = ["json", "os", "subprocess", "sys"]
         modules = ["base64", *modules] if "base64." in arrays + self.setup else modules
@@ -130,7 +130,7 @@ class Script:
         """The same script with less data, the smallest first."""
         shapes = {array.shape for array in self.inputs}
         shape = next(iter(shapes), ())
-        # `element` is a place in what differs. It is one in the inputs too if these have the same shape.
+        # `element` is an index into what differs. It is used for the inputs only if it fits their shape.
         fits = len(element) == len(shape) and all(i < length for i, length in zip(element, shape, strict=False))
         if len(shapes) == 1 and element and fits:
             yield replace(self, inputs=tuple(array[element].reshape(1) for array in self.inputs))
@@ -166,9 +166,9 @@ def script_of(
 
     Args:
         finding: what differs, in a replay.
-        part: what it belongs to.
+        part: the part of the case that it belongs to.
         trace: the reference's trace of that replay.
-        sides: the reference, and the other.
+        sides: the reference, and the target that differs.
 
     The script computes in float32, whatever precision the two were compared in.
     """
@@ -187,7 +187,7 @@ def script_of(
         return None
     judgement = finding.judgement
     bound = 32 * (judgement.amplification or 1.0) * 2.0**-24
-    # The rounding of a lower precision would hide what float32 shows: the float64 difference stands for that.
+    # In a lower precision rounding hides what the script would show in float32, so the float64 difference is used.
     shown = judgement.d32 if trace.header.precision in ("float32", "float64") else judgement.d64
     if shown is not None and shown <= bound:
         return None  # float32 does not show it
@@ -255,18 +255,18 @@ def _initial(place: str, what: What) -> str:
 
 
 def _arrays(trace: Trace, phase: Phase, name: str) -> tuple[NDArray[Any], ...]:
-    """The arrays of that name, or below it."""
+    """The arrays of that name or below it, floating ones in float32."""
     found = (entry.key for entry in trace.select(phase, step=0, name=name) if isinstance(entry, ArrayEntry))
     return tuple(_in_float32(trace[key].array) for key in found)
 
 
 def _in_float32(array: NDArray[Any]) -> NDArray[Any]:
-    """A floating array in float32: the extended dtypes, such as bfloat16, are of kind V."""
+    """A floating array in float32, any other as it is. The extended dtypes, such as bfloat16, are of kind V."""
     return array.astype(np.float32) if array.dtype.kind in "fV" else array
 
 
 def _rows(array: NDArray[Any], length: int, row: int, count: int) -> NDArray[Any]:
-    """So many rows with that one among them, of an array that has as many rows as the first."""
+    """`count` rows, `row` among them, of an array that has `length` rows; any other array as it is."""
     if array.ndim == 0 or len(array) != length:
         return array
     start = min(row, length - count)

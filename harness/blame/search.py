@@ -1,10 +1,10 @@
-"""Whose a difference is: the parts of a case, replayed on equal values until one differs by itself.
+"""The search for the origin of a difference: parts of a case are replayed on equal values until one differs by itself.
 
-1. A finding of a later training step: those steps are run again, each from the state the reference had before it. The
-   first that differs from equal state is where it starts.
+1. If the finding is of a later training step, the steps up to it are run again, each from the state that the reference
+   had before it. The difference starts at the first step that differs although its state was equal.
 2. The parts of that step (or of the first pass, or of a call for predictions) run one by one, each on the values that
    the reference had there: layers, regularisers, loss, constraints, schedule, optimizer, metrics, and the gradients of
-   each. The first that differs made the difference, and did not inherit it.
+   each. The first part that differs has made the difference, and not inherited it.
 3. The operations inside that part run in the same way.
 
 Every replay runs on every target and in both precisions, and is judged by the same two-precision verdict.
@@ -34,11 +34,11 @@ from harness.trace.parts import CASE, Part, part_of
 from harness.verdict import Verdict
 from harness.wire import Replay, Start
 
-#: Seconds that blaming one finding may take, but for the last run of its script. What is known by then is said.
+#: Seconds for blaming one finding, without the last run of its script. The blame then says what is known so far.
 BUDGET = 180.0
-#: Steps that are followed one by one, at most: the last ones before the finding.
+#: The most training steps that are run again for one finding: the last ones up to it.
 MOST_STEPS = 40
-#: Steps that are continued from where free runs parted, at most.
+#: The most training steps of a continuation, which begins where free runs parted.
 MOST_CONTINUED = 200
 
 
@@ -52,11 +52,11 @@ class Suspect:
 
 
 class Blamer:
-    """Continues trainings that parted, and finds whose each difference is.
+    """Continues trainings that parted, and attaches a blame to each difference.
 
     Args:
-        session: whose workers run the replays.
-        blame_from: the mildest verdict that is blamed; None for none.
+        session: the session whose workers run the replays.
+        blame_from: the mildest verdict that is blamed; None to blame nothing.
         declared: whether declared differences are blamed too.
     """
 
@@ -69,7 +69,7 @@ class Blamer:
         """The result of a case with continuations of its trainings, and a blame for each difference.
 
         Args:
-            targets: on which the case was run, the reference among them.
+            targets: those on which the case was run, the reference among them.
         """
         replays = Replays(self._session, case, targets)
         traces = {target: Trace(self._session.place_of(case.id, target)) for target in targets}
@@ -85,14 +85,14 @@ class Blamer:
         return replace(seen, comparisons=comparisons, outcome=outcome)
 
     def _blame(self, replays: Replays, comparison: Comparison, traces: Mapping[Target, Trace]) -> Blame | None:
-        """Whose a comparison's first difference is. None where there is no difference."""
+        """The blame for a comparison's first difference; None if there is no difference."""
         finding = comparison.first
         if finding is None:
             return None
         try:
             return _Search(replays, _target_of(comparison, traces), finding, traces).blame()
         except Exception as error:
-            # What was found stands, whatever happens to the search for its origin.
+            # The finding is reported even if the search for its origin fails.
             replays.folder.mkdir(parents=True, exist_ok=True)
             (replays.folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             text = words.search_failed(error)
@@ -101,7 +101,7 @@ class Blamer:
     def _continuation(
         self, replays: Replays, comparison: Comparison, traces: Mapping[Target, Trace]
     ) -> Continuation | None:
-        """Go on step by step from where free runs parted. None where they did not, or where it cannot be done."""
+        """Compare step by step from where free runs parted; None if they did not, or if the steps cannot be run."""
         if comparison.parted is None:
             return None
         target = _target_of(comparison, traces)
@@ -168,7 +168,7 @@ class _Search:
         return restless
 
     def _suspect(self) -> tuple[Suspect | None, _At]:
-        """The first part that differs on equal values, and where it was started from."""
+        """The first part that differs on equal values, and where it was replayed."""
         finding, reference = self._finding, self._traces[self._reference]
         start = _At(0)
         if finding.phase in ("initial", "recorded") or not _has_parts(reference):
@@ -217,7 +217,7 @@ class _Search:
         return _At(last, Replay(state=state, rows=[row], training=False))
 
     def _parts(self, start: _At, inside: str | None = None) -> Mapping[Target, Trace]:
-        """The parts on every target, each on the reference's values, with the operations inside of one of them."""
+        """Replay the parts on every target on the reference's values, with the operations of the part `inside`."""
         return self._replays.parts(replace(start.replay, inside=inside), self._left())
 
     def _left(self) -> float:
@@ -225,10 +225,10 @@ class _Search:
         return self._deadline - time.monotonic()
 
     def _differences(self, traces: Mapping[Target, Trace]) -> list[Finding]:
-        """What differs from the reference, in order, for real: the divergent, with leaks that are about as large.
+        """The differences from the reference that count, in order: divergent ones, and leaks that are about as large.
 
-        Some fault of an operation is hidden by rounding in one part and not in a later one. Where nothing is divergent
-        the leaks are all there is.
+        Leaks are among them because rounding may hide a fault in the part that makes it, and not in a later part. If
+        nothing is divergent, all leaks count.
         """
         found = differences(traces[self._target], traces[self._reference], Verdict.LEAK)
         first = next((finding for finding in found if finding.judgement.verdict >= Verdict.DIVERGENT), None)
@@ -248,14 +248,14 @@ class _Search:
             part = part_of(finding.name)
             if part is None or self._is_given(part, finding) or (operations and not part.operation):
                 continue
-            # Who stands alone with the finding does not stand alone with what only looks like its origin.
+            # If another target stands alone here than in the finding, this is not the finding's origin.
             alone = _alone(traces, finding)
             if None in (alone, self._who) or alone == self._who:
                 return Suspect(finding, part, traces)
         return None
 
     def _is_given(self, part: Part, finding: Finding) -> bool:
-        """Whether a part has not made what differs: its inputs, or its config where Keras itself has other options."""
+        """Whether a part was given what differs: as an input, or as a config that differs between versions of Keras."""
         is_input = part.what == "input" and finding.phase == "forward"
         return is_input or (part.what == "config" and self._of_two_keras)
 
@@ -280,13 +280,13 @@ class _Search:
         return replace(blame, repro=self._reproducer(inner or suspect))
 
     def _phase_of(self, suspect: Suspect) -> Phase:
-        """The phase in which the difference is made. Training shows some of what is made before in a later phase."""
+        """The phase in which the difference is made. Training may show it first in a later phase."""
         found, made = self._finding.phase, suspect.finding.phase
         is_late = found in ("gradient", "update", "optimizer", "log")
         return made if is_late and made in ("forward", "loss", "gradient", "update", "optimizer") else found
 
     def _reproducer(self, suspect: Suspect) -> str | None:
-        """The path in the run's folder of a script that was run and shows the difference; None where there is none."""
+        """The path in the run's folder of a script that was run and shows the difference; None if there is none."""
         replayed = suspect.traces[self._reference]
         path = reproducer_of(
             self._replays, self._target, suspect.finding, suspect.part, replayed, self._traces, self._deadline
@@ -303,7 +303,7 @@ class _At:
 
 
 def _is_as_large(leak: Finding, size: float) -> bool:
-    """Whether a leak is of that size, and not a value that is zero but for rounding, which is all noise."""
+    """Whether a leak is at least of that size, and not just noise, as in a value that only rounding keeps from zero."""
     judgement = leak.judgement
     is_noise = (judgement.amplification or 0.0) * U32 > PARTED
     return 0.0 < size <= (judgement.d64 or 0.0) and not is_noise

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def writable(folder: Path) -> Path:
-    """A folder for output, as an absolute path. It is made where it is not there.
+    """Make a folder for output if it does not exist. Returns its absolute path.
 
     Raises:
-        HarnessError: nothing can be written in it.
+        HarnessError: it cannot be made, or nothing can be written in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def shown(path: Path) -> str:
 
 
 def write_reports(run: RunFolder, files: Mapping[str, str | None]) -> None:
-    """Write the reports that options name files for.
+    """Write the reports that were asked for: `files` has the path of a file, or None, by option, such as `--html`.
 
     Raises:
         HarnessError: a file cannot be written.

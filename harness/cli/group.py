@@ -1,4 +1,4 @@
-"""The command `harness`. It imports no framework, and what a command needs only when that command runs."""
+"""The command `harness`. It imports no framework, and each of its commands imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INTERRUPTED = 130
 
 
 class _Group(click.Group):
-    """Errors of ours as one paragraph with exit status 2, and never a traceback."""
+    """Prints an error of the harness as one paragraph, without a traceback, and ends with exit status 2."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -23,7 +23,7 @@ class _Group(click.Group):
         except HarnessError as error:
             raise click.UsageError(printable(error)) from None
         except BrokenPipeError:
-            raise  # the reader has had enough, which click takes quietly
+            raise  # whoever reads our output has stopped, which click handles quietly
         except OSError as error:
             message = f"{error.filename or 'A file'}: {error.strerror}. Nothing was judged."
             raise click.UsageError(printable(message)) from None

@@ -1,4 +1,4 @@
-"""Options that several commands share. Each group reaches its command as one value, whose fields are the options."""
+"""Options that several commands share. Each group of options reaches its command as one dataclass."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class What:
     quick: bool
 
     def is_wanted(self) -> Callable[[CaseRef], bool]:
-        """Whether a case is asked for by -k, on its id as pytest does, and by --tag, on its tags.
+        """A function that is True for a case whose id matches -k, as in pytest, and whose tags match --tag.
 
         Raises:
             HarnessError: one of them is not an expression.
@@ -99,7 +99,7 @@ class How:
     timeout: float | None
 
     def options(self, *, quick: bool = False) -> Options:
-        """The same as a session takes it.
+        """These options as a session takes them.
 
         Raises:
             HarnessError: two options exclude each other.
@@ -109,8 +109,8 @@ class How:
         native = self.randomness == "native"
         if native and self.precision == "both":
             raise HarnessError(
-                "--randomness native and --precision both exclude each other: a float64 twin of what was drawn by "
-                "another generator says nothing. Drop one."
+                "--randomness native and --precision both exclude each other: native draws differ between backends in "
+                "float64 too, so a twin tells nothing. Drop one."
             )
         if quick and self.precision == "both":
             raise HarnessError(
@@ -142,7 +142,7 @@ class Judging:
 
 @dataclass(frozen=True)
 class Telling:
-    """How a result is told, beside the exit status: the files it is written to, and how much is printed."""
+    """How a result is reported: the files that it is written to, and how much is printed."""
 
     json_file: str | None
     junit: str | None
@@ -164,7 +164,7 @@ class Telling:
 
 
 def detail(quiet: bool, verbose: bool) -> Detail:
-    """How much is printed, as -q and -v say."""
+    """How much is printed, by -q and -v."""
     from harness.report.console import Detail
 
     return Detail(verbose - quiet)
@@ -190,7 +190,7 @@ how_to_run = _gathered(
         help="'both', the default, runs every case once more in float64, which verdicts rest on; 'float32' does not.",
     ),
     click.option(
-        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For other data and weights."
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Changes data, weights and masks."
     ),
     click.option(
         "--randomness",
@@ -228,7 +228,7 @@ how_to_judge = _gathered(
         help="The mildest verdict that counts as a difference.",
     ),
 )
-QUIET = click.option("-q", "--quiet", is_flag=True, help="Print only what fails, and the sum.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print only what fails, and the totals.")
 VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Print the details of every case.")
 how_to_tell = _gathered(
     "telling",

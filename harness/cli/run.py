@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @how_to_judge
 @how_to_run
 @how_to_tell
-@click.option("--no-blame", is_flag=True, help="Do not replay what differs to find whose it is.")
+@click.option("--no-blame", is_flag=True, help="Do not search for the origin of differences.")
 @OUT
 def run(
     what: What, targets: str | None, judging: Judging, how: How, telling: Telling, no_blame: bool, out: str | None
@@ -73,7 +73,7 @@ def blame(
     telling: Telling,
     out: str | None,
 ) -> None:
-    """Run cases, and find whose each difference is, from `leak` on and declared ones too.
+    """Run cases, and search for the origin of each difference, of leaks and declared ones too.
 
     `harness run` does the same for each case that fails.
     """
@@ -126,7 +126,7 @@ def _run(
 
 
 def _drawn(cases: Sequence[CaseResult], setup: Setup, console: Console) -> Sequence[CaseResult]:
-    """The results with pictures of what can be drawn."""
+    """The results, with pictures of the plots that cases recorded if they can be drawn here."""
     from harness.report import plots
     from harness.report.console import text
     from harness.result.file import PLOTS

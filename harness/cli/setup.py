@@ -35,7 +35,7 @@ def init(folder: str) -> None:
 
 @main.command()
 def doctor() -> None:
-    """Say which backends, devices and versions are here, and why one is not."""
+    """Say which backends, devices and versions are installed, and why a backend cannot be used."""
     from harness.report.console import make_console, text
     from harness.result.outcome import AGREE, FAILED
     from harness.session.doctor import examine

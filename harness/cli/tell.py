@@ -13,7 +13,7 @@ from harness.cli.options import FILE, QUIET, VERBOSE, Judging, Telling, detail, 
 from harness.errors import HarnessError, TraceError, printable
 from harness.verdict import Verdict
 
-#: The page of a run, in its folder.
+#: The name of a run's page in the run's folder.
 PAGE = "report.html"
 
 
@@ -100,7 +100,7 @@ def export(run_path: str, csv: str | None, parquet: str | None) -> None:
 @main.command()
 @click.argument("path", metavar="TRACE|RUN")
 @click.argument("other", metavar="[TRACE]", required=False)
-@click.option("--key", metavar="KEY", help="Of a trace, only observations with this key, in full; * is anything.")
+@click.option("--key", metavar="KEY", help="Print a trace's observations with this key, in full; * is anything.")
 @QUIET
 @VERBOSE
 def show(path: str, other: str | None, key: str | None, quiet: bool, verbose: bool) -> None:

@@ -1,1 +1,1 @@
-"""What a project says of itself, and the setup that `harness init` writes into one."""
+"""A project's configuration of the harness, and the setup that `harness init` writes into a project."""

@@ -1,4 +1,4 @@
-"""What a project says of itself: the table `[tool.harness]` of its `pyproject.toml`.
+"""A project's configuration of the harness: the table `[tool.harness]` of its `pyproject.toml`.
 
 ```toml
 [tool.harness.targets]                  # named sets: harness run --targets ci
@@ -19,7 +19,7 @@ from typing import Any
 from harness.errors import HarnessError
 
 FILE = "pyproject.toml"
-#: The set of targets that every project has: all that is here.
+#: The set of targets that every project has: every installed backend.
 ALL = "all"
 _KEYS = ("known", "targets")
 
@@ -28,7 +28,7 @@ def table(folder: Path) -> Mapping[str, Any]:
     """The table of the project in a folder; empty where there is none.
 
     Raises:
-        HarnessError: the file is not TOML, or the table has what means nothing.
+        HarnessError: the file cannot be read as TOML, or the table has an unknown key.
     """
     path = folder / FILE
     try:
@@ -47,10 +47,10 @@ def table(folder: Path) -> Mapping[str, Any]:
 
 
 def target_sets(folder: Path, reserved: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    """The named sets of targets of the project in a folder, as text.
+    """The sets of targets of the project in a folder: lists of text, by name.
 
     Args:
-        reserved: names that mean something already.
+        reserved: names that a set may not have, because they mean targets already.
 
     Raises:
         HarnessError: see `table`, or a set is not a list of text, or has a name that is reserved.

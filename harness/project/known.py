@@ -1,4 +1,4 @@
-"""Known differences that are declared beside the cases: the table `[[tool.harness.known]]` of a `pyproject.toml`.
+"""Known differences that a project declares: the table `[[tool.harness.known]]` of its `pyproject.toml`.
 
 ```toml
 [[tool.harness.known]]
@@ -11,8 +11,8 @@ link = "https://github.com/..."         # may be left out
 keras = "<3.13"                         # versions of Keras that have it; all if left out
 ```
 
-An entry means what `Expected` means in a case: a case whose difference is covered is `known`, and a case whose declared
-difference is gone fails.
+An entry means the same as an `Expected` in a case: a case whose differences are all declared is `known`, and a case
+whose declared difference is gone fails.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read(folder: Path) -> list[Known]:
     """The entries of the table in a folder's `pyproject.toml`; none if there is no such table.
 
     Raises:
-        HarnessError: the file is not TOML, or an entry lacks a key or has one that it cannot have.
+        HarnessError: the file cannot be read as TOML, or an entry lacks a key, or has an unknown key or a wrong value.
     """
     path = folder / FILE
     entries = table(folder).get("known", [])

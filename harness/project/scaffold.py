@@ -1,7 +1,7 @@
-"""A small setup in a library that has none yet: first cases, and what pytest, tox and GitHub Actions run them with.
+"""The setup that `harness init` writes into a project: a first case, and what pytest, tox and GitHub Actions need.
 
-Nothing that is there is changed, but for a line at the end of `.gitignore` and a table at the end of `pyproject.toml`,
-where no tool is configured in another place. What is not written is handed over, to be added by hand.
+Existing files stay as they are, except that `.gitignore` gets a line at its end and `pyproject.toml` a table, unless
+pytest is configured elsewhere. Text that is not written is reported, for the user to add by hand.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 
-#: Files that are written as they are, by the template they are made of.
+#: Files that are copies of a template, each with the name of its template.
 _WHOLE = {"cases/first_case.py": "first_case.py.txt", ".github/workflows/parity.yml": "parity.yml"}
 _PYPROJECT = "pyproject.toml"
 _TOX = "tox.ini"
@@ -31,7 +31,7 @@ class _Tool:
     sections: Mapping[str, str]
 
     def is_configured(self, folder: Path) -> bool:
-        """Whether it finds one in a folder. A second one might take precedence over that."""
+        """Whether a folder has a configuration of the tool. A second one might take precedence over it."""
         if any((folder / name).exists() for name in self.files) or self.name in _tools_of(folder):
             return True
         return any(_has_section(folder / name, section) for name, section in self.sections.items())
@@ -51,8 +51,8 @@ class Report:
 
     Attributes:
         written: files that were made, or added to.
-        left: files that were there already and stay as they were.
-        by_hand: what is to be added to what stays as it was, by its name.
+        left: files that existed already, and were not changed.
+        by_hand: text for the user to add, by the name of what it is to be added to.
     """
 
     written: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ def init(folder: Path) -> Report:
     if not folder.is_dir():
         raise HarnessError(f"{str(folder)!r} is not a folder. Name the folder of your project.")
     report = Report()
-    # Pytest first, for it would look into a tox.ini too.
+    # pytest comes before tox, because its configuration is looked for in tox.ini too.
     _add_pytest_table(folder, report)
     if _TOX_ITSELF.is_configured(folder):
         report.by_hand["the configuration of tox"] = _template(_TOX).partition("\n\n")[2]  # without its head
@@ -121,12 +121,12 @@ def _has_section(place: Path, section: str) -> bool:
     try:
         parser.read(place, encoding="utf-8")
     except (configparser.Error, UnicodeError):
-        return True  # who knows: hands off
+        return True  # it may have the section, so nothing is written
     return parser.has_section(section)
 
 
 def _ignore_runs(folder: Path, report: Report) -> None:
-    """Let git not see the folder of runs."""
+    """Add the folder of runs to `.gitignore`, unless it is there already."""
     place = folder / ".gitignore"
     text = place.read_text(encoding="utf-8") if place.exists() else ""
     if "runs" in {line.strip().strip("/") for line in text.splitlines()}:

@@ -1,7 +1,7 @@
 """The pytest plugin: cases as items, a fixture for ordinary tests, and existing suites on every backend.
 
-It is loaded wherever pytest runs, so it imports nothing that it does not need at once, and says nothing in a project
-that does not use it.
+pytest loads it in every project, so it imports only what it needs at once, and prints nothing in a project that does
+not use it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ pytest_addoption = suite.pytest_addoption
 def pytest_configure(config: pytest.Config) -> None:
     suite.pytest_configure(config)
     if config.pluginmanager.hasplugin(suite.INSIDE):
-        return  # a session outside runs this one
+        return  # this pytest runs in a worker, for a session outside
     from harness.pytest_plugin.collection import Collection
     from harness.pytest_plugin.distribution import Distribution
     from harness.pytest_plugin.session import SESSION, ParitySession

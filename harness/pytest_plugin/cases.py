@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def is_case_file(path: Path) -> bool:
-    """Whether a file uses `harness.case`, as far as its text tells. Nothing is imported."""
+    """Whether a file uses `harness.case`, judged by its source. Nothing is imported."""
     try:
         source = path.read_bytes()
         return path.suffix == ".py" and b"harness" in source and _uses_case(ast.parse(source))
@@ -30,7 +30,7 @@ def is_case_file(path: Path) -> bool:
 
 
 def is_test_file(path: Path, config: pytest.Config) -> bool:
-    """Whether pytest takes a file of that name for tests."""
+    """Whether a file's name matches pytest's option `python_files`."""
     patterns = config.getini("python_files")
     return any(path.match(pattern) if "/" in pattern else fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
 
@@ -55,7 +55,7 @@ def _uses_case(tree: ast.Module) -> bool:
 
 
 class CaseFile(pytest.File):
-    """A file that declares cases. A worker imports it, never pytest's own process."""
+    """A file that declares cases. Workers import it; pytest's own process never does."""
 
     def collect(self) -> Iterator[CaseItem]:
         session = self.config.stash[SESSION]
@@ -73,7 +73,7 @@ class CaseFile(pytest.File):
                 yield CaseItem.from_parent(
                     self,
                     name=name,
-                    nodeid=f"{self.nodeid}::{name}",  # by whose text pytest finds it again, brackets and all
+                    nodeid=f"{self.nodeid}::{name}",  # what users select the item by, brackets included
                     planned=item,
                     target=target,
                     line=lines.get(item.case.function, 0),
@@ -112,13 +112,13 @@ class CaseItem(pytest.Item):
 
 
 def _lines(path: Path) -> dict[str, int]:
-    """Where the functions of a file are, counted from 0."""
+    """The line of each function of a file, counted from 0."""
     tree = ast.parse(path.read_bytes())
     return {node.name: node.lineno - 1 for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
 def _planned(session: ParitySession, file: Path) -> list[Planned]:
-    """The cases of a file, by what every target's worker finds in it."""
+    """The cases that the targets' workers find in a file."""
     from harness.case import CaseRef
     from harness.plain import from_plain, to_plain
     from harness.session.layout import slug_of
@@ -142,7 +142,7 @@ def _planned(session: ParitySession, file: Path) -> list[Planned]:
 
 
 def _judged(session: ParitySession, planned: Planned, targets: Sequence[Target]) -> CaseJson:
-    """Run a case on targets, the reference among them, and compare: as in `result.json`."""
+    """Run a case on targets, the reference among them, and compare. Returns the case as in `result.json`."""
     from harness.session.layout import slug_of
 
     def judge() -> CaseJson:

@@ -1,4 +1,4 @@
-"""Hooks that find what is ours, and run it in our way."""
+"""Hooks that collect cases and compared tests, and that run these tests in workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.suite import FIXTURE
 
 
 class Collection:
-    """Cases, tests that ask for `parity` and, under `--parity`, every test."""
+    """Collects cases, tests that ask for the fixture `parity` and, under `--parity`, every test."""
 
     def __init__(self, session: ParitySession) -> None:
         self._session = session
@@ -28,10 +28,10 @@ class Collection:
         parity.rng: a numpy.random.Generator that is equal on every target.
         parity.target: the target that the test runs on now.
         """
-        pytest.fail("A test takes the fixture parity as an argument: then it runs on the targets. Add it to its def.")
+        pytest.fail("The fixture parity must be an argument of the test, which then runs on the targets. Add it there.")
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        named = parent.session.isinitpath(file_path)  # then pytest takes it for tests, and makes a module of it
+        named = parent.session.isinitpath(file_path)  # pytest makes a module of it, whatever its name
         if (named and not is_test_file(file_path, parent.config)) or not is_case_file(file_path):
             return None
         return CaseFile.from_parent(parent, path=file_path)
@@ -43,7 +43,7 @@ class Collection:
         return SuiteFile.from_parent(parent, path=module_path) if self._session.is_suite else None
 
     def pytest_pycollect_makeitem(self, obj: object) -> list[pytest.Item] | None:
-        return [] if is_case(obj) else None  # its file is collected for cases too
+        return [] if is_case(obj) else None  # a case is no test function: `CaseFile` collects it
 
     @pytest.hookimpl(trylast=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:

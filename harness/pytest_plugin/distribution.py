@@ -1,4 +1,4 @@
-"""What the first process of pytest-xdist tells the others, where that is installed."""
+"""What the first process of pytest-xdist tells the others, if pytest-xdist is installed."""
 
 from __future__ import annotations
 

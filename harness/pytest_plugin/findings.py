@@ -1,4 +1,4 @@
-"""What a comparison comes to for one item: it passes, fails with the finding, or is expected to fail."""
+"""The outcome of one item, by its comparison: it passes, fails with the finding, is skipped, or is expected to fail."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ NOTHING = "not compared"
 
 
 class FoundError(Exception):
-    """An item failed, and this is all there is to say: a traceback would be one of the harness."""
+    """An item failed. Only this message is printed, because a traceback would show nothing but the harness."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a target's run of a case or test comes to.
+    """The outcome of a case or test on a target.
 
     Attributes:
-        text: what makes it fail, or the reason of the declared difference.
-        stopped: why what agrees was compared only up to where training begins; None where all was.
+        text: what makes it fail, or the reasons of the declared differences.
+        stopped: why only what comes before training was compared; None if everything was.
         properties: for JUnit and the summary.
     """
 
@@ -40,7 +40,7 @@ class Found:
 
 
 def settle(item: pytest.Item, case: CaseJson, target: Target, session: ParitySession) -> None:
-    """Let an item end as its case did on a target."""
+    """Let an item pass, fail, be skipped or xfail, by the outcome of its case on a target."""
     found = found_on(case, target, session)
     item.user_properties.extend(found.properties.items())
     if found.outcome == "known" and not item.config.option.runxfail:
@@ -52,7 +52,7 @@ def settle(item: pytest.Item, case: CaseJson, target: Target, session: ParitySes
 
 
 def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test: bool = False) -> Found:
-    """Read a case of `result.json` from the side of one target. A test is not one that the command line can run."""
+    """The outcome on one target of a case of `result.json`. For a test, no command is told that would run it again."""
     from harness.report import words
     from harness.result.run_folder import RunFolder
 

@@ -1,7 +1,7 @@
-"""One pytest session: its settings, its folder and its workers, none of which is there before something needs it.
+"""One pytest session: its settings, its folder and its workers, each of which is made when it is first needed.
 
-Under pytest-xdist each process has a session of its own, and they share the folder and the workers. What has to be
-done once for all of them is done by whoever comes first, and kept in the folder for the others.
+Under pytest-xdist each process has a `ParitySession` of its own, and all share the folder and the workers. What has to
+be done once for all of them is done by the first process that needs it, and kept in the folder for the others.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from harness.session.suite import Call
 
 SESSION = pytest.StashKey["ParitySession"]()
-#: What a process of pytest-xdist is told by the first one.
+#: The key of `workerinput` under which the first process of pytest-xdist describes the session to the others.
 TOLD = "harness_parity"
-#: The file by which a folder is known to be one of ours, with the session's id and process.
+#: The file that marks a folder as one of ours. It holds the session's id and the id of its process.
 _MARK = "session.json"
 _UNITS = "units"
 
@@ -85,7 +85,7 @@ class ParitySession:
 
     @cached_property
     def call(self) -> Call:
-        """What the pytest in each worker is told of this one."""
+        """How this pytest was called, for the pytest in each worker."""
         from harness.session.suite import Call
 
         config = self.config
@@ -101,7 +101,7 @@ class ParitySession:
 
     @property
     def place(self) -> Path:
-        """The session's folder, which may not be there."""
+        """The path of the session's folder, which need not exist."""
         return self.root / (settings.given(self.config).get("parity_out") or DEFAULT_OUT)
 
     @cached_property
@@ -109,7 +109,7 @@ class ParitySession:
         """The session's folder, emptied of what an earlier session left in it.
 
         Raises:
-            pytest.UsageError: it holds other things, or another session is writing to it.
+            pytest.UsageError: it holds other files, cannot be written, or another session is writing to it.
         """
         from filelock import FileLock
 
@@ -125,7 +125,7 @@ class ParitySession:
         return place
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` returns, which is plain data, made once in all processes of this session."""
+        """The plain data that `make` returns. One process of the session calls it, and the others read the result."""
         from filelock import FileLock
 
         path = self.folder / _UNITS / f"{name}.json"
@@ -138,7 +138,7 @@ class ParitySession:
             return json.loads(path.read_text(encoding="utf-8"))
 
     def made(self, prefix: str) -> Iterator[Any]:
-        """Everything that was made under a name that starts so. It may have been in other processes."""
+        """The results of `once` under all names with this prefix, from every process of the session."""
         if (self.place / _MARK).exists() and _mark(self.place).get("id") == self._id:
             for path in sorted((self.place / _UNITS).glob(f"{prefix}*.json")):
                 yield json.loads(path.read_text(encoding="utf-8"))
@@ -160,7 +160,7 @@ class ParitySession:
 
 
 def _take(place: Path, session: str, process: int) -> None:
-    """Make a folder this session's own."""
+    """Mark a folder as this session's, and remove what an earlier session left in it."""
     if place.exists() and any(place.iterdir()):
         mark = _mark(place)
         if mark.get("id") == session:

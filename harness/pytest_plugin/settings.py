@@ -1,4 +1,4 @@
-"""What the options of the plugin, and their twins in the project's configuration, come to."""
+"""The plugin's settings, from its options and from the keys of the same names in pytest's configuration."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _PRECISIONS = ("both", "float32")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the options come to.
+    """The values of the plugin's options.
 
     Attributes:
-        arguments: further ones of the workers' pytest.
+        arguments: further arguments for the pytest in each worker.
     """
 
     targets: list[Target]
@@ -36,7 +36,7 @@ class Settings:
 
     @property
     def compared(self) -> list[Target]:
-        """The targets that are compared with the reference; itself where it is alone."""
+        """The targets that are compared with the reference; the reference itself if it is the only target."""
         return [target for target in self.targets if target != self.reference] or [self.reference]
 
 

@@ -1,5 +1,5 @@
-"""Tests that run in the workers, as pytest items: those of an existing suite under `--parity`, one for each target,
-and those that ask for the fixture `parity`. What pytest reports of them in a worker is what is reported here.
+"""Tests that run in the workers, as pytest items, one for each target: those of an existing suite under `--parity`, and
+those that ask for the fixture `parity`. The reports of the pytest in a worker are passed on here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.target import Target
 if TYPE_CHECKING:
     from harness.session.suite import Found
 
-#: The `when` of the report that says that values differ between targets in a test that ended as it did anyway.
+#: The `when` of an additional report of a suite's test: values differ between targets.
 DIFFERS = "parity"
 
 
@@ -86,7 +86,7 @@ class SuiteClass(pytest.Collector):
 
 
 def _nodes(parent: pytest.Collector, tests: Sequence[Found], depth: int) -> Iterator[SuiteItem | SuiteClass]:
-    """The items of tests, and the classes that hold others, `depth` classes further in."""
+    """The items and classes directly in `parent`, which is itself inside `depth` classes of its file."""
     targets = parent.config.stash[SESSION].settings.targets
     for (name, is_leaf), group in itertools.groupby(
         tests, key=lambda found: (found.test.names[depth], len(found.test.names) == depth + 1)
@@ -133,7 +133,7 @@ class SuiteItem(pytest.Item):
 
 
 def run_protocol(item: pytest.Item, test: Test) -> None:
-    """Report an item as the worker's pytest reported it, and what the comparison comes to."""
+    """Report an item as the worker's pytest reported it, together with the outcome of the comparison."""
     session = item.config.stash[SESSION]
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for report in _reports(item, test, session):
@@ -163,13 +163,13 @@ def _reports(item: pytest.Item, test: Test, session: ParitySession) -> Iterator[
     for data in target["reports"]:
         report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
         report.nodeid, report.location = item.nodeid, item.location
-        if isinstance(report.longrepr, list):  # where a test was skipped, which JSON has no tuple for
+        if isinstance(report.longrepr, list):  # of a skipped test: JSON has made a list of pytest's tuple
             report.longrepr = tuple(report.longrepr)
         report.user_properties = [*map(tuple, report.user_properties), *properties]
         if asked and report.when == "call" and report.passed and found is not None:
             _settle(report, found, runxfail=item.config.option.runxfail)
         yield report
-        # The test itself ends as it does without us: what differs across targets is a finding beside it.
+        # A suite's test keeps its own outcome. A difference between targets is reported in addition.
         if not asked and report.when == "call" and found is not None and found.outcome == "differ":
             yield _report(item, DIFFERS, "failed", found.text, properties)
     if target["ended"] is not None:
@@ -177,7 +177,7 @@ def _reports(item: pytest.Item, test: Test, session: ParitySession) -> Iterator[
 
 
 def _settle(report: pytest.TestReport, found: findings.Found, *, runxfail: bool) -> None:
-    """A test that was written to be compared ends as the comparison does."""
+    """Give a test that asks for the fixture `parity` the outcome of its comparison."""
     if found.outcome == "known" and not runxfail:
         report.outcome, report.wasxfail, report.longrepr = "skipped", found.text, None
     elif found.outcome != "agree":

@@ -1,4 +1,4 @@
-"""What a session says of itself: its targets in the header, and at the end what was found and what to do."""
+"""What a session prints: its targets in the header and, at the end, what was found and what to do about it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from harness.pytest_plugin.findings import NOTHING, shown_path
 from harness.pytest_plugin.session import ParitySession
 from harness.pytest_plugin.suites import DIFFERS, Test
 
-#: pytest's categories of reports, with the words of its own last line.
+#: pytest's categories of reports, in the words of its own last line.
 _ENDED = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
-#: A report of an item of ours: its category, itself, and its properties.
+#: A report of a case or of a compared test: its category, the report, and its properties.
 _Seen = tuple[str, Any, dict[str, str]]
 
 
 class Summary:
-    """Hooks that say something, where there is something to say."""
+    """Hooks that print the header and the summary, if the session has a case or a compared test."""
 
     def __init__(self, session: ParitySession) -> None:
         self._session = session
@@ -46,7 +46,7 @@ class Summary:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """Write `result.json`. Of several processes the first one does it, when the others have ended."""
+        """Write `result.json`. Under pytest-xdist the first process does it, after the others have ended."""
         session = self._session
         if hasattr(session.config, "workerinput"):
             return
@@ -113,7 +113,7 @@ class Summary:
                 yield report.longreprtext
 
     def _not_compared(self, seen: Sequence[_Seen]) -> Iterator[str]:
-        """What was not compared is not left unsaid."""
+        """Lines about how many tests were compared, with which verdicts, and what was not compared."""
         reference = str(self._session.settings.reference)
         if len(self._session.settings.targets) < 2:
             yield f"Nothing was compared: {reference} is the only target."
@@ -134,7 +134,7 @@ class Summary:
 
 
 def _holds_cases(argument: str) -> bool:
-    """Whether an argument of pytest names a case file, or a folder with one. It looks no deeper."""
+    """Whether an argument of pytest names a case file, or a folder with one directly in it."""
     path = Path(argument.partition("::")[0])
     return any(is_case_file(file) for file in (path.glob("*.py") if path.is_dir() else [path]) if file.is_file())
 

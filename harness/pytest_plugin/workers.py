@@ -1,4 +1,4 @@
-"""Tests that run in the workers, each file once in all processes of a session."""
+"""Collects and runs tests in the workers, each file once for all processes of a session."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from harness.target import Target
 
 
 def collected(session: ParitySession, path: Path) -> Contents:
-    """The tests of a file, of the suite that the session was called with, as pytest finds them on every target.
+    """The tests of a file, as pytest finds them on every target. The first call collects the whole suite.
 
     Raises:
-        pytest.UsageError: pytest itself refuses, on some target.
+        pytest.UsageError: pytest cannot collect on some target.
     """
 
     def make() -> Any:
@@ -41,11 +41,11 @@ def run_file(
     """Run tests of a file on their targets and on the reference, and compare what they observed.
 
     Args:
-        tests: ids, see `harness.suite.id_of`, and targets.
-        assertions: whether observations are what assertions are given; else they are what tests record.
+        tests: pairs of a test's id, see `harness.suite.id_of`, and a target.
+        assertions: True to observe the values that assertions are given; False to observe what tests record.
 
     Returns:
-        By id, a `harness.session.suite.Outcome` as plain data, the `case` in it as in `result.json`.
+        By id, a `harness.session.suite.Outcome` as plain data. Its `case` is as in `result.json`.
     """
 
     def make() -> dict[str, Any]:

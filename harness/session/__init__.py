@@ -1,1 +1,1 @@
-"""A run's workflow: what to run, where, by which workers, and what becomes of it."""
+"""The workflow of a run: choose targets and cases, run them in workers, and judge the traces."""

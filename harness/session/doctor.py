@@ -1,4 +1,4 @@
-"""Which backends, devices and versions are here, and why one is not."""
+"""Which backends, devices and versions are installed, and why a backend cannot be used."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from harness.target import Target
 
 @dataclass(frozen=True)
 class Checkup:
-    """What became of starting one backend.
+    """The result of starting one backend.
 
     Attributes:
         name: of the backend.
-        installed: whether its packages are here.
+        installed: whether its packages are installed.
         problem: why the backend cannot be used; None if it can.
         versions: of the backend's packages.
-        devices: that the backend sees.
+        devices: those that the backend sees, such as `cpu:0`.
     """
 
     name: str
@@ -36,14 +36,14 @@ class Checkup:
 
 
 def examine() -> list[Checkup]:
-    """Start every installed backend once, each in a process of its own, all at once."""
+    """Check every known backend. Those that are installed are started, all at once, each in a process of its own."""
     started = _started([Target(name) for name in backends.NAMES if backends.why_not(name) is None])
     here = {target.backend: checkup for target, checkup in started.items()}
     return [here.get(name) or Checkup(name, installed=False, problem=backends.why_not(name)) for name in backends.NAMES]
 
 
 def devices_of(targets: Sequence[Target]) -> dict[Target, list[str]]:
-    """The devices that the backends of targets see, as `cpu:0`, each in a process of its own, all at once.
+    """By target, the devices that its backend sees, such as `cpu:0`. Each backend is started in a process of its own.
 
     Raises:
         TargetError: one of them does not start.

@@ -1,8 +1,8 @@
-"""The Python of a target: our own, or that of another environment, which has the frameworks and need have nothing else.
+"""The Python interpreter of a target: our own, or that of another environment, which needs only the frameworks.
 
-What a worker needs beside Keras is carried into another environment by path: a folder of links to the worker's side of
-the harness, and to what that imports, goes in front of its `PYTHONPATH`. Our own `site-packages` never does, or our
-frameworks would be imported there.
+In another environment a worker finds the rest by path: a folder of links to the worker's side of the harness, and to
+the libraries that this imports, comes first on its `PYTHONPATH`. Our own `site-packages` is never on it, because our
+frameworks would be imported from there.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from harness.target import Target
 
 #: The oldest Python that the worker's side runs on.
 OLDEST_PYTHON = (3, 11)
-#: Seconds that an interpreter has to say what it is.
+#: Seconds that an interpreter has to tell its versions.
 ANSWER_TIMEOUT = 60.0
-#: Of the harness, what the worker's side is made of: folders and modules of the package.
+#: The folders and modules of the package `harness` that the worker's side consists of.
 WORKERS_SIDE = (
     *("worker", "backends", "trace"),
     *("__init__.py", "case.py", "errors.py", "injected.py", "plain.py", "suite.py", "target.py", "verdict.py"),
     *("version.py", "wire.py"),
 )
-#: What it imports beside the frameworks, and beside what Keras itself requires.
+#: Modules that the worker's side imports, apart from the frameworks and what Keras itself requires.
 LIBRARIES = (
     *("attr", "attrs", "cattrs", "typing_extensions"),
     "safetensors",
     *("pytest", "_pytest", "py", "pluggy", "iniconfig"),
 )
-#: Variables that speak of our own environment.
+#: Environment variables that point into our own environment.
 _OURS = ("PYTHONHOME", "VIRTUAL_ENV")
-#: The folder that all of it lies in, whose lines in a traceback are not the user's own.
+#: The name of the folder of links. Files below it in a traceback are not the user's own.
 FOLDER = "carried-by-harness"
 
-# In words that any Python understands: one that is too old has to say so.
+# In syntax that any Python understands, so that one that is too old can say so.
 _QUESTION = f"""
 import json, sys
 answer = {{"python": list(sys.version_info[:2])}}
@@ -58,10 +58,10 @@ print(json.dumps(answer))
 
 
 def path_of(target: Target) -> str:
-    """The interpreter of a target, which need not be there.
+    """The absolute path of a target's interpreter, which need not exist.
 
-    A path is relative to the current folder, and a name without a slash is looked for on `PATH`. Links are kept: a
-    virtual environment's interpreter is one.
+    A path is relative to the current folder, and a name without a slash is looked for on `PATH`. Links are not
+    resolved, because the interpreter of a virtual environment is a link.
     """
     if target.python is None:
         return sys.executable
@@ -71,9 +71,9 @@ def path_of(target: Target) -> str:
 
 
 def why_not(target: Target) -> str | None:
-    """Why a target's interpreter cannot run its backend, with the remedy; None where it can. No framework is imported.
+    """Why a target's interpreter cannot run its backend, with the remedy; None if it can. No framework is imported.
 
-    Each interpreter is asked once in the life of this process.
+    Each interpreter is asked only once in this process.
     """
     if target.python is None:
         return backends.why_not(target.backend)
@@ -87,10 +87,10 @@ def why_not(target: Target) -> str | None:
 
 
 def environment(target: Target, folder: Path) -> dict[str, str]:
-    """The variables that a process of a target's interpreter inherits.
+    """The environment variables for a process of a target's interpreter.
 
     Args:
-        folder: to carry the worker's side in, where the interpreter is another environment's.
+        folder: where the folder of links is made, if the interpreter is another environment's.
     """
     if target.python is None:
         return dict(os.environ)
@@ -100,9 +100,9 @@ def environment(target: Target, folder: Path) -> dict[str, str]:
 
 
 def _inherited() -> dict[str, str]:
-    """Our variables, but for those that would lead another interpreter into our environment."""
+    """Our environment variables, without those that would lead another interpreter into our environment."""
     variables = {name: value for name, value in os.environ.items() if name not in _OURS}
-    # A process of pytest-xdist has all of its own `sys.path` here.
+    # In a process of pytest-xdist, PYTHONPATH is the whole `sys.path` of pytest.
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return variables | {"PYTHONPATH": os.pathsep.join(entry for entry in entries if entry and not _is_ours(entry))}
 
@@ -116,7 +116,7 @@ def _is_ours(entry: str) -> bool:
 
 
 def _why_none(name: str, path: str) -> str | None:
-    """Why there is no program at a path, as far as the file system knows."""
+    """Why the file system has no program at a path; None if it has one."""
     within = os.path.join(name, "bin", "python")
     remedy = f"name {within!r}" if os.path.exists(within) else "name an environment's interpreter, as old/bin/python"
     if os.sep not in name and shutil.which(name) is None:
@@ -132,7 +132,7 @@ def _why_none(name: str, path: str) -> str | None:
 
 @cache
 def _ask(path: str) -> dict[str, str | None] | str:
-    """The versions of Keras and every backend that an interpreter has, or why it is none."""
+    """The versions of Keras and of every backend that an interpreter has, or why it is not a Python we can use."""
     modules = {module for name in backends.NAMES for module in backends.modules_of(name)}
     command = [path, "-c", _QUESTION, packages.__file__, *sorted(modules)]
     variables = {**_inherited(), "PYTHONSAFEPATH": "1"}  # as a worker, which is run with -P
@@ -168,7 +168,7 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 def _carried(folder: Path) -> Path:
-    """A folder of what is carried. Several processes may want the same one at once."""
+    """Make the folder of links if it does not exist. Several processes may do so at once."""
     if folder.exists():
         return folder
     made = Path(tempfile.mkdtemp(prefix=f"{FOLDER}-", dir=folder.parent))
@@ -193,7 +193,7 @@ def _source(module: str) -> Path:
 
 
 def _link(source: Path, folder: Path) -> None:
-    """A link, or a copy on a file system that has none."""
+    """Link a file or folder into a folder, or copy it if the file system has no links."""
     with contextlib.suppress(OSError):
         (folder / source.name).symlink_to(source)
         return

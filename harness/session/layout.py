@@ -1,4 +1,4 @@
-"""Where things lie in a run's folder, what they are called there, and which seed a case has."""
+"""Paths and names in a run's folder, and the seed of each case."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.target import Target
 
 #: The folders of traces and of the workers' own output.
 TRACES, LOGS = "traces", "logs"
-#: Characters of a case's id that its folder is named by.
+#: The most characters of a case's id in the name of its folder.
 _READABLE = 80
 
 
@@ -20,7 +20,7 @@ def trace_folder(folder: Path, target: Target, case: str) -> Path:
 
 
 def slug_of(case: str) -> str:
-    """A case's id as the name of a file: readable, safe on any file system, and no other case's."""
+    """A file name made of a case's id: readable, safe on any file system, and different for every case."""
     readable = re.sub(r"[^\w.-]+", "-", case).strip("-.")[-_READABLE:]
     return f"{readable}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"
 

@@ -14,16 +14,14 @@ class Options:
     """How cases are run.
 
     Attributes:
-        precision: `both` if every case runs once more in float64 (on a target in float64, in float32), as its twin;
-            `float32` if there are no twins.
+        precision: `both` if every case has a twin, a run in the other precision; `float32` if there are no twins.
         jobs: how many cases run at once.
         timeout: seconds that one case may take on one target, in one precision.
         seed: mixed into the seed of every case. Another seed makes other data, weights and masks.
-        native: whether each backend keeps its own randomness. Then there are no twins, and every case runs several
-            times on each target, to be compared as distributions.
-        noise_runs: how often each case runs once more on each target, disturbed in the last bit. Where there is no
-            twin, the effect of that is the measure of rounding.
-        observer_check: whether each case runs once more without instruments, to see that they change nothing.
+        native: whether each backend draws from its own generator. Then there are no twins, every case runs several
+            times on each target, and distributions are compared.
+        noise_runs: how many noise runs each case has on each target. They measure rounding where there is no twin.
+        observer_check: whether each case has an unobserved run, to check that the instruments change nothing.
     """
 
     precision: Literal["float32", "both"] = "both"

@@ -1,4 +1,4 @@
-"""Which cases there are: what the targets' workers find in the files that were named."""
+"""The cases of a session: those that the targets' workers find in the files that were named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.wire import Collect, Collected
 
 @dataclass(frozen=True)
 class Planned:
-    """A case, and by target the reason why a target does not have it though it could run it."""
+    """A case, and by target the reason why it is missing there. Targets whose worker has failed are not listed."""
 
     case: CaseRef
     missing: Mapping[Target, str]
@@ -33,16 +33,16 @@ def plan(
     timeout: float,
     is_wanted: Callable[[CaseRef], bool],
 ) -> list[Planned]:
-    """Ask every target which cases there are.
+    """Ask every target's worker which cases the selected files declare.
 
     Args:
-        folder: for what collecting writes.
+        folder: where collecting writes its results and output.
         timeout: seconds for one file on one target.
-        is_wanted: whether a case is wanted, of those that the selections name.
+        is_wanted: True for a case that is to run; asked for every case that the selections name.
 
     Raises:
-        CaseError: nothing was found, a selection names no case, or a file can be used on no target.
-        HarnessError: no target's worker came up.
+        CaseError: no case is wanted, a selection names no case, or a file cannot be collected on any target.
+        HarnessError: no target's worker started.
     """
     files = case_files(selections)
     found: dict[Path, dict[Target, tuple[CaseRef, ...]]] = {file: {} for file in files}

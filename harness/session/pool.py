@@ -1,4 +1,4 @@
-"""The controller's end of the wall: worker processes, the jobs they are given, and deadlines on everything."""
+"""The controller's side of the wall: worker processes, the jobs that they are given, and the deadlines of both."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from harness.wire import Answer, Ended, Failed, How, Ready, Request, Started, Wo
 
 #: Seconds a worker has to import its backend.
 STARTUP_TIMEOUT = 180.0
-#: Seconds past a request's own deadline until its worker is given up.
+#: Seconds after a job's own deadline until its worker is given up.
 GRACE = 15.0
-#: A library that starts threads when it is imported would make forking unsafe.
+#: Variables that keep libraries from starting threads when they are imported, which would make forking unsafe.
 _SINGLE_THREADED = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
@@ -34,11 +34,11 @@ _SINGLE_THREADED = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Job:
-    """Something that a target's worker is to do.
+    """Work for a target's worker.
 
     Attributes:
         timeout: seconds that it may take.
-        output: the file for what it prints.
+        output: the file that its standard output and error are written to.
     """
 
     target: Target
@@ -53,8 +53,8 @@ class Reply:
 
     Attributes:
         ended: `exit`, with the status as `code`; `signal`, with the signal's number as `code`; `timeout`; or `worker`
-            where there was no worker to do it.
-        output: the last lines that it printed.
+            if its worker could not start, ended, or stopped answering.
+        output: the last lines that it printed; for `worker`, what became of the worker.
     """
 
     job: Job
@@ -64,7 +64,7 @@ class Reply:
     output: str
 
     def describe(self) -> str:
-        """What happened, in a sentence, and the last words."""
+        """How the job ended, as a sentence without its subject, and the last lines of output."""
         if self.ended == "timeout":
             what = f"ran past its limit of {self.job.timeout:g} s and was killed"
         elif self.ended == "signal":
@@ -78,7 +78,7 @@ class Reply:
 
 @dataclass
 class _Worker:
-    """A worker as the pool sees it. One that is shared is nobody's process here."""
+    """A worker as the pool sees it. `process` is None for a shared worker, which is not a child of this process."""
 
     target: Target
     channel: socket.socket
@@ -93,14 +93,14 @@ class _Worker:
 
 
 class Pool:
-    """One warm worker for each target. Use it as a context manager: no process outlives it.
+    """One worker for each target. Use it as a context manager: no process that it started outlives it.
 
     Args:
-        targets: where cases will run.
-        folder: for the workers' own output.
-        jobs: how many jobs are done at once, by all workers together.
-        native: whether each backend keeps its own randomness.
-        shared: the folder of a `harness.session.sharing.Host`, where the workers are shared with other processes.
+        targets: where jobs will run.
+        folder: for the output of the workers themselves.
+        jobs: the most jobs that run at once, on all workers together.
+        native: whether each backend draws from its own generator.
+        shared: the folder of a `harness.session.sharing.Host`, to share workers with other processes; None not to.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Pool:
         on_start: Callable[[Job], None] = lambda _: None,
         is_wanted: Callable[[Job], bool] = lambda _: True,
     ) -> None:
-        """Do jobs, in their order as far as workers are ready. Every job gets one reply.
+        """Do jobs in their order, except that one whose worker is not ready waits. Every wanted job gets one reply.
 
         Args:
             on_reply: called as each job ends.
@@ -154,7 +154,7 @@ class Pool:
                 self._wait(on_reply)
 
     def why_not(self, target: Target) -> str | None:
-        """Why a target's worker cannot run anything; None where it can, or may yet."""
+        """Why a target's worker cannot run anything; None if it can, or is still starting."""
         return self._workers[target].failed
 
     def _start(self, target: Target, log: Path) -> _Worker:
@@ -187,14 +187,14 @@ class Pool:
                 stdout=theirs.fileno(),
                 stderr=output,
                 env=environment,
-                start_new_session=True,  # an interrupt is the controller's to handle
+                start_new_session=True,  # so that Ctrl-C reaches the controller only
             )
         return channel, process
 
     def _join(
         self, folder: Path, target: Target, command: list[str], log: Path, environment: dict[str, str]
     ) -> socket.socket:
-        """Connect to a shared worker, and start it where there is none."""
+        """Connect to a target's shared worker, and start it if it does not run yet."""
 
         def start(life: socket.socket, listener: socket.socket) -> None:
             with log.open("wb") as output:
@@ -247,7 +247,7 @@ class Pool:
         except TimeoutError:
             self._give_up(worker, "its worker stopped answering", on_reply)
         except (BrokenPipeError, ConnectionResetError):
-            worker.channel.setblocking(False)  # the worker has ended, which the next read will tell
+            worker.channel.setblocking(False)  # the worker has ended, which the next read will notice
 
     def _wait(self, on_reply: Callable[[Reply], None]) -> None:
         for key, _ in self._selector.select(timeout=0.2):
@@ -290,7 +290,7 @@ class Pool:
             last_words = _last_lines(worker.log)
             worker.failed = f"{reason}\n{last_words}" if last_words else reason
         self._stop(worker)
-        for group in worker.groups.values():  # which a worker that was killed has left running
+        for group in worker.groups.values():  # children that a killed worker left running
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
         worker.groups.clear()
@@ -299,7 +299,7 @@ class Pool:
             on_reply(Reply(job, "worker", 0, 0.0, worker.failed))
 
     def _stop(self, worker: _Worker) -> None:
-        """End a worker, or leave one that is shared. It kills our children as the channel closes, and has a moment."""
+        """Close a worker's channel, at which it kills our children. A worker that is not shared then has 2 s to end."""
         if worker.channel.fileno() == -1:
             return
         self._selector.unregister(worker.channel)
@@ -325,10 +325,10 @@ def _signal_name(number: int) -> str:
 
 
 def _last_lines(path: Path, count: int = 12) -> str:
-    """The end of what a process printed; empty where it printed nothing.
+    """The last lines of a file of output; empty if nothing was printed.
 
-    Of a stack that faulthandler dumped, the frames of the harness and of pytest, and the list of extension modules, are
-    left out: they would stand where the case's own lines should.
+    In a stack that faulthandler dumped, the frames of the harness and of pytest, and the list of extension modules, are
+    left out, because they would push out the lines of the case.
     """
     try:
         with path.open("rb") as file:

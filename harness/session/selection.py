@@ -1,4 +1,4 @@
-"""What a caller names: files, folders and cases, and the project that they lie in."""
+"""What a caller names: files, folders and cases; and the root of the project that they belong to."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from harness.errors import CaseError
 
-#: What marks the root of a project, relative to which cases have their ids.
+#: A folder with one of these is the root of a project. The ids of cases are relative to it.
 _ROOT_MARKERS = ("pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A file or folder that the caller named and, within a file, perhaps one case."""
+    """A file or folder that the caller named as `text`; within a file, perhaps one case."""
 
     text: str
     path: Path

@@ -1,4 +1,4 @@
-"""The workflow of a run: plan, record, judge, and look closer. The command line and pytest both drive it."""
+"""The workflow of a run: plan, record, judge and blame. The command line and the pytest plugin both use it."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from harness.wire import Run
 
 @dataclass(frozen=True)
 class Setup:
-    """What a session is given.
+    """The settings of a session.
 
     Attributes:
         targets: where cases run.
         reference: the target that the others are compared with.
         root: the folder that the ids of cases are relative to.
-        folder: the run's folder, for traces and all that comes of them.
+        folder: the run's folder, for traces and everything that is made of them.
         fail_on: the mildest verdict that counts as a real difference.
-        known: differences that are declared beside the cases.
+        known: differences that the project declares in its `pyproject.toml`.
     """
 
     targets: Sequence[Target]
@@ -49,12 +49,12 @@ class Setup:
 
 
 class Listener:
-    """Hears how a session goes on. Every method does nothing here."""
+    """Is told of a session's progress. Every method here does nothing; subclasses override those they need."""
 
     def planned(self, cases: Sequence[Planned], targets: Sequence[Target]) -> None: ...
 
     def scheduled(self, runs: int) -> None:
-        """How often a case will run on a target, twins and repeats included."""
+        """`runs` is the number of all runs to come, over cases and targets, twins and repeats included."""
 
     def started(self, case: str, target: str, precision: str) -> None: ...
 
@@ -67,10 +67,10 @@ class Listener:
 
 
 class Examiner(Protocol):
-    """Looks closer at what was judged, while the workers are still there: see `harness.blame.search.Blamer`."""
+    """Examines judged cases while the workers still run: see `harness.blame.search.Blamer`."""
 
     def examine(self, case: CaseRef, seen: CaseResult, targets: Sequence[Target]) -> CaseResult:
-        """The result of a case with what was found of its differences."""
+        """The result `seen` of a case, with what was found out about its differences."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class Variant:
     """One of the runs of a case on a target.
 
     Attributes:
-        twin: whether it is that in the other precision.
-        place: the folder of its trace, in that of the case on the target.
-        repeat: which repeat with another seed this is; 0 for none.
-        noise: which disturbed run this is; 0 for none.
-        unobserved: whether the instruments are off.
+        twin: whether it is the twin, the run in the other precision.
+        place: the folder of its trace, relative to that of the first run.
+        repeat: the number of the repeat, counted from 1, each with another seed; 0 if it is not a repeat.
+        noise: the number of the noise run, counted from 1; 0 if it is not a noise run.
+        unobserved: whether it is the unobserved run.
     """
 
     twin: bool = False
@@ -97,13 +97,13 @@ TWIN = Variant(twin=True, place=trace.TWIN)
 
 
 class Session:
-    """One session. Use it as a context manager: no worker outlives it.
+    """Runs cases on targets, and judges them. Use it as a context manager: no worker outlives it.
 
     Args:
-        listener: hears how it goes on.
-        examiner: makes, of this session, what looks closer at what differs; None for nothing.
-        shared: the folder of a `harness.session.sharing.Host`, where the workers are shared with other processes.
-        jobs: how many jobs this process does at once; those of the options if left out.
+        listener: is told of the progress.
+        examiner: called with this session, makes what examines judged cases; None to examine none.
+        shared: the folder of a `harness.session.sharing.Host`, to share workers with other processes; None not to.
+        jobs: the most jobs that this process runs at once; if left out, the number in the options.
     """
 
     def __init__(
@@ -130,18 +130,18 @@ class Session:
 
     @cached_property
     def pool(self) -> Pool:
-        """The warm workers, which start when they are first asked for."""
+        """The workers, which start when this is first read."""
         native = self.setup.options.native
         return Pool(self.setup.targets, self.setup.folder / LOGS, self._jobs, native=native, shared=self._shared)
 
     def plan(
         self, selections: Sequence[Selection], is_wanted: Callable[[CaseRef], bool] = lambda _: True, logs: str = "."
     ) -> list[Planned]:
-        """The cases that selections name.
+        """The cases that selections name, and that are wanted.
 
         Args:
-            is_wanted: whether a case is wanted, of those that the selections name.
-            logs: a folder for what collecting writes, in that of the workers' output.
+            is_wanted: True for a case that is to run; asked for every case that the selections name.
+            logs: the folder that collecting writes to, relative to that of the workers' output.
 
         Raises:
             CaseError, HarnessError: see `harness.session.plan.plan`.
@@ -153,10 +153,10 @@ class Session:
         return planned
 
     def run(self, planned: Sequence[Planned], targets: Sequence[Target] | None = None) -> list[CaseResult]:
-        """Record cases, judge each as soon as its traces are there, and then look closer at what differs.
+        """Record cases, judge each as soon as all its traces are written, and then examine them.
 
         Args:
-            targets: those of the session, or some of them with the reference.
+            targets: some of the session's targets, the reference among them; all of them if left out.
         """
         targets = self.setup.targets if targets is None else targets
         judged: dict[str, CaseResult] = {}
@@ -177,12 +177,12 @@ class Session:
         targets: Sequence[Target] | None = None,
         on_case: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Run every case on every target. Each leaves a trace, however it ended.
+        """Run every case on every target. Every run leaves a trace, however it ended.
 
-        A case that its file declares on some targets only leaves a trace that says so on the others.
+        On a target on which its file does not declare a case, a trace is written that says so.
 
         Args:
-            on_case: called with a case's id once all its traces are there.
+            on_case: called with a case's id once all its traces are written.
         """
         targets = self.setup.targets if targets is None else targets
         waiting: Counter[str] = Counter()
@@ -211,7 +211,7 @@ class Session:
             finish(reply.job)
 
         def is_wanted(job: Job) -> bool:
-            """A further run of one that failed has nothing to say."""
+            """False for a twin or another further run if the first run failed: there is nothing to compare it with."""
             assert isinstance(job.work, Run)
             place = self.place_of(job.work.case.id, job.target)
             if job.work.trace == place or not _has_failed(place):
@@ -225,7 +225,7 @@ class Session:
         """Compare the traces of a case.
 
         Args:
-            shared_only: whether what one side alone recorded is not compared, see `harness.judge.compare.compare`.
+            shared_only: True to ignore what only one side recorded, see `harness.judge.compare.compare`.
         """
         setup = self.setup
         targets = setup.targets if targets is None else targets
@@ -248,11 +248,11 @@ class Session:
         timeout: float | None = None,
         **changes: Any,
     ) -> Job:
-        """A run of a case on a target.
+        """The job of a run of a case on a target.
 
         Args:
-            place: the folder of the case on the target.
-            timeout: seconds that it may take, if not those of the options.
+            place: the folder of the trace of the case's first run on the target.
+            timeout: seconds that it may take; those of the options if left out.
             **changes: further attributes of `harness.wire.Run`.
         """
         options = self.setup.options
@@ -277,7 +277,7 @@ class Session:
         return Job(target, work, timeout or options.timeout, place / "output.txt")
 
     def result(self, cases: Sequence[CaseResult] = ()) -> Result:
-        """The result of the whole run."""
+        """The result of the whole run, with the results of these cases."""
         setup, options = self.setup, self.setup.options
         randomness = "native" if options.native else "shared"
         targets = [str(target) for target in setup.targets]
@@ -285,7 +285,7 @@ class Session:
         return Result(str(setup.reference), targets, options.precision, setup.fail_on, randomness, cases, unused)
 
     def _variants(self) -> list[Variant]:
-        """Every run of a case on a target, the first one first."""
+        """The variants of all runs of a case on a target, beginning with `FIRST`."""
         options = self.setup.options
         if options.native:
             return [

@@ -1,10 +1,10 @@
-"""Warm workers that several processes share: each of them connects to a worker, and the first that wants one starts it.
+"""Workers that several processes share. The first process that needs a worker starts it, and the others connect to it.
 
-All of it happens in one folder, with Unix sockets:
+They find each other by Unix sockets in one folder:
 
 ```
-host                 the socket of the process that the workers must not outlive; nobody is ever answered there
-5d41402a, ...        the socket on which a worker listens, by a digest of its name: a socket's path is short
+host                 the socket of the process that the workers must not outlive; they connect to it and see it close
+5d41402a, ...        the socket on which a worker listens; a digest of its name, because a socket's path must be short
 5d41402a.lock, ...   held while a worker is looked for or started
 ```
 """
@@ -21,16 +21,16 @@ from pathlib import Path
 
 from filelock import FileLock
 
-#: Connections that may wait: more than there are processes that share a worker.
+#: The most connections that wait to be accepted: more than there are processes that share a worker.
 BACKLOG = 128
 _HOST = "host"
 
 
 class Host:
-    """The process that shared workers belong to: they end when it does, or when it closes this.
+    """Owned by the process that shared workers belong to: they end when that process ends, or closes this.
 
     Attributes:
-        folder: what other processes need to know of it. Its path is short, for that of a socket is limited.
+        folder: what other processes pass to `join`. Its path is short, because the path of a socket is limited.
     """
 
     def __init__(self) -> None:
@@ -40,18 +40,18 @@ class Host:
         self._socket.listen(BACKLOG)
 
     def close(self) -> None:
-        """Let the workers end."""
+        """Close the socket, which ends the workers, and remove the folder."""
         self._socket.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def join(folder: Path, name: str, start: Callable[[socket.socket, socket.socket], None]) -> socket.socket:
-    """Connect to the worker of that name, and start it where there is none.
+    """Connect to the worker of that name, and start it if it does not run yet.
 
     Args:
         folder: of the `Host`.
-        start: called with what becomes the worker's standard input, which closes when the host is gone, and with the
-            socket on which it is to listen. It returns when the worker has left for a life of its own.
+        start: called to start the worker, with a socket for its standard input, which closes when the host ends, and
+            with the socket on which the worker is to listen. It returns without waiting for the worker to end.
     """
     path = folder / hashlib.sha256(name.encode()).hexdigest()[:8]
     with FileLock(f"{path}.lock"):

@@ -1,7 +1,7 @@
 """Tests of an existing suite, run by pytest in the workers.
 
 The unit of work is a file: its selected tests run in one child for each target and precision, as pytest would run them
-in a process of its own. A test that takes its process down is reported as such, and the tests that have not run yet run
+in a process of its own. A test that crashes its process is reported as crashed, and the tests that have not run yet run
 in another child.
 """
 
@@ -22,20 +22,20 @@ from harness.session.pool import Job, Reply
 from harness.session.session import Session
 from harness.target import Target
 
-#: Seconds that a child has beside those of its tests: for imports and collection.
+#: Seconds that a child has for imports and collection, in addition to the time limits of its tests.
 _BESIDE = 120.0
-#: Statuses of pytest after which what it collected can be used: all went well, some files failed, or there is no test.
+#: Exit statuses of pytest after which its collection can be used: success, errors in some files, no tests.
 _COLLECTED = (0, 2, 5)
 
 
 @dataclass(frozen=True)
 class Call:
-    """How pytest was called outside.
+    """How the user's pytest was called, for the pytest in every worker.
 
     Attributes:
         folder: the working directory.
         path: entries of `sys.path`.
-        arguments: for the pytest in every worker.
+        arguments: for the pytest in a worker, except files and folders.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a file could not be collected on a target, or skips itself there: pytest's report."""
+    """pytest's report of a file that could not be collected on a target, or that skips itself there."""
 
     target: str
     report: dict[str, Any]
@@ -61,7 +61,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file of the suite holds."""
+    """The tests of a file of the suite, and the faults of its collection."""
 
     tests: list[Found] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -73,7 +73,7 @@ class OnTarget:
 
     Attributes:
         reports: pytest's reports of its setup, call and teardown, as far as they came.
-        ended: how it ended if it took its process down, or did not run; None otherwise.
+        ended: how it ended if it crashed its process, ran past its limit, or did not run; None otherwise.
     """
 
     reports: list[dict[str, Any]]
@@ -82,7 +82,7 @@ class OnTarget:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A test on all of its targets, and what the comparison found; None where there was nothing to compare."""
+    """A test on all of its targets, and the result of the comparison; None if there was nothing to compare."""
 
     targets: Mapping[str, OnTarget]
     case: CaseResult | None
@@ -92,10 +92,10 @@ def collect(session: Session, call: Call, arguments: Sequence[str]) -> dict[str,
     """The tests of a suite by file, as pytest finds them on every target.
 
     Args:
-        arguments: of pytest: the files and folders of the suite.
+        arguments: the files and folders of the suite, as pytest takes them.
 
     Raises:
-        HarnessError: pytest itself refuses, on some target.
+        HarnessError: pytest cannot collect on some target.
     """
     logs = session.setup.folder / LOGS
     jobs = [
@@ -126,8 +126,8 @@ def run_file(
     """Run tests of a file, and compare what they observed with the reference.
 
     Args:
-        held: the ids of the tests of each target, the reference among them.
-        assertions: whether observations are what assertions are given; else they are what tests record.
+        held: by target, the reference among them, the ids of the tests to run.
+        assertions: True to observe the values that assertions are given; False to observe what tests record.
 
     Returns:
         The outcome of each test by its id.
@@ -157,7 +157,7 @@ def run_file(
 
 @dataclass
 class _Progress:
-    """The tests of a file on one target, in its precision or as twins: those to come, and what became of the others."""
+    """The tests of a file on one target, in its precision or as twins: those that wait, and how the others ended."""
 
     target: Target
     twin: bool
@@ -167,7 +167,7 @@ class _Progress:
     ended: dict[str, tuple[trace.Status, str]] = field(default_factory=dict)
 
     def advance(self, reply: Reply, limit: float) -> None:
-        """Take in what a child did. Each child ends a test at least, or all of them."""
+        """Take in what a child did. At least one test stops waiting each time, so the attempts come to an end."""
         running: wire.SuiteStarted | None = None
         done = []
         has_ended = False
@@ -210,7 +210,7 @@ def _job(
     *,
     assertions: bool = False,
 ) -> Job:
-    """Collect tests or, where `tests` has the places of their traces, run them."""
+    """The job that runs `tests`, given as the folders of their traces by id; if None, the job that collects tests."""
     limit = session.setup.options.timeout
     stem.parent.mkdir(parents=True, exist_ok=True)
     for place in (tests or {}).values():
@@ -262,14 +262,14 @@ def _on_targets(progress: Sequence[_Progress], test: str) -> dict[str, OnTarget]
 
 
 def _carried_out(session: Session, jobs: Sequence[Job]) -> list[Reply]:
-    """The replies, in the order of the jobs."""
+    """Run jobs. Returns the replies in the order of the jobs."""
     replies: dict[int, Reply] = {}
     session.pool.run(jobs, lambda reply: replies.update({jobs.index(reply.job): reply}))
     return [replies[number] for number in range(len(jobs))]
 
 
 def _lines(reply: Reply) -> Iterator[wire.SuiteLine]:
-    """What a child wrote. The last line of one that was killed may be half a line."""
+    """The messages that a child wrote. An incomplete last line, of a child that was killed, is left out."""
     assert isinstance(reply.job.work, wire.Suite)
     try:
         text = reply.job.work.results.read_bytes()

@@ -1,4 +1,4 @@
-"""Which targets a session has, of those that are asked for and those that are here."""
+"""The choice of a session's targets and reference, from what was asked for and what is installed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def choose(text: str | None, project: Path, at_most: int | None = None) -> list[
     """The targets that a comma-separated list names; without one, every backend that trains and is installed.
 
     Args:
-        text: of targets, of sets that the project names, and of `all`: every backend on every kind of device.
-        project: the folder whose `pyproject.toml` names sets.
+        text: names of targets, of sets in `pyproject.toml`, and `all`: every installed backend on every kind of device.
+        project: the folder of that `pyproject.toml`.
 
     Raises:
-        TargetError: there is none or more than `at_most`, one is malformed, or what it asks for is not here.
-        HarnessError: the project's table is wrong.
+        TargetError: there is none or more than `at_most`, one is malformed, or it cannot run here.
+        HarnessError: the table of sets is wrong.
     """
     if text is None:
         names: Sequence[str] = backends.installed()
@@ -44,7 +44,7 @@ def choose(text: str | None, project: Path, at_most: int | None = None) -> list[
 
 
 def choose_reference(text: str | None, targets: Sequence[Target]) -> Target:
-    """The target of that name; without one, the first on PyTorch or, failing that, the first that trains, or the first.
+    """The target of that name; without one, the first on PyTorch, else the first that can train, else the first.
 
     Raises:
         TargetError: it is malformed, or not among the targets.
@@ -62,13 +62,13 @@ def choose_reference(text: str | None, targets: Sequence[Target]) -> Target:
 
 
 def left_out() -> list[tuple[str, str]]:
-    """The backends that train and are not here, and why."""
+    """The backends that can train but are not installed, each with the reason."""
     reasons = [(name, backends.why_not(name)) for name in backends.training()]
     return [(name, reason) for name, reason in reasons if reason is not None]
 
 
 def _expanded(names: Sequence[str], sets: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Names of targets, for those of targets and of sets."""
+    """Names of targets only: `all` and names of sets are replaced by the targets that they stand for."""
     for name in names:
         if name == ALL:
             yield from _all()
@@ -79,7 +79,7 @@ def _expanded(names: Sequence[str], sets: Mapping[str, Sequence[str]]) -> Iterat
 
 
 def _all() -> Iterator[str]:
-    """Every backend that is installed, on every kind of device that it sees where there are several."""
+    """Every installed backend; one that sees several kinds of devices comes once for each kind."""
     from harness.session.doctor import devices_of
 
     here = [name for name in backends.NAMES if backends.why_not(name) is None]
@@ -89,7 +89,7 @@ def _all() -> Iterator[str]:
 
 
 def _check_devices(targets: Sequence[Target]) -> None:
-    """Whether the devices are here that targets name, where that is not the processor."""
+    """Raise TargetError for a target that names a device, other than the CPU, which its backend does not see."""
     from harness.session.doctor import devices_of
 
     named = [target for target in targets if target.kind not in (None, "cpu")]

@@ -1,1 +1,1 @@
-"""The other side of the wall: a warm process that has imported one backend, and forks a child for each case."""
+"""The worker's side of the wall: a process that has imported one backend, and forks a child for each request."""

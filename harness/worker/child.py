@@ -1,4 +1,4 @@
-"""One request, in a process of its own."""
+"""Carries out one request, in a process of its own."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from harness.worker.capture.replay import replay_case
 from harness.worker.capture.steps import follow_fit
 from harness.worker.capture.training import record_fit
 
-#: Characters of an error's message that are kept. The whole of it is in the case's output.
+#: The most characters of an error's message that are kept. All of it is in the case's output.
 _LONGEST = 1000
-#: Where this package lies: its frames are not the user's.
+#: The folder of this package, whose frames in a traceback are not the user's.
 _HARNESS = Path(__file__).resolve().parents[1]
 
 
 def main(request: Request, folder: Path) -> NoReturn:
-    """Carry out a request and end the process. `folder` is empty, and removed afterwards."""
+    """Carry out a request and end the process. `folder` is empty, and the worker removes it afterwards."""
     code = 1
     try:
         os.setpgid(0, 0)
@@ -51,7 +51,7 @@ def main(request: Request, folder: Path) -> NoReturn:
         os.dup2(output, 1)
         os.dup2(output, 2)
         faulthandler.enable(file=2)
-        # Shortly before its deadline a case that hangs says where.
+        # A case that hangs prints its stack shortly before the deadline.
         faulthandler.dump_traceback_later(max(request.timeout - 0.5, request.timeout / 2), file=2)
         match request.work:
             case Collect() as work:
@@ -94,7 +94,7 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
     meeting = folder / "meeting"
     rank = _forked(runtime.current().backend.processes(target))
     if rank:
-        # The first process records. The others leave what they write where it is thrown away.
+        # Only the first process records. What the others write is thrown away with `folder`.
         folder = folder / f"rank{rank}"
         folder.mkdir()
         work = replace(work, trace=folder / "trace")
@@ -137,7 +137,7 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
 
 
 def _forked(processes: int) -> int:
-    """Which of the processes that run a case together this is: the others are forked here."""
+    """Fork the further processes that run a case together. Returns the rank of this one: 0 for the first."""
     for rank in range(1, processes):
         if os.fork() == 0:
             return rank
@@ -199,7 +199,7 @@ def _describe(error: BaseException, root: Path) -> str:
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        ours = path.resolve().is_relative_to(_HARNESS)  # it may have been carried here by links
+        ours = path.resolve().is_relative_to(_HARNESS)  # another environment reaches the harness through links
         if path.is_relative_to(root) and "site-packages" not in path.parts and not ours:
             return f"{text}\n  at {path.relative_to(root).as_posix()}:{frame.lineno}, in {frame.name}"
     return text

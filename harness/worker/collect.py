@@ -1,4 +1,4 @@
-"""Cases of a file: its import, and the expansion of `pytest.mark.parametrize`."""
+"""Finds the cases of a file: imports it, and expands `pytest.mark.parametrize`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from harness.case import INJECTED, CaseRef, Row, declaration_of, is_case
 from harness.errors import CaseError
 
-#: Marks that would make pytest leave a test out, or expect it to fail.
+#: Marks by which pytest leaves a test out, or expects it to fail. A case may not have them.
 _SKIPPING = ("skip", "skipif", "xfail")
 
 
@@ -40,7 +40,7 @@ def cases_of(file: Path, root: Path) -> list[CaseRef]:
 
 
 def find(case: CaseRef, root: Path) -> tuple[Callable[..., Any], Mapping[str, Any]]:
-    """A case's function and the values of its parameters, imported anew.
+    """A case's function and the values of its parameters. Its file is imported again.
 
     Raises:
         CaseError: the file does not declare the case, on this backend.
@@ -62,7 +62,7 @@ def _load(file: Path, root: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise CaseError(f"{str(file)!r} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
-    # Importable by its name, for classes are found again by it when a saved model is loaded.
+    # Loading a saved model finds the model's classes by the name of this module.
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
@@ -105,9 +105,9 @@ def _axis(
     argvalues: Iterable[Any],
     indirect: Any = False,
     ids: Iterable[Any] | Callable[[Any], Any] | None = None,
-    scope: Any = None,  # noqa: ARG001 - of the signature of a mark; it is about fixtures
+    scope: Any = None,  # noqa: ARG001 - part of the mark's signature, but only for fixtures
 ) -> list[Row]:
-    """The rows of one mark. What they are, and their ids, is decided by pytest's own code."""
+    """The rows of one mark, with their ids, both made by pytest's own code."""
     import pytest
     from _pytest.mark.structures import ParameterSet
     from _pytest.python import IdMaker
@@ -139,7 +139,7 @@ def _axis(
         "ids": given,
         "config": None,
         "nodeid": function.__name__,
-        "func_name": function.__name__,  # which pytest 8 asks for
+        "func_name": function.__name__,  # needed by pytest 8
     }
     accepted = inspect.signature(IdMaker).parameters
     try:

@@ -1,13 +1,13 @@
-"""The warm process: imports its backend once, then forks a child for each request and watches its deadline.
+"""A worker: imports its backend once, then forks a child for each request and enforces the child's deadline.
 
 The controller writes requests to a channel, a line each, and reads answers from it: see `harness.wire`.
 
-A worker that is started for one controller has its channel as standard input and output. One that is shared listens on
-a socket, on which each controller opens a channel. When a channel closes its children are killed; when standard input
-does, those whom the worker served are gone, and it ends.
+A worker for one controller has standard input and output as its channel. A shared worker listens on a socket, on which
+each controller opens a channel. When a channel closes, the children of its requests are killed. When standard input
+closes, the worker ends, because the process that it belongs to is gone.
 
-Where a backend cannot be used after a fork, since CUDA has started before it, the child is a fresh process, which
-imports the backend once more: `python -m harness.worker --once FOLDER` reads its one request from standard input.
+If a backend cannot be used after a fork, because CUDA has started before it, the child is a new process, which imports
+the backend again: `python -m harness.worker --once FOLDER` reads its one request from standard input.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from typing import Any, NoReturn
 
 from harness.wire import Answer, Ended, Failed, How, Ready, Request, Started, decode, encode
 
-#: How often children are looked at, in seconds.
+#: Seconds between two looks at the children.
 POLL = 0.01
 
 
 @dataclass(eq=False)
 class _Channel:
-    """Where requests come in and answers go out."""
+    """A connection to a controller: the file descriptors that requests are read from and answers are written to."""
 
     requests: int
     answers: int
     pending: bytes = b""
 
     def read(self) -> list[bytes] | None:
-        """The lines that have come in; None once it is closed."""
+        """The complete lines that have come in; None once the channel is closed."""
         try:
             data = os.read(self.requests, 1 << 16)
         except ConnectionResetError:
@@ -53,7 +53,7 @@ class _Channel:
         return lines
 
     def answer(self, answer: Answer) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # which the next read will tell
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the next read will notice
             os.write(self.answers, encode(answer))
 
     def close(self) -> None:
@@ -70,20 +70,20 @@ class _Child:
     deadline: float
     folder: str
     timed_out: bool = False
-    #: A fresh process is kept, or the module `subprocess` would wait for it in our place.
+    #: A new process, instead of a fork. It is kept, because `subprocess` would wait for one that is dropped.
     fresh: subprocess.Popen[bytes] | None = None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--once", metavar="FOLDER")  # carry out one request, for which there is that empty folder
-    parser.add_argument("--native", action="store_true")  # the backend keeps its own randomness
+    parser.add_argument("--once", metavar="FOLDER")  # carry out one request, with this empty folder
+    parser.add_argument("--native", action="store_true")  # the backend draws from its own generator
     parser.add_argument("--listen", type=int)  # the descriptor of the socket that a shared worker listens on
     arguments = parser.parse_args()
     if arguments.once is not None:
         _once(Path(arguments.once), native=arguments.native)
     if arguments.listen is not None and os.fork():
-        os._exit(0)  # whoever started it does not wait for it, and need not be the last that it serves
+        os._exit(0)  # whoever started this process waits for it, but not for the worker, which may live longer
     first = _Channel(os.dup(0), os.dup(1))
     listener = None if arguments.listen is None else socket.socket(fileno=arguments.listen)
     # Whatever a library prints goes to standard error: standard output belongs to the controller.
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def _once(folder: Path, *, native: bool) -> NoReturn:
-    """Carry out the request that stands on standard input, and end the process."""
+    """Carry out the request on standard input, and end the process."""
     began = time.monotonic()
     request: Request = decode(sys.stdin.readline())
     with open(os.devnull) as null:
@@ -116,7 +116,7 @@ def _once(folder: Path, *, native: bool) -> NoReturn:
 
 
 def _greet(listener: socket.socket, greeting: Ready | Failed) -> _Channel:
-    """Open the channel that somebody has asked for."""
+    """Accept a controller's connection as a channel, and send the greeting."""
     descriptor = listener.accept()[0].detach()
     channel = _Channel(descriptor, descriptor)
     channel.answer(greeting)
@@ -124,10 +124,10 @@ def _greet(listener: socket.socket, greeting: Ready | Failed) -> _Channel:
 
 
 def _prepare(*, native: bool) -> None:
-    """Import the backend and make ready what every child needs. No runtime may start here, and no thread."""
+    """Import the backend and what every child needs. This starts neither a device nor a thread: forks would break."""
     import pytest  # noqa: F401 - case files import it, for its marks
 
-    # What every child needs is imported before it is forked.
+    # Imported before any fork, so that no child has to.
     from harness.worker import child, keras_internals, randomness  # noqa: F401
 
     keras_internals.do_not_import_tensorflow()
@@ -162,14 +162,14 @@ def _serve(first: _Channel, listener: socket.socket | None, *, native: bool) -> 
 def _end(children: list[_Child]) -> None:
     """Kill children whose controller is gone."""
     for child in children:
-        child.timed_out = True  # so that it is killed even before it leads its group
+        child.timed_out = True  # so that `_kill` also kills a child that does not lead a process group yet
         _kill(child)
         os.waitpid(child.pid, 0)
         shutil.rmtree(child.folder, ignore_errors=True)
 
 
 def _start(request: Request, channel: _Channel, ours: list[Any], *, native: bool) -> _Child:
-    """Start a child, in which `ours`, sockets and channels, are closed."""
+    """Start a child for a request. A fork closes `ours`, which are the worker's sockets and channels."""
     from harness.backends import runtime
 
     folder = tempfile.mkdtemp(prefix="harness-")
@@ -203,7 +203,7 @@ def _start_fresh(request: Request, folder: str, *, native: bool) -> subprocess.P
     with tempfile.TemporaryFile() as file, request.output.open("wb") as output:
         file.write(encode(request))
         file.seek(0)
-        # It leads its group from the start, so that it can be killed while it imports.
+        # It leads a process group from the start, so that it can be killed while it imports.
         return subprocess.Popen(command, stdin=file, stdout=output, stderr=output, process_group=0)
 
 
@@ -214,7 +214,7 @@ def _has_ended(child: _Child) -> bool:
             child.timed_out = True
             _kill(child)
         return False
-    _kill(child)  # what it may have left running
+    _kill(child)  # and whatever it left running
     shutil.rmtree(child.folder, ignore_errors=True)
     code = os.waitstatus_to_exitcode(status)
     how: How = "timeout" if child.timed_out else "signal" if code < 0 else "exit"
@@ -223,7 +223,7 @@ def _has_ended(child: _Child) -> bool:
 
 
 def _kill(child: _Child) -> None:
-    """Kill a child and all that it started. It leads a process group of its own, as soon as it has come so far."""
+    """Kill a child's process group and, if `timed_out`, the child itself, which may not lead the group yet."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     if child.timed_out:

@@ -31,7 +31,7 @@ from harness.worker.capture.assertions import Assertions
 from harness.worker.capture.parity import Parity
 from harness.worker.capture.record import Recorder
 
-#: Options of the session outside that must not act once more inside. They can come from `addopts`.
+#: Values that switch off options, perhaps from `addopts`, that act in the user's pytest and must not act here again.
 _NOT_INSIDE = {
     "lf": False,
     "failedfirst": False,
@@ -49,12 +49,12 @@ class Suite:
 
     Args:
         folder: for models that tests save.
-        lines: where what happens is written.
+        lines: the file that messages are written to.
         fresh_process: see `harness.wire.Request`.
     """
 
     def __init__(self, work: wire.Suite, folder: Path, lines: BinaryIO, fresh_process: str | None) -> None:
-        self.__name__ = INSIDE  # by which pytest registers it
+        self.__name__ = INSIDE  # the name by which pytest registers the plugin
         self._work = work
         self._folder = folder
         self._lines = lines
@@ -68,7 +68,7 @@ class Suite:
 
     @pytest.fixture
     def parity(self) -> Parity:
-        """What the test that runs now records with."""
+        """The `Parity` of the test that runs now."""
         assert self._parity is not None
         return self._parity
 
@@ -145,7 +145,7 @@ class Suite:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self) -> Iterator[None]:
-        """A test that trains is skipped where there are no gradients."""
+        """Skip a test that asks for gradients if the backend has none."""
         try:
             return (yield)
         except InferenceOnly as error:
@@ -179,7 +179,7 @@ def run(work: wire.Suite, folder: Path, fresh_process: str | None) -> None:
     """Carry out a request.
 
     Args:
-        folder: for what pytest keeps.
+        folder: for pytest's temporary files and cache.
         fresh_process: see `harness.wire.Request`.
     """
     for name in [name for name in os.environ if name.startswith(("PYTEST_XDIST_", "PYTEST_CURRENT_TEST"))]:
@@ -202,7 +202,7 @@ def run(work: wire.Suite, folder: Path, fresh_process: str | None) -> None:
 
 
 def _not_installed() -> list[Any]:
-    """The plugin with the options, where pytest does not find ours: where the harness was carried in."""
+    """The plugin with the options, if pytest does not find it: another environment has no installed harness."""
     found = (point for distribution in importlib.metadata.distributions() for point in distribution.entry_points)
     return [] if any((point.group, point.name) == ("pytest11", "harness") for point in found) else [suite]
 
@@ -211,7 +211,7 @@ def expected(item: pytest.Item) -> Mapping[str, Expected]:
     """The known differences that a test's marker `parity` declares.
 
     Raises:
-        pytest.UsageError: they are not what `@case` would take.
+        pytest.UsageError: they are not declarations that `@case` would take.
     """
     mark = item.get_closest_marker("parity")
     try:
