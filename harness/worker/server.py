@@ -158,9 +158,7 @@ def _serve(first: _Channel, listener: socket.socket | None, greeting: dict[str, 
                 channel.close()
                 continue
             for line in lines:
-                child = _start(json.loads(line), channel, [*doors, *channels], native=native)
-                children.append(child)
-                channel.reply({"id": child.id, "started": child.pid})
+                children.append(_start(json.loads(line), channel, [*doors, *channels], native=native))
         children = [child for child in children if not _has_ended(child)]
     _end(children)
 
@@ -175,7 +173,7 @@ def _end(children: list[_Child]) -> None:
 
 
 def _start(request: dict[str, Any], channel: _Channel, ours: list[Any], *, native: bool) -> _Child:
-    """Start a child, in which `ours`, sockets and channels, are closed."""
+    """Start a child, in which `ours`, sockets and channels, are closed, and tell the controller that it has started."""
     from harness import backends
 
     folder = tempfile.mkdtemp(prefix="harness-")
@@ -183,18 +181,21 @@ def _start(request: dict[str, Any], channel: _Channel, ours: list[Any], *, nativ
     started = time.monotonic()
     fresh = None
     if why_fresh is None:
-        pid = _fork(request, folder, ours)
+        pid = _fork(request, folder, channel, ours)
     else:
         fresh = _start_fresh({**request, "fresh_process": why_fresh}, folder, native=native)
         pid = fresh.pid
+        channel.reply({"id": request["id"], "started": pid})
     return _Child(request["id"], channel, pid, started, started + request["timeout"], folder, fresh=fresh)
 
 
-def _fork(request: dict[str, Any], folder: str, ours: list[Any]) -> int:
+def _fork(request: dict[str, Any], folder: str, channel: _Channel, ours: list[Any]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
+        # Told by the child itself, before it runs anything: a case may kill the worker before that is told by it.
+        channel.reply({"id": request["id"], "started": os.getpid()})
         for item in ours:
             item.close()
         from harness.worker import child
