@@ -152,9 +152,7 @@ def _serve(first: _Channel, listener: socket.socket | None, *, native: bool) -> 
                 channel.close()
                 continue
             for line in lines:
-                child = _start(decode(line), channel, [*doors, *channels], native=native)
-                children.append(child)
-                channel.answer(Started(child.id, child.pid))
+                children.append(_start(decode(line), channel, [*doors, *channels], native=native))
         children = [child for child in children if not _has_ended(child)]
     _end(children)
 
@@ -169,7 +167,7 @@ def _end(children: list[_Child]) -> None:
 
 
 def _start(request: Request, channel: _Channel, ours: list[Any], *, native: bool) -> _Child:
-    """Start a child for a request. A fork closes `ours`, which are the worker's sockets and channels."""
+    """Start a child for a request, and tell the controller so. A fork closes `ours`, the worker's sockets and channels."""
     from harness.backends import runtime
 
     folder = tempfile.mkdtemp(prefix="harness-")
@@ -177,18 +175,21 @@ def _start(request: Request, channel: _Channel, ours: list[Any], *, native: bool
     started = time.monotonic()
     fresh = None
     if why_fresh is None:
-        pid = _fork(request, folder, ours)
+        pid = _fork(request, folder, channel, ours)
     else:
         fresh = _start_fresh(replace(request, fresh_process=why_fresh), folder, native=native)
         pid = fresh.pid
+        channel.answer(Started(request.id, pid))
     return _Child(request.id, channel, pid, started, started + request.timeout, folder, fresh=fresh)
 
 
-def _fork(request: Request, folder: str, ours: list[Any]) -> int:
+def _fork(request: Request, folder: str, channel: _Channel, ours: list[Any]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
+        # The child tells this itself before it runs anything, for a case may kill the worker before the worker does.
+        channel.answer(Started(request.id, os.getpid()))
         for item in ours:
             item.close()
         from harness.worker import child
