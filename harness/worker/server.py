@@ -167,7 +167,7 @@ def _end(children: list[_Child]) -> None:
 
 
 def _start(request: Request, channel: _Channel, ours: list[Any], *, native: bool) -> _Child:
-    """Start a child for a request, and tell the controller so. A fork closes `ours`, the worker's sockets and channels."""
+    """Start a child for a request, and tell the controller. A fork closes `ours`, the worker's sockets and channels."""
     from harness.backends import runtime
 
     folder = tempfile.mkdtemp(prefix="harness-")
