@@ -152,7 +152,8 @@ def _reports(item: pytest.Item, test: Test, session: ParitySession) -> Iterator[
         yield _report(item, "setup", how, longrepr, properties)
         return
     asked = not isinstance(item, SuiteItem)
-    others = [Test.of(other) for other in item.session.items]
+    # A file that cannot be collected on a target has an item for that, and no test.
+    others = [Test.of(other) for other in item.session.items if getattr(other, "fault", None) is None]
     tests = [(other.id, other.target) for other in others if other is not None and other.path == test.path]
     ended = workers.run_file(session, test.path, tests, assertions=not asked)[test.id]
     target = ended["targets"][str(test.target)]

@@ -106,7 +106,7 @@ def collect(session: Session, call: Call, arguments: Sequence[str]) -> dict[str,
     faults: dict[str, list[Fault]] = {}
     for reply in _carried_out(session, jobs):
         target, lines = str(reply.job.target), list(_lines(reply))
-        if not any(isinstance(line, wire.SuiteEnded) and line.status in _COLLECTED for line in lines):
+        if not _has_collected(lines):
             raise HarnessError(f"pytest cannot collect the tests on {target}: {_how(reply)}")
         for line in lines:
             if isinstance(line, wire.SuiteFound):
@@ -155,6 +155,15 @@ def run_file(
     }
 
 
+def _has_collected(lines: Sequence[wire.SuiteLine]) -> bool:
+    """Whether pytest came to the end of its collection, by what was written.
+
+    Its status alone does not tell: a plugin may have one of its own, as one for snapshots if no test used them.
+    """
+    found = any(isinstance(line, (wire.SuiteFound, wire.SuiteFault)) for line in lines)
+    return any(isinstance(line, wire.SuiteEnded) and (found or line.status in _COLLECTED) for line in lines)
+
+
 @dataclass
 class _Progress:
     """The tests of a file on one target, in its precision or as twins: those that wait, and how the others ended."""
@@ -186,7 +195,8 @@ class _Progress:
         if running is not None and time.time() - running.at >= limit:
             self.ended[running.id] = "timeout", f"ran past its limit of {limit:g} s\n{reply.output}"
         elif running is not None:
-            self.ended[running.id] = "crashed", _how(reply)
+            what = f"ended its process with status {reply.code}\n{reply.output}"
+            self.ended[running.id] = "crashed", what if reply.ended == "exit" else reply.describe()
         elif not done or has_ended:
             self.ended |= dict.fromkeys(left, ("error", f"did not run on {self.target}: {_how(reply)}"))
         self.waiting = [test for test in left if test not in self.ended]

@@ -602,6 +602,46 @@ def test_a_suite_has_its_options_inside_too(project: Any) -> None:
     ]
 
 
+def test_files_that_skip_themselves_or_cannot_be_imported_on_one_backend(project: Any) -> None:
+    skips = "pytest.skip('not for torch', allow_module_level=True)"
+    project.write(
+        "tests/test_skips.py",
+        f"import keras, pytest\nif keras.config.backend() == 'torch': {skips}\ndef test_a(): pass\n",
+    )
+    project.write(
+        "tests/test_raises.py",
+        "import keras\nif keras.config.backend() == 'torch': raise ImportError('no')\ndef test_b(): pass\n",
+    )
+    options = ["--parity-targets=torch,jax", "--parity-precision=float32", "-rA", "-p", "no:cacheprovider"]
+    done = pytest_in(project, "--parity", "tests", *options)
+    assert {"torch: 1 error, 1 skipped", "jax: 2 passed"} <= set(section(done))
+    assert "not for torch" in done.stdout
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    ended = outcomes(done)
+    assert ended["tests/test_skips.py::test_a[jax]"] == ended["tests/test_raises.py::test_b[jax]"] == "passed"
+    assert ended["tests/test_raises.py::collection[torch]"] == "error"
+
+
+def test_a_plugin_with_a_status_of_its_own_does_not_spoil_the_collection(project: Any) -> None:
+    project.write("conftest.py", "def pytest_sessionfinish(session): session.exitstatus = 1\n")
+    project.write("tests/test_x.py", "def test_x(): pass\n")
+    done = pytest_in(project, "--parity", "tests", "-rA", *QUICK)
+    assert outcomes(done) == {"tests/test_x.py::test_x[jax]": "passed"}
+
+
+def test_a_test_that_ends_its_process_is_told_by_its_status(project: Any) -> None:
+    text = "import os\ndef test_before(): pass\ndef test_ends(): print('last words', flush=True); os._exit(3)\n"
+    project.write("tests/test_x.py", f"{text}def test_after(): pass\n")
+    done = pytest_in(project, "--parity", "tests", "-rA", *QUICK, "--parity-args=-s")
+    assert outcomes(done) == {
+        "tests/test_x.py::test_before[jax]": "passed",
+        "tests/test_x.py::test_ends[jax]": "failed",
+        "tests/test_x.py::test_after[jax]": "passed",
+    }
+    assert "ended its process with status 3" in done.stdout
+    assert "last words" in done.stdout
+
+
 def test_a_suite_that_pytest_refuses_is_refused(project: Any) -> None:
     project.write("tests/conftest.py", "import keras\nassert keras.config.backend() != 'jax', 'not with jax'\n")
     project.write("tests/test_x.py", "def test_x(): pass\n")
