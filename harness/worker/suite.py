@@ -30,6 +30,8 @@ from harness.worker import execution, proof, randomness
 from harness.worker.capture.assertions import Assertions
 from harness.worker.capture.parity import Parity
 from harness.worker.capture.record import Recorder
+from harness.worker.patching import patched
+from harness.worker.seeding import Seeds, derandomize_hypothesis
 
 #: Values that switch off options, perhaps from `addopts`, that act in the user's pytest and must not act here again.
 _NOT_INSIDE = {
@@ -51,14 +53,18 @@ class Suite:
         folder: for models that tests save.
         lines: the file that messages are written to.
         fresh_process: see `harness.wire.Request`.
+        seeds: of what a test draws without a seed.
     """
 
-    def __init__(self, work: wire.Suite, folder: Path, lines: BinaryIO, fresh_process: str | None) -> None:
+    def __init__(
+        self, work: wire.Suite, folder: Path, lines: BinaryIO, fresh_process: str | None, seeds: Seeds
+    ) -> None:
         self.__name__ = INSIDE  # the name by which pytest registers the plugin
         self._work = work
         self._folder = folder
         self._lines = lines
         self._fresh_process = fresh_process
+        self._seeds = seeds
         self._tests = work.tests
         self._assertions = Assertions()
         self._running = ""
@@ -80,6 +86,8 @@ class Suite:
                 setattr(config.option, name, value)
         if self._work.assertions:
             self._assertions.install()
+        if self._tests is not None:
+            derandomize_hypothesis(Path(argument.partition("::")[0]) for argument in config.args)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(
@@ -109,6 +117,7 @@ class Suite:
         faulthandler.dump_traceback_later(self._work.limit, exit=True)
         random.seed(test.seed)
         np.random.seed(test.seed)
+        self._seeds.restart(test.seed)
         runtime.current().seed(test.seed)
         recorder = Recorder(twin=self._work.twin)
         self._parity = Parity(recorder, Target.parse(self._work.target, backends.NAMES), test.seed, self._folder)
@@ -193,11 +202,13 @@ def run(work: wire.Suite, folder: Path, fresh_process: str | None) -> None:
     target = Target.parse(work.target, backends.NAMES)
     if runtime.current().backend.processes(target) > 1:
         raise TargetError(f"Target {str(target)!r} runs a case in several processes, and a test suite runs in one.")
+    seeds = Seeds()
     with (
         work.results.open("ab") as lines,
+        patched(np.random, "default_rng", seeds.seeded),
         execution.as_target_says(target, work.precision, work.threads, 0, folder / "meeting"),
     ):
-        status = pytest.main(arguments, plugins=[Suite(work, folder, lines, fresh_process), *_not_installed()])
+        status = pytest.main(arguments, plugins=[Suite(work, folder, lines, fresh_process, seeds), *_not_installed()])
         lines.write(wire.encode(wire.SuiteEnded(int(status))))
 
 

@@ -642,6 +642,32 @@ def test_a_test_that_ends_its_process_is_told_by_its_status(project: Any) -> Non
     assert "last words" in done.stdout
 
 
+UNSEEDED = """
+import keras, numpy as np
+from hypothesis import given, settings, strategies as st
+from numpy.random import default_rng
+
+def test_data_that_nobody_seeded():
+    x, y = np.random.default_rng().normal(size=4), default_rng().normal(size=4)
+    assert (x != y).all()
+    np.testing.assert_allclose(x * y, x * y)
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(st.floats(-10, 10, width=32), min_size=1))
+def test_examples(values):
+    np.testing.assert_allclose(np.sum(values), sum(values), rtol=1e-3, atol=1e-3)
+"""
+
+
+def test_what_a_test_draws_without_a_seed_is_the_same_on_every_target(project: Any) -> None:
+    project.write("tests/test_x.py", UNSEEDED)
+    options = ["--parity-targets=torch,jax", "--parity-precision=float32", "-rA", "-p", "no:cacheprovider"]
+    done = pytest_in(project, "--parity", "tests", *options)
+    assert set(outcomes(done).values()) == {"passed"}
+    assert {"torch: 2 passed", "jax: 2 passed"} <= set(section(done))
+    assert "tests by what their assertions were given, against torch: 2 identical" in section(done)
+
+
 def test_a_suite_that_pytest_refuses_is_refused(project: Any) -> None:
     project.write("tests/conftest.py", "import keras\nassert keras.config.backend() != 'jax', 'not with jax'\n")
     project.write("tests/test_x.py", "def test_x(): pass\n")
