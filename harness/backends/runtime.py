@@ -166,11 +166,12 @@ def current() -> Runtime:
     """The runtime of the backend that Keras runs on in this process."""
     import keras
 
-    return _runtime(keras.config.backend())
+    return get(keras.config.backend())
 
 
 @cache
-def _runtime(name: str) -> Runtime:
+def get(name: str) -> Runtime:
+    """The runtime of a backend, which imports its framework when it is used."""
     runtime = importlib.import_module(f"harness.backends.{name}.runtime").RUNTIME
     assert isinstance(runtime, Runtime)
     return runtime

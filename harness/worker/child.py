@@ -35,6 +35,7 @@ from harness.worker.capture.record import Recorder
 from harness.worker.capture.replay import replay_case
 from harness.worker.capture.steps import follow_fit
 from harness.worker.capture.training import record_fit
+from harness.worker.seeding import seed_frameworks
 
 #: The most characters of an error's message that are kept. All of it is in the case's output.
 _LONGEST = 1000
@@ -114,7 +115,7 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
             stack.enter_context(execution.as_target_says(target, work.precision, work.threads, rank, meeting))
             proven = functools.partial(proof.environment, native=work.native, fresh_process=fresh_process)
             stack.callback(lambda: header.environment.update(proven()))
-            runtime.current().seed(work.generator_seed)
+            seed_frameworks(work.generator_seed)
             order = None if work.native else stack.enter_context(randomness.shared_order(work.seed))
             _call(work, target, recorder, folder, order)
         if not recorder.observations and not work.noise:

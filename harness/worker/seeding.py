@@ -1,12 +1,57 @@
-"""Seeds for what a test of a suite draws without one, so that it draws the same on every target."""
+"""Seeds for what a case or a test draws from generators that are not Keras', so that it draws the same everywhere."""
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import sys
 from collections.abc import Callable, Iterable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
+
+from harness import backends
+from harness.backends import runtime
+
+
+def seed_frameworks(seed: int) -> None:
+    """Seed every framework that is imported here, and each of the others as soon as it is imported.
+
+    A case may use other frameworks than that of its backend, such as TensorFlow for its data.
+    """
+    for name in backends.NAMES:
+        if name in sys.modules:
+            runtime.get(name).seed(seed)
+    _LATER.seed = seed
+    if _LATER not in sys.meta_path:
+        sys.meta_path.insert(0, _LATER)
+
+
+class _Later:
+    """A finder of modules that seeds a framework when its import has ended."""
+
+    seed = 0
+
+    def find_spec(self, name: str, path: Any = None, _: Any = None) -> ModuleSpec | None:
+        if path is not None or name not in backends.NAMES:
+            return None
+        sys.meta_path.remove(self)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            sys.meta_path.insert(0, self)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                execute(module)
+                runtime.get(name).seed(self.seed)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+_LATER = _Later()
 
 
 class Seeds:

@@ -31,7 +31,7 @@ from harness.worker.capture.assertions import Assertions
 from harness.worker.capture.parity import Parity
 from harness.worker.capture.record import Recorder
 from harness.worker.patching import patched
-from harness.worker.seeding import Seeds, derandomize_hypothesis
+from harness.worker.seeding import Seeds, derandomize_hypothesis, seed_frameworks
 
 #: Values that switch off options, perhaps from `addopts`, that act in the user's pytest and must not act here again.
 _NOT_INSIDE = {
@@ -118,7 +118,7 @@ class Suite:
         random.seed(test.seed)
         np.random.seed(test.seed)
         self._seeds.restart(test.seed)
-        runtime.current().seed(test.seed)
+        seed_frameworks(test.seed)
         recorder = Recorder(twin=self._work.twin)
         self._parity = Parity(recorder, Target.parse(self._work.target, backends.NAMES), test.seed, self._folder)
         self._failed = self._stopped = None
