@@ -23,7 +23,7 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_speed_times_both_ways_to_run_the_same_cases() -> None:
     done = run("speed.py", "-k", "metrics and by_hand")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith(f"1 cases on {', '.join(backends.installed())}")
+    assert f" cases on {', '.join(backends.installed())}" in done.stdout.splitlines()[0]
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["naive", "harness,", "harness,"]
 
 

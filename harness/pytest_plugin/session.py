@@ -86,6 +86,7 @@ class ParitySession:
     @cached_property
     def call(self) -> Call:
         """How this pytest was called, for the pytest in each worker."""
+        from harness.session.interpreter import is_ours
         from harness.session.suite import Call
 
         config = self.config
@@ -97,7 +98,8 @@ class ParitySession:
             *(["-n0"] if config.pluginmanager.hasplugin("xdist") else []),
             *self.settings.arguments,
         ]
-        return Call(config.invocation_params.dir, [path for path in sys.path if path], arguments)
+        path = [entry for entry in sys.path if entry and not is_ours(entry)]
+        return Call(config.invocation_params.dir, path, arguments)
 
     @property
     def place(self) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import importlib.metadata
+import importlib.util
 import json
 import os
 import random
@@ -208,14 +209,22 @@ def run(work: wire.Suite, folder: Path, fresh_process: str | None) -> None:
         patched(np.random, "default_rng", seeds.seeded),
         execution.as_target_says(target, work.precision, work.threads, 0, folder / "meeting"),
     ):
-        status = pytest.main(arguments, plugins=[Suite(work, folder, lines, fresh_process, seeds), *_not_installed()])
+        options, plugins = _without_ours()
+        inside = Suite(work, folder, lines, fresh_process, seeds)
+        status = pytest.main([*options, *arguments], plugins=[inside, *plugins])
         lines.write(wire.encode(wire.SuiteEnded(int(status))))
 
 
-def _not_installed() -> list[Any]:
-    """The plugin with the options, if pytest does not find it: another environment has no installed harness."""
+def _without_ours() -> tuple[list[str], list[Any]]:
+    """Arguments and plugins that pytest needs if the plugin of the harness is not carried into this environment.
+
+    Then the plugin is not loaded, even if a harness is installed here, and the options come by themselves.
+    """
+    is_here = importlib.util.find_spec("harness.pytest_plugin") is not None
     found = (point for distribution in importlib.metadata.distributions() for point in distribution.entry_points)
-    return [] if any((point.group, point.name) == ("pytest11", "harness") for point in found) else [suite]
+    if is_here and any((point.group, point.name) == ("pytest11", "harness") for point in found):
+        return [], []
+    return ["-p", "no:harness"], [suite]
 
 
 def expected(item: pytest.Item) -> Mapping[str, Expected]:

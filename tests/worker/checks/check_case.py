@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from harness import CaseError, Fit, Forward, backends
+from harness import CaseError, Fit, Forward
+from harness.backends import runtime
 
-training = pytest.mark.skipif(not backends.current().trains, reason="what only infers has no fit to be asked")
+training = pytest.mark.skipif(not runtime.current().backend.trains, reason="what only infers has no fit to be asked")
 
 X = np.ones((4, 3), "float32")
 
