@@ -86,7 +86,6 @@ class ParitySession:
     @cached_property
     def call(self) -> Call:
         """How this pytest was called, for the pytest in each worker."""
-        from harness.session.interpreter import is_ours
         from harness.session.suite import Call
 
         config = self.config
@@ -98,8 +97,7 @@ class ParitySession:
             *(["-n0"] if config.pluginmanager.hasplugin("xdist") else []),
             *self.settings.arguments,
         ]
-        path = [entry for entry in sys.path if entry and not is_ours(entry)]
-        return Call(config.invocation_params.dir, path, arguments)
+        return Call(config.invocation_params.dir, [path for path in sys.path if path], arguments)
 
     @property
     def place(self) -> Path:

@@ -104,10 +104,10 @@ def _inherited() -> dict[str, str]:
     variables = {name: value for name, value in os.environ.items() if name not in _OURS}
     # In a process of pytest-xdist, PYTHONPATH is the whole `sys.path` of pytest.
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return variables | {"PYTHONPATH": os.pathsep.join(entry for entry in entries if entry and not is_ours(entry))}
+    return variables | {"PYTHONPATH": os.pathsep.join(entry for entry in entries if entry and not _is_ours(entry))}
 
 
-def is_ours(entry: str) -> bool:
+def _is_ours(entry: str) -> bool:
     """Whether an entry of `sys.path` belongs to our interpreter, and not to a project."""
     libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     libraries.update(site.getsitepackages())

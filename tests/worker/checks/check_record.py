@@ -510,7 +510,7 @@ def test_shapes_that_are_only_inferred_are_neither_recorded_nor_counted():
     ("call", "expected"),
     [
         (lambda x: x, False),
-        (lambda x, _training=None: x, True),
+        (lambda x, training=None: x, True),  # noqa: ARG005 - the name is what is looked for
         (lambda x, **_: x, True),
         (keras.layers.Dropout.call, True),
     ],
