@@ -12,7 +12,7 @@ platforms=()
 for glibc in 2_28 2_27 2_17; do
     platforms+=(--platform "manylinux_${glibc}_x86_64")
 done
-for name in keras namex optree pydot; do
+for name in cattrs keras namex optree pydot; do
     python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version "$python" --implementation cp \
         "${platforms[@]}" --platform manylinux2014_x86_64 --dest "$folder" "$(grep "^$name==" "$constraints")"
 done
