@@ -119,7 +119,7 @@ def _run(
         Session(setup, live, examiner=lambda session: Blamer(session, mildest, declared=declared)) as session,
     ):
         cases = session.run(session.plan(selections, is_wanted))
-        result = session.result(_drawn(cases, setup, console))
+    result = session.result(_drawn(cases, setup, console))  # the workers have ended by now
     write(folder / FILE, result.to_json())
     telling.tell(RunFolder(folder, shown(folder), read(folder / FILE)), console, shown(folder / FILE))
     sys.exit(result.exit_status)
