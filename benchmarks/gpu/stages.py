@@ -335,6 +335,18 @@ def large(stage: Stage) -> None:
             stage.say(f"    {what}: {stage.table[what]}")
 
 
+def compared(stage: Stage) -> None:
+    """The network of 20 million parameters on two targets, recorded and judged: seconds, from start to end."""
+    case = f"{CASES}/large.py::dense[{'700 thousand' if REHEARSAL else '20 million'}]"
+    stage.run("run", case, "--targets", f"{TORCH},{JAX}", "--reference", TORCH, "--no-blame")
+
+
+def compiled(stage: Stage) -> None:
+    """torch.compile on the GPU, which needs a C++ compiler and Triton."""
+    options = ["cases/simple_dense.py", "cases/train_step.py", "--tag", "not slow", "-k", "relu or overridden"]
+    stage.run("jit", *options, "--targets", f"{TORCH},{TORCH}+jit", "--reference", TORCH)
+
+
 _VARIANTS = (trace.TWIN, trace.UNOBSERVED)
 
 
@@ -400,6 +412,8 @@ STAGES: dict[str, Callable[[Stage], None]] = {
     "5": repeats,
     "6": together,
     "7": large,
+    "8": compared,
+    "9": compiled,
 }
 
 
