@@ -47,6 +47,23 @@ def distance(a: Array, b: Array, scale: float) -> tuple[float, tuple[int, ...] |
     return float(difference[index]), tuple(int(i) for i in index)
 
 
+def off_a_line(array: Array, exact: Array) -> float:
+    """Which part of an array's error is no straight line of the exact values: from 0, a scale or an offset, to 1.
+
+    The root mean square of what the least-squares line through (exact, error) leaves, over that of the error. It is 1
+    of fewer than 5 finite elements, through which a line says nothing.
+    """
+    array, exact = widen(array).ravel(), widen(exact).ravel()
+    finite = np.isfinite(array) & np.isfinite(exact)
+    error, exact = (array - exact)[finite], exact[finite]
+    size = rms(error)
+    if error.size < 5 or size == 0.0:
+        return 1.0
+    centred = exact - exact.mean()
+    slope = np.vdot(centred, error) / (np.vdot(centred, centred) or 1.0)
+    return rms(error - error.mean() - slope * centred) / size
+
+
 def widen(array: Array) -> Array:
     """The array in float64, or in complex128."""
     return np.asarray(array, np.complex128 if array.dtype.kind == "c" else np.float64)

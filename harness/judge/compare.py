@@ -95,11 +95,16 @@ def judge_key(target: Trace, reference: Trace, key: str, group_scale: float = 0.
     Args:
         group_scale: see `harness.judge.verdict.judge`.
     """
-    twins = _twin(target, key), _twin(reference, key)
-    disturbed = reference.noise or target.noise
-    noise = [trace[key] for trace in disturbed if key in trace] if None in twins else []
-    precisions = _precisions(target, reference)
-    return judge(target[key], reference[key], *twins, group_scale=group_scale, noise=noise, precisions=precisions)
+    return judge(
+        target[key],
+        reference[key],
+        _twin(target, key),
+        _twin(reference, key),
+        group_scale=group_scale,
+        target_noise=[run[key] for run in target.noise if key in run],
+        reference_noise=[run[key] for run in reference.noise if key in run],
+        precisions=_precisions(target, reference),
+    )
 
 
 def _precisions(target: Trace, reference: Trace) -> tuple[str, str]:

@@ -9,12 +9,17 @@ the rounding of float32 as measured is e_A = dist(A32, A64) and e_B = dist(B32, 
 is a = max(e_A, e_B, u32) / u32; and d64 = dist(A64, B64) is what is left between the targets when rounding is nine
 orders of magnitude smaller. u32 = 2**-24 and u64 = 2**-53 are the unit roundoffs.
 
+No side vouches for itself. What one side's own error claims has to be borne out: by the other side's error, which is
+at least a 512th of it, or by runs that were disturbed in the last bit, in which the value moves as much. A claim that is
+not borne out counts as nothing: a is then that of the other side.
+
 The first of these that applies is the verdict:
 
 | verdict   | when |
 | --------- | ---- |
 | mismatch  | another shape, dtype or plain value, or NaN or infinity on one side only |
 | divergent | d64 > SLACK a u32: the two compute different functions |
+| divergent | one e is not borne out, and more than lower precision explains: they differ in float32 only |
 | imprecise | one e is COARSER times the other: the same function, far less precise on one side |
 | leak      | d64 > RESIDUE a u64: one twin drops to single precision somewhere on the way |
 | identical | A32 and B32 agree bit for bit |
@@ -24,7 +29,9 @@ A target may compute in less than float32. Then A32 stands for what it computed 
 the roundoff u of that precision: a = max(e_A / u_A, e_B / u_B, 1), so that bfloat16 may be 2**16 times coarser than
 float32, and no more. A target that computes in float64 has its float64 run as A64, and as A32 its twin in float32.
 
-If a twin is missing on either side, the verdict rests on whatever is there, and `Judgement.basis` says on what.
+A float64 run that equals the float32 run bit for bit has measured nothing: either everything is exact, or the layer
+computes in float32 whatever it is asked for. If that is so on both sides, or a twin is missing on either side, the
+verdict rests on whatever is there, and `Judgement.basis` says on what.
 """
 
 from __future__ import annotations
@@ -36,9 +43,10 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from numpy.typing import NDArray
 
-from harness.judge.arrays import INEXACT, REAL, distance, first_index, rms, twin_array, widen
-from harness.result.judgement import Basis, Cause, Judgement, LessPrecise, OneSided, Unequal, Unlike
+from harness.judge.arrays import INEXACT, REAL, distance, first_index, off_a_line, rms, twin_array, widen
+from harness.result.judgement import Basis, Cause, InOnePrecision, Judgement, LessPrecise, OneSided, Unequal, Unlike
 from harness.trace import NUMBER, Array, Observation
 from harness.verdict import Verdict
 
@@ -62,6 +70,12 @@ SLACK_FEW = 32.0
 FEW = 16
 #: One target's float32 error this many times the other's is a sign of lower precision (TF32 is 2**13 times coarser).
 COARSER = 512.0
+#: Roundoff of the lowest precision that a float32 computation may drop to, and is then imprecise: bfloat16.
+LOWEST = 2.0**-8
+#: The same for errors with a pattern, which rounding has only where operands repeat themselves: TF32.
+LOWEST_OF_PATTERN = 2.0**-11
+#: An error has a pattern if a straight line through the values leaves less than this part of it.
+PATTERN = 1 / 8
 #: The same where a target runs in less than float32: there no error is larger than about 1, and rounding has less room.
 COARSER_LOW = 32.0
 #: Without any twin: relative tolerance in units of the dtype's roundoff, for each training step behind it.
@@ -72,6 +86,8 @@ BLINDEST = 0.1
 NOISE = 10.0
 #: The least noise that is reckoned with, in units of the roundoff.
 QUIET = 4.0
+#: Phases in which a value may be zero but for rounding, and small beside its neighbours for that reason.
+_OF_GRADIENTS = ("gradient", "update", "optimizer")
 
 
 def judge(
@@ -81,7 +97,8 @@ def judge(
     reference_twin: Observation | None = None,
     *,
     group_scale: float = 0.0,
-    noise: Sequence[Observation] = (),
+    target_noise: Sequence[Observation] = (),
+    reference_noise: Sequence[Observation] = (),
     precisions: tuple[str, str] = ("float32", "float32"),
 ) -> Judgement:
     """Judge one observation on a target against the same on the reference.
@@ -93,8 +110,8 @@ def judge(
         group_scale: largest root mean square among the reference's observations of the same phase and step. A value
             that is zero but for rounding (a bias before batch normalisation has no gradient) carries rounding of that
             size, not of its own.
-        noise: the same observation of runs of one of the two that were disturbed in the last bit. It decides where
-            there is no twin.
+        target_noise, reference_noise: the same observation of runs of either side that were disturbed in the last bit.
+            They tell how much the value amplifies rounding where the twins do not.
         precisions: of the target and of the reference, see `harness.target.PRECISIONS`. If they are not equal, the
             floating dtypes of the two sides need not be equal either.
     """
@@ -119,24 +136,85 @@ def judge(
         if one_sided:
             return one_sided
     a64, b64 = _if_finite_with(a32, a64), _if_finite_with(b32, b64)
-    if a64 is not None and b64 is not None:
-        # What is infinite in float32 on both sides has no float32 error to be held against.
-        lost = ~np.isfinite(widen(a32)) | ~np.isfinite(widen(b32))
-        a64, b64 = (np.where(lost, np.nan, array) for array in (a64, b64))
-    scale = max(rms(array) for array in (a32, b32, a64, b64) if array is not None)
-    pair = _Pair(
-        _Side(a32, a64, _lower(precisions[0]), scale),
-        _Side(b32, b64, _lower(precisions[1]), scale),
-        scale,
-        group_scale,
-        same_bits,
+    sides = _Values(a32, a64, _arrays(target_noise, ours.shape)), _Values(b32, b64, _arrays(reference_noise, ours.shape))
+    judged = [
+        _judge_floats((sides[0].only(kept), sides[1].only(kept)), precisions, group_scale, reference, same_bits=same_bits)
+        for kept in _populations(sides)
+    ]
+    return max(judged, key=lambda judgement: judgement.verdict)
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What one side computed: in the lower of its two precisions, in float64 if it has that, and when disturbed."""
+
+    low: Array
+    wide: Array | None
+    disturbed: Sequence[Array]
+
+    def only(self, kept: NDArray[np.bool_] | None) -> _Values:
+        """The values with NaN for all elements that are not kept; all of them for None."""
+        if kept is None:
+            return self
+        low, wide, *disturbed = (
+            None if array is None else np.where(kept, widen(array), np.nan)
+            for array in (self.low, self.wide, *self.disturbed)
+        )
+        assert low is not None
+        return _Values(low, wide, [array for array in disturbed if array is not None])
+
+
+def _populations(sides: tuple[_Values, _Values]) -> list[NDArray[np.bool_] | None]:
+    """The elements that are judged together, as masks; None for all of them.
+
+    - What is infinite in the lower precision on both sides, or at the limit of its dtype in either precision, is left
+      out: it has no error that it could be held against.
+    - Elements such as the -1e9 of a mask are judged by themselves: beside them, everything else would be as good as 0.
+      They are all of about one size, and all the rest is smaller than their last bit.
+    """
+    arrays = [array for side in sides for array in (side.low, side.wide) if array is not None]
+    usable = None
+    if any(_has_specials(array) for array in arrays):
+        usable = np.logical_and.reduce([~_is_special(array) for array in arrays])
+    if not _has_beside_large(np.abs(sides[1].low), usable):
+        return [usable]
+    of_elements = np.max([np.abs(widen(array)) for array in arrays], axis=0)
+    usable = np.ones(of_elements.shape, np.bool_) if usable is None else usable
+    largest = of_elements.max(initial=0.0, where=usable)
+    small, large = (usable & mask for mask in (of_elements < largest * U32, of_elements >= largest / 16))
+    return [usable] if (usable & ~small & ~large).any() else [small, large]
+
+
+def _has_beside_large(sizes: Array, usable: NDArray[np.bool_] | None) -> bool:
+    """Whether there is something other than 0 that is less than the last bit of the largest element."""
+    kept = True if usable is None else usable
+    return bool(np.any((sizes < sizes.max(initial=0, where=kept) * U32) & (sizes > 0), where=kept))
+
+
+def _judge_floats(
+    sides: tuple[_Values, _Values],
+    precisions: tuple[str, str],
+    group_scale: float,
+    reference: Observation,
+    *,
+    same_bits: bool,
+) -> Judgement:
+    """Judge floating arrays in which nothing is on one side only."""
+    scale = max(rms(array) for side in sides for array in (side.low, side.wide) if array is not None)
+    ours, theirs = (
+        _Side(side.low, side.wide, _lower(precision), scale, side.disturbed)
+        for side, precision in zip(sides, precisions, strict=True)
     )
-    if a64 is not None and b64 is not None:
+    pair = _Pair(ours, theirs, scale, group_scale, same_bits)
+    if ours.wide is not None and theirs.wide is not None and (ours.is_measured or theirs.is_measured or not pair.d64):
         return _judge_twins(pair)
     if same_bits:
         return Judgement(Verdict.IDENTICAL, "exact", d32=pair.d32)
-    disturbed = [item.array for item in noise if item.is_array and item.array.shape == b32.shape]
-    return _judge_without_twins(pair, reference, disturbed)
+    return _judge_without_twins(pair, reference)
+
+
+def _arrays(observations: Sequence[Observation], shape: tuple[int, ...]) -> list[Array]:
+    return [item.array for item in observations if item.is_array and item.array.shape == shape]
 
 
 # Values that must be equal
@@ -177,15 +255,39 @@ def _judge_discrete(a: Array, b: Array) -> Judgement:
 
 
 def _one_sided(a: Array, b: Array, *, in_float64: bool = False) -> Judgement | None:
-    """The mismatch of NaN, or of an infinity of one sign, that one side alone has; None if there is no such element."""
-    a, b = widen(a), widen(b)
-    both_nan = np.isnan(a) & np.isnan(b)
-    either_special = ~np.isfinite(a) | ~np.isfinite(b)
-    differ = either_special & ~both_nan & ~(a == b)
+    """The judgement of NaN, an infinity or a limit of the dtype that one side alone has; None if there is none."""
+    if not (_has_specials(a) or _has_specials(b)):
+        return None
+    mine, theirs = _signs(a), _signs(b)
+    differ = ~((mine == theirs) | (np.isnan(mine) & np.isnan(theirs)))
     if not differ.any():
         return None
-    index = first_index(differ)
-    return _mismatch(OneSided(str(a[index]), str(b[index]), in_float64), index)
+    finite = np.isfinite(widen(a)) & np.isfinite(widen(b))
+    beyond = differ & ~finite
+    # What is at the limit of its dtype is finite, and another function, where the other side is not there too.
+    index = first_index(beyond if beyond.any() else differ)
+    verdict = Verdict.MISMATCH if beyond.any() else Verdict.DIVERGENT
+    return Judgement(verdict, "exact", index=index, cause=OneSided(str(a[index]), str(b[index]), in_float64))
+
+
+def _is_special(array: Array) -> NDArray[np.bool_]:
+    """Where an array is NaN or infinite, or at the limit of its dtype, which stands for an infinity."""
+    return ~(np.abs(array) < _limit(array))
+
+
+def _has_specials(array: Array) -> bool:
+    return not bool((np.abs(array) < _limit(array)).all())
+
+
+def _signs(array: Array) -> Array:
+    """NaN where an array is NaN, the sign where it is special otherwise, and 0 elsewhere."""
+    with np.errstate(invalid="ignore"):
+        return np.where(_is_special(array), np.sign(widen(array)), 0.0)
+
+
+def _limit(array: Array) -> float:
+    """The largest finite number of an array's dtype."""
+    return float(ml_dtypes.finfo(np.zeros((), array.dtype).real.dtype).max)
 
 
 def _mismatch(cause: Cause, index: tuple[int, ...] | None = None) -> Judgement:
@@ -212,8 +314,8 @@ def _lower(precision: str) -> str:
 
 
 def _if_finite_with(single: Array, twin: Array | None) -> Array | None:
-    """A twin, unless it lost what float32 has: where only it is not finite, it says nothing of rounding."""
-    lost = twin is not None and bool((np.isfinite(widen(single)) & ~np.isfinite(twin)).any())
+    """A twin, unless it lost what float32 has: where only it is special, it says nothing of rounding."""
+    lost = twin is not None and bool((~_is_special(single) & _is_special(twin)).any())
     return None if lost else twin
 
 
@@ -226,16 +328,23 @@ class _Side:
         wide: in float64; None if it has no such run, or one that says nothing.
         precision: the lower of the two precisions.
         scale: what distances are relative to.
+        disturbed: in runs that were disturbed in the last bit.
     """
 
     low: Array
     wide: Array | None
     precision: str
     scale: float
+    disturbed: Sequence[Array] = ()
 
     @property
     def roundoff(self) -> float:
         return ROUNDOFF[self.precision]
+
+    @cached_property
+    def is_measured(self) -> bool:
+        """Whether the twin tells what rounding does: not where it equals the run in the lower precision bit for bit."""
+        return self.wide is not None and not np.array_equal(widen(self.low), widen(self.wide), equal_nan=True)
 
     @cached_property
     def error(self) -> float:
@@ -246,6 +355,26 @@ class _Side:
     @property
     def amplification(self) -> float:
         return max(self.error / self.roundoff, 1.0)
+
+    @cached_property
+    def spread(self) -> float:
+        """How far the values moved when the run was disturbed in the last bit; 0 if it was not.
+
+        It is the median of the runs, or the largest for fewer than FEW elements, of which a run may move none.
+        """
+        moved = [distance(array, self.low, self.scale)[0] for array in self.disturbed]
+        return float(max(moved) if self.low.size < FEW else np.median(moved)) if moved else 0.0
+
+    def is_zero_in(self, group_scale: float) -> bool:
+        """Whether the values are zero but for rounding among others of that size.
+
+        In float64 they are within rounding of zero. And they are not the same numbers in both precisions, as a small
+        value would be that means something.
+        """
+        assert self.wide is not None
+        low, wide = rms(self.low), rms(self.wide)
+        is_rounding = wide <= RESIDUE * U64 * group_scale and low <= RESIDUE * self.roundoff * group_scale
+        return is_rounding and (wide < low / COARSER or low == 0.0)
 
 
 @dataclass(frozen=True)
@@ -265,7 +394,8 @@ class _Pair:
     same_bits: bool
 
     @cached_property
-    def _low(self) -> tuple[float, tuple[int, ...] | None]:
+    def low(self) -> tuple[float, tuple[int, ...] | None]:
+        """The distance in the sides' own precisions, and where it is."""
         return distance(self.ours.low, self.theirs.low, self.scale)
 
     @cached_property
@@ -276,7 +406,7 @@ class _Pair:
 
     @property
     def d32(self) -> float:
-        return self._low[0]
+        return self.low[0]
 
     @property
     def d64(self) -> float:
@@ -291,14 +421,45 @@ class _Pair:
         return SLACK_FEW if self.is_few else SLACK
 
     @property
+    def coarse(self) -> _Side:
+        """The side that may be less precise than it should be.
+
+        Of two precisions only the lower one can be: in the higher one, no rounding is too small.
+        """
+        u_a, u_b = self.ours.roundoff, self.theirs.roundoff
+        is_ours = u_a > u_b or (u_a == u_b and self.ours.amplification > self.theirs.amplification)
+        return self.ours if is_ours else self.theirs
+
+    @property
+    def fine(self) -> _Side:
+        return self.theirs if self.coarse is self.ours else self.ours
+
+    @property
+    def _times(self) -> float:
+        return COARSER if self.coarse.roundoff == self.fine.roundoff == U32 else COARSER_LOW
+
+    @cached_property
+    def is_coarse(self) -> bool:
+        """Whether one side's error is so far above the other's that the other does not bear it out."""
+        return self.coarse.amplification > self._times * self.fine.amplification
+
+    @cached_property
+    def is_borne_out(self) -> bool:
+        """Whether disturbed runs of either side moved as much as the coarse side's error claims."""
+        return self.coarse.error <= NOISE * max(self.ours.spread, self.theirs.spread)
+
+    @cached_property
     def amplification(self) -> float:
-        return max(self.ours.amplification, self.theirs.amplification)
+        """The larger one of the two sides, as far as it is borne out."""
+        claimed = max(self.ours.amplification, self.theirs.amplification)
+        if self.coarse.roundoff > U32 or not self.is_coarse or self.is_borne_out:
+            return claimed
+        return max(self.fine.amplification, NOISE * max(self.ours.spread, self.theirs.spread) / U32)
 
     @property
     def rounding(self) -> float:
         """The largest d64 that rounding in float64 explains."""
-        of_group = RESIDUE * U64 * self.group_scale / self.scale if self.scale else 0.0
-        return max(RESIDUE * self.amplification * U64, of_group)
+        return RESIDUE * self.amplification * U64
 
     @property
     def explained(self) -> float:
@@ -306,29 +467,45 @@ class _Pair:
         return max(self.slack * self.amplification * U32, self.rounding)
 
     @property
-    def ours_is_coarse(self) -> bool:
-        """Whether the target is the side that may be less precise than it should be.
-
-        Of two precisions only the lower one can be: in the higher one, no rounding is too small.
-        """
-        u_a, u_b = self.ours.roundoff, self.theirs.roundoff
-        return u_a > u_b or (u_a == u_b and self.ours.amplification > self.theirs.amplification)
+    def _lowest(self) -> float:
+        """The largest error of the coarse side that a lower precision explains."""
+        assert self.coarse.wide is not None
+        has_pattern = off_a_line(self.coarse.low, self.coarse.wide) < PATTERN
+        return SLACK * self.fine.amplification * (LOWEST_OF_PATTERN if has_pattern else LOWEST)
 
     def judged(self, verdict: Verdict, bound: float, cause: Cause | None = None) -> Judgement:
         """The judgement that rests on the twins of both sides."""
-        index = (self._wide if self.d64 > self.rounding else self._low)[1]
+        index = (self._wide if self.d64 > self.rounding else self.low)[1]
         return Judgement(verdict, "twins", self.d32, self.d64, self.amplification, bound, index, self.explained, cause)
+
+    def judged_divergent(self) -> Judgement:
+        """The judgement where the two sides compute different functions."""
+        coarse, fine = self.coarse, self.fine
+        is_hidden = self.is_coarse and self.d32 <= self.slack * fine.amplification * fine.roundoff
+        cause = InOnePrecision("float64", coarse is self.ours, coarse.error, fine.error) if is_hidden else None
+        return self.judged(Verdict.DIVERGENT, self.explained, cause)
+
+    def judged_coarse(self) -> Judgement:
+        """The judgement where one side's error is far above the other's."""
+        coarse, fine = self.coarse, self.fine
+        errors = (coarse.precision, coarse.error, fine.precision, fine.error)
+        if coarse.roundoff == U32 and not self.is_borne_out and coarse.error > self._lowest:
+            cause = InOnePrecision("float32", coarse is self.ours, coarse.error, fine.error)
+            return self.judged(Verdict.DIVERGENT, self._lowest, cause)
+        bound = self._times * fine.amplification * coarse.roundoff
+        return self.judged(Verdict.IMPRECISE, bound, LessPrecise(coarse is self.ours, *errors))
 
 
 def _judge_twins(pair: _Pair) -> Judgement:
     """The table of this module, from top to bottom."""
-    coarse, fine = (pair.ours, pair.theirs) if pair.ours_is_coarse else (pair.theirs, pair.ours)
-    times = COARSER if coarse.roundoff == fine.roundoff == U32 else COARSER_LOW
+    if pair.ours.is_zero_in(pair.group_scale) and pair.theirs.is_zero_in(pair.group_scale):
+        bound = RESIDUE * U64 * pair.group_scale / pair.scale if pair.scale else 0.0
+        return pair.judged(Verdict.IDENTICAL if pair.same_bits else Verdict.ROUNDING, bound)
     if pair.d64 > pair.explained:
-        return pair.judged(Verdict.DIVERGENT, pair.explained)
-    if coarse.amplification > times * fine.amplification and not pair.is_few:
-        cause = LessPrecise(pair.ours_is_coarse, coarse.precision, coarse.error, fine.precision, fine.error)
-        return pair.judged(Verdict.IMPRECISE, times * fine.amplification * coarse.roundoff, cause)
+        return pair.judged_divergent()
+    # Of few elements an error may be large by luck beside another one, which disturbed runs show.
+    if pair.is_coarse and not (pair.is_few and (pair.is_borne_out or pair.coarse.roundoff > U32)):
+        return pair.judged_coarse()
     if pair.d64 > pair.rounding:
         return pair.judged(Verdict.LEAK, pair.rounding)
     return pair.judged(Verdict.IDENTICAL if pair.same_bits else Verdict.ROUNDING, pair.rounding)
@@ -349,51 +526,52 @@ class _Allowance:
 def _from_one_twin(pair: _Pair, u: float) -> _Allowance | None:
     """By the float32 error of the one side that has a twin."""
     for side in (pair.ours, pair.theirs):
-        if side.wide is not None:
+        if side.is_measured:
             amplification = max(side.error, u) / u
             return _Allowance("one twin", pair.slack * amplification * u, amplification)
     return None
 
 
-def _from_noise(pair: _Pair, u: float, disturbed: Sequence[Array]) -> _Allowance | None:
-    """By how far disturbed runs of one side moved.
-
-    Which side was disturbed is not told, so each run's distance is that to the nearer of the two.
-    """
-    if not disturbed:
+def _from_noise(pair: _Pair, u: float) -> _Allowance | None:
+    """By how far disturbed runs of either side moved."""
+    if not pair.ours.disturbed and not pair.theirs.disturbed:
         return None
-    lows = pair.ours.low, pair.theirs.low
-    spreads = [min(distance(array, low, pair.scale)[0] for low in lows) for array in disturbed]
-    spread = max(max(spreads) if pair.is_few else float(np.median(spreads)), QUIET * u)
+    spread = max(pair.ours.spread, pair.theirs.spread, QUIET * u)
     return _Allowance("noise", NOISE * spread, spread / u)
 
 
-def _from_tolerance(pair: _Pair, u: float, step: int) -> _Allowance:
-    """By a fixed tolerance of the dtype and the training steps, relative to the largest value of the group."""
-    group = max(pair.scale, pair.group_scale) / pair.scale if pair.scale else 1.0
-    return _Allowance("tolerance", min(BLIND * u * (1 + step), BLINDEST) * group)
+def _from_tolerance(pair: _Pair, u: float, reference: Observation) -> _Allowance:
+    """By a fixed tolerance of the dtype and the training steps.
+
+    Without a float64 run nothing tells a small value from one that is zero but for rounding. Among gradients, and what
+    an optimizer makes of them, the latter are common, so there the tolerance is relative to the largest of the group.
+    """
+    borrows = reference.phase in _OF_GRADIENTS and pair.scale > 0.0
+    group = max(pair.scale, pair.group_scale) / pair.scale if borrows else 1.0
+    return _Allowance("tolerance", min(BLIND * u * (1 + reference.step), BLINDEST) * group)
 
 
-def _judge_without_twins(pair: _Pair, reference: Observation, disturbed: Sequence[Array]) -> Judgement:
-    """By the first basis that there is."""
+def _judge_without_twins(pair: _Pair, reference: Observation) -> Judgement:
+    """By what was measured, the larger where there are two, or else by a tolerance."""
     low = max(pair.ours.roundoff, pair.theirs.roundoff)
-    u = max(_roundoff(pair.theirs.low, reference.dtype), low if low > U32 else 0.0)
-    allowed = _from_one_twin(pair, u) or _from_noise(pair, u, disturbed) or _from_tolerance(pair, u, reference.step)
+    u = max(_roundoff(reference), low if low > U32 else 0.0)
+    measured = [allowed for allowed in (_from_one_twin(pair, u), _from_noise(pair, u)) if allowed is not None]
+    allowed = max(measured, key=lambda allowed: allowed.bound, default=_from_tolerance(pair, u, reference))
     return Judgement(
         verdict=Verdict.ROUNDING if pair.d32 <= allowed.bound else Verdict.DIVERGENT,
         basis=allowed.basis,
         d32=pair.d32,
         amplification=allowed.amplification,
         bound=allowed.bound,
-        index=pair._low[1],
+        index=pair.low[1],
         explained=allowed.bound,
     )
 
 
-def _roundoff(array: Array, dtype: str | None) -> float:
+def _roundoff(observation: Observation) -> float:
     """Unit roundoff of what was computed. A Python float has that of the float32 run that reported it."""
-    if dtype == NUMBER:
+    if observation.dtype == NUMBER:
         return U32
-    if array.dtype.kind == "c":
-        return U32 if array.dtype == np.complex64 else U64
-    return float(ml_dtypes.finfo(array.dtype).eps) / 2
+    if observation.array.dtype.kind == "c":
+        return U32 if observation.array.dtype == np.complex64 else U64
+    return float(ml_dtypes.finfo(observation.array.dtype).eps) / 2

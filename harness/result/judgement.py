@@ -81,6 +81,22 @@ class LessPrecise:
 
 
 @dataclass(frozen=True)
+class InOnePrecision:
+    """The two sides agree in one precision and not in the other: one of them is not one function in both.
+
+    Attributes:
+        precision: the one in which they do not agree.
+        on_target: true if the target is the side whose two precisions are far apart.
+        error, other_error: how far the two precisions of that side are apart, and those of the other one.
+    """
+
+    precision: Literal["float32", "float64"]
+    on_target: bool
+    error: float
+    other_error: float
+
+
+@dataclass(frozen=True)
 class Drawn:
     """The test of two samples of runs, for the statistic in which they differ most, and its p-value."""
 
@@ -89,7 +105,7 @@ class Drawn:
     p_value: float
 
 
-Cause = Unlike | Unequal | OneSided | Missing | Reordered | LessPrecise | Drawn
+Cause = Unlike | Unequal | OneSided | Missing | Reordered | LessPrecise | InOnePrecision | Drawn
 
 
 @dataclass(frozen=True)
@@ -101,8 +117,8 @@ class Judgement:
     Attributes:
         verdict: what is said.
         basis: what it rests on: `exact` comparison, the `twins` of both targets, `one twin` where only one target
-            has float64, measured `noise` where neither has but disturbed runs were made, a `tolerance` from dtype and
-            step where none were, or the `distribution` of repeated runs where what is compared is random.
+            has float64, measured `noise` where disturbed runs were made, a `tolerance` from dtype and step where none
+            were, or the `distribution` of repeated runs where what is compared is random.
         d32, d64: distances between the targets in each precision; None where there is none.
         amplification: a, None where it was not measured.
         bound: what the deciding distance was held against.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.result.golden import Change
-from harness.result.judgement import Drawn, Judgement, LessPrecise, Missing, OneSided, Reordered, Unequal, Unlike
+from harness.result.judgement import Drawn, InOnePrecision, Judgement, LessPrecise, Missing, OneSided, Reordered, Unequal, Unlike
 from harness.trace import Phase
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part
 from harness.verdict import Verdict
@@ -17,6 +17,7 @@ from harness.verdict import Verdict
 def reason(judgement: Judgement) -> str:
     """Why a verdict was reached, in one sentence: `reason` in `result.json`."""
     cause = judgement.cause
+    d32, d64 = _short(judgement.d32), _short(judgement.d64)
     match cause:
         case None:
             return _measured(judgement)
@@ -40,6 +41,13 @@ def reason(judgement: Judgement) -> str:
             where = "" if cause.other_precision == cause.precision else f" in {cause.other_precision}"
             error, other = f"{cause.error:.1e}", f"{cause.other_error:.1e}"
             return f"{side} has a {cause.precision} error of {error}, and the other one of {other}{where}"
+        case InOnePrecision():
+            side, other = ("this target", "the reference") if cause.on_target else ("the reference", "this target")
+            agreeing = f"{d64} in float64" if cause.precision == "float32" else f"{d32} in float32"
+            return (
+                f"in {cause.precision} only: they agree to {agreeing}; float32 and float64 are {cause.error:.1e} apart on "
+                f"{side} and {cause.other_error:.1e} on {other}, which no lower precision explains"
+            )
         case Drawn():
             test = f"Kolmogorov-Smirnov, p = {cause.p_value:.1e}"
             found = f"the {cause.statistic} of {cause.runs} runs on each side ({test})"
