@@ -41,10 +41,6 @@ class Replays:
         #: The folder for the traces of replays, and for scripts that show a difference.
         self.folder = self.run / trace.REPLAYS / slug_of(case.id)
 
-    def again(self, targets: Sequence[Target], seconds: float) -> Mapping[Target, Trace]:
-        """Run the whole case once more."""
-        return self._run(targets, [FIRST], seconds)
-
     def parts(self, what: Replay, seconds: float) -> Mapping[Target, Trace]:
         """Replay the parts of the case on the reference, and then on every target on the values that the reference had.
 

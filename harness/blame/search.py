@@ -22,7 +22,7 @@ from harness.blame.reproducer import reproducer_of
 from harness.case import CaseRef
 from harness.judge.case import outcome_of
 from harness.judge.compare import PARTED, compare, differences
-from harness.judge.verdict import U32, judge
+from harness.judge.verdict import U32
 from harness.judge.vote import standing_alone
 from harness.result import words
 from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding
@@ -102,7 +102,7 @@ class Blamer:
         self, replays: Replays, comparison: Comparison, traces: Mapping[Target, Trace]
     ) -> Continuation | None:
         """Compare step by step from where free runs parted; None if they did not, or if the steps cannot be run."""
-        if comparison.parted is None:
+        if comparison.parted is None or comparison.unrepeated is not None:
             return None
         target = _target_of(comparison, traces)
         recorded = [entry.step for entry in traces[replays.reference].select("log")]
@@ -140,10 +140,6 @@ class _Search:
 
     def blame(self) -> Blame:
         finding = self._finding
-        restless = self._not_repeating()
-        if restless:
-            blame = self._unconfirmed(words.not_repeating(restless))
-            return replace(blame, target=None, nondeterministic=tuple(restless))
         if finding.phase == "initial" and below(finding.name, DATA) is not None:
             return self._unconfirmed(words.DATA_DIFFER)
         if finding.phase == "event":
@@ -153,19 +149,6 @@ class _Search:
             return self._unconfirmed(words.nothing_differs(finding.phase))
         inner = suspect if suspect.part.operation else self._operation_in(suspect, step)
         return self._confirmed(suspect, inner, step)
-
-    def _not_repeating(self) -> list[str]:
-        """Those of the two targets whose second run differs from the first, by a tenth of the finding or more."""
-        key, judgement = self._finding.key, self._finding.judgement
-        size = max(judgement.d32 or 0.0, judgement.d64 or 0.0)
-        restless = []
-        for target, again in self._replays.again([self._reference, self._target], self._left()).items():
-            first = self._traces[target]
-            if key in first and key in again:
-                own = judge(again[key], first[key])
-                if own.verdict is not Verdict.IDENTICAL and (own.d32 is None or own.d32 >= size / 10):
-                    restless.append(str(target))
-        return restless
 
     def _suspect(self) -> tuple[Suspect | None, _At]:
         """The first part that differs on equal values, and where it was replayed."""

@@ -56,6 +56,7 @@ def outcome_of(runs: Sequence[TargetRun], comparisons: Sequence[Comparison], fai
         fail_on,
         is_fixed=any(item.fixed for item in comparisons),
         has_failed=any(run.has_failed or run.disturbed for run in runs),
+        is_unrepeated=any(item.unrepeated for item in comparisons),
         is_known=any(item.known for item in comparisons),
     )
 

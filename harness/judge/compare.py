@@ -11,10 +11,12 @@ from harness.case import Expected, Known, matches
 from harness.judge.arrays import INEXACT, rms
 from harness.judge.declared import applying, covering, gone
 from harness.judge.distribution import judge_distribution, varies
+from harness.judge.doubt import further_runs, not_repeating
 from harness.judge.evidence import evidence
-from harness.judge.verdict import U32, judge
+from harness.judge.pair import judge_key, precisions_of, twin_of
+from harness.judge.verdict import U32
 from harness.result.judgement import Judgement, Missing, Reordered
-from harness.result.model import Comparison, Finding
+from harness.result.model import Comparison, Finding, Unrepeated
 from harness.trace import Observation, Phase, Trace
 from harness.verdict import Verdict
 
@@ -42,6 +44,9 @@ def compare(
     declared = ([], []) if known is None else applying(target, reference, known)
     findings, parted = all_findings(target, reference, [*declared[0], *declared[1]], shared_only=shared_only)
     judged = [finding for finding in findings.values() if finding is not None]
+    restless = {finding.key: not_repeating(target, reference, finding) for finding in judged if finding.known is None}
+    unrepeated = next((finding for finding in judged if restless.get(finding.key)), None)
+    judged = [finding for finding in judged if not restless.get(finding.key)]
     undeclared = [finding for finding in judged if finding.known is None]
     verdicts = Counter(finding.judgement.verdict for finding in judged)
     found = list(dict.fromkeys(finding.known for finding in judged if finding.known is not None))
@@ -58,7 +63,9 @@ def compare(
         first=None if first is None else _with_evidence(first, target, reference),
         known=found,
         fixed=gone(target, reference, declared, found),
+        unrepeated=None if unrepeated is None else Unrepeated.of(unrepeated, restless[unrepeated.key]),
         parted=parted,
+        further_runs=further_runs(target, reference, undeclared),
     )
 
 
@@ -89,32 +96,6 @@ def differences(target: Trace, reference: Trace, at_least: Verdict) -> list[Find
     return found
 
 
-def judge_key(target: Trace, reference: Trace, key: str, group_scale: float = 0.0) -> Judgement:
-    """Judge an observation that both traces have, by all that they know of it.
-
-    Args:
-        group_scale: see `harness.judge.verdict.judge`.
-    """
-    return judge(
-        target[key],
-        reference[key],
-        _twin(target, key),
-        _twin(reference, key),
-        group_scale=group_scale,
-        target_noise=[run[key] for run in target.noise if key in run],
-        reference_noise=[run[key] for run in reference.noise if key in run],
-        precisions=_precisions(target, reference),
-    )
-
-
-def _precisions(target: Trace, reference: Trace) -> tuple[str, str]:
-    return target.header.precision, reference.header.precision
-
-
-def _twin(trace: Trace, key: str) -> Observation | None:
-    return trace.twin[key] if trace.twin is not None and key in trace.twin else None
-
-
 def _finding(observation: Observation, judgement: Judgement, declared: Sequence[Expected] = ()) -> Finding:
     return Finding(
         key=observation.key,
@@ -131,8 +112,8 @@ def _with_evidence(finding: Finding, target: Trace, reference: Trace) -> Finding
     key = finding.key
     if key not in target or key not in reference:
         return finding
-    twins = _twin(target, key), _twin(reference, key)
-    precisions = _precisions(target, reference)
+    twins = twin_of(target, key), twin_of(reference, key)
+    precisions = precisions_of(target, reference)
     shown = evidence(finding.judgement, target[key], reference[key], *twins, precisions=precisions)
     return replace(finding, evidence=shown)
 
@@ -182,6 +163,7 @@ def _findings(
     lacks = [lack.where for side in (target, reference) for lack in side.header.lacks]
     if target.header.precision != reference.header.precision:
         lacks.append(_LOSS_SCALE)
+    has_twins, inherited = target.twin is not None or reference.twin is not None, 0.0
     for key in _merged(target, reference):
         if any(matches(where, key) for where in lacks):
             yield key, None
@@ -199,8 +181,15 @@ def _findings(
             runs = drawn[key]
             judgement = None if runs is None else judge_distribution(*runs, tests=len(drawn))
         else:
-            judgement = judge_key(target, reference, key, scales.get((item.phase, item.step), 0.0))
+            judgement = judge_key(target, reference, key, scales.get((item.phase, item.step), 0.0), inherited)
+            inherited = max(inherited, _rounding(judgement)) if has_twins else 0.0
         yield key, None if judgement is None else _finding(item, judgement, declared)
+
+
+def _rounding(judgement: Judgement) -> float:
+    """By how much rounding moved an observation; 0 if it differs by more, or is nothing but rounding."""
+    size, error = judgement.d32 or 0.0, (judgement.amplification or 0.0) * U32
+    return size if judgement.verdict < Verdict.IMPRECISE and max(size, error) <= PARTED else 0.0
 
 
 def _drawn_at_random(target: Trace, reference: Trace) -> dict[str, tuple[list[Observation], list[Observation]] | None]:

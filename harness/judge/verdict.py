@@ -10,8 +10,8 @@ is a = max(e_A, e_B, u32) / u32; and d64 = dist(A64, B64) is what is left betwee
 orders of magnitude smaller. u32 = 2**-24 and u64 = 2**-53 are the unit roundoffs.
 
 No side vouches for itself. What one side's own error claims has to be borne out: by the other side's error, which is
-at least a 512th of it, or by runs that were disturbed in the last bit, in which the value moves as much. A claim that is
-not borne out counts as nothing: a is then that of the other side.
+at least a 512th of it, or by runs that were disturbed in the last bit, in which the value moves as much. A claim that
+is not borne out counts as nothing: a is then that of the other side.
 
 The first of these that applies is the verdict:
 
@@ -99,6 +99,7 @@ def judge(
     group_scale: float = 0.0,
     target_noise: Sequence[Observation] = (),
     reference_noise: Sequence[Observation] = (),
+    inherited: float = 0.0,
     precisions: tuple[str, str] = ("float32", "float32"),
 ) -> Judgement:
     """Judge one observation on a target against the same on the reference.
@@ -112,6 +113,8 @@ def judge(
             size, not of its own.
         target_noise, reference_noise: the same observation of runs of either side that were disturbed in the last bit.
             They tell how much the value amplifies rounding where the twins do not.
+        inherited: the largest distance that was rounding in what the value is made of. It is used where a twin is
+            missing: what is made of values that differ by rounding differs by about as much.
         precisions: of the target and of the reference, see `harness.target.PRECISIONS`. If they are not equal, the
             floating dtypes of the two sides need not be equal either.
     """
@@ -136,10 +139,13 @@ def judge(
         if one_sided:
             return one_sided
     a64, b64 = _if_finite_with(a32, a64), _if_finite_with(b32, b64)
-    sides = _Values(a32, a64, _arrays(target_noise, ours.shape)), _Values(b32, b64, _arrays(reference_noise, ours.shape))
+    mine = _Values(a32, a64, _arrays(target_noise, ours.shape))
+    its = _Values(b32, b64, _arrays(reference_noise, ours.shape))
     judged = [
-        _judge_floats((sides[0].only(kept), sides[1].only(kept)), precisions, group_scale, reference, same_bits=same_bits)
-        for kept in _populations(sides)
+        _judge_floats(
+            (mine.only(kept), its.only(kept)), precisions, group_scale, inherited, reference, same_bits=same_bits
+        )
+        for kept in _populations((mine, its))
     ]
     return max(judged, key=lambda judgement: judgement.verdict)
 
@@ -195,6 +201,7 @@ def _judge_floats(
     sides: tuple[_Values, _Values],
     precisions: tuple[str, str],
     group_scale: float,
+    inherited: float,
     reference: Observation,
     *,
     same_bits: bool,
@@ -210,7 +217,7 @@ def _judge_floats(
         return _judge_twins(pair)
     if same_bits:
         return Judgement(Verdict.IDENTICAL, "exact", d32=pair.d32)
-    return _judge_without_twins(pair, reference)
+    return _judge_without_twins(pair, inherited, reference)
 
 
 def _arrays(observations: Sequence[Observation], shape: tuple[int, ...]) -> list[Array]:
@@ -476,7 +483,19 @@ class _Pair:
     def judged(self, verdict: Verdict, bound: float, cause: Cause | None = None) -> Judgement:
         """The judgement that rests on the twins of both sides."""
         index = (self._wide if self.d64 > self.rounding else self.low)[1]
-        return Judgement(verdict, "twins", self.d32, self.d64, self.amplification, bound, index, self.explained, cause)
+        is_claimed = self.is_coarse and not self.is_borne_out and self.coarse.roundoff == U32
+        return Judgement(
+            verdict=verdict,
+            basis="twins",
+            d32=self.d32,
+            d64=self.d64,
+            amplification=self.amplification,
+            bound=bound,
+            index=index,
+            explained=self.explained,
+            claimed=self.coarse.amplification if is_claimed and (self.is_few or verdict is Verdict.DIVERGENT) else None,
+            cause=cause,
+        )
 
     def judged_divergent(self) -> Judgement:
         """The judgement where the two sides compute different functions."""
@@ -551,11 +570,13 @@ def _from_tolerance(pair: _Pair, u: float, reference: Observation) -> _Allowance
     return _Allowance("tolerance", min(BLIND * u * (1 + reference.step), BLINDEST) * group)
 
 
-def _judge_without_twins(pair: _Pair, reference: Observation) -> Judgement:
+def _judge_without_twins(pair: _Pair, inherited: float, reference: Observation) -> Judgement:
     """By what was measured, the larger where there are two, or else by a tolerance."""
     low = max(pair.ours.roundoff, pair.theirs.roundoff)
     u = max(_roundoff(reference), low if low > U32 else 0.0)
-    measured = [allowed for allowed in (_from_one_twin(pair, u), _from_noise(pair, u)) if allowed is not None]
+    inheritance = _Allowance("inherited", pair.slack * inherited) if inherited else None
+    found = (_from_one_twin(pair, u), _from_noise(pair, u), inheritance)
+    measured = [allowed for allowed in found if allowed is not None]
     allowed = max(measured, key=lambda allowed: allowed.bound, default=_from_tolerance(pair, u, reference))
     return Judgement(
         verdict=Verdict.ROUNDING if pair.d32 <= allowed.bound else Verdict.DIVERGENT,

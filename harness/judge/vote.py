@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.case import matches
-from harness.judge.compare import judge_key
+from harness.judge.pair import judge_key
 from harness.result.judgement import LessPrecise
 from harness.trace import Trace
 from harness.verdict import Verdict

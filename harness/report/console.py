@@ -18,6 +18,7 @@ from harness.errors import printable
 from harness.report import words
 from harness.result.environment import versions_of
 from harness.result.model import CaseResult
+from harness.result.outcome import FAILING
 from harness.result.run_folder import RunFolder
 from harness.result.schema import CaseJson, ResultJson
 from harness.session.plan import Planned
@@ -74,6 +75,7 @@ class Live(Listener):
         self._console = console
         self._detail = detail
         self._total = 0
+        self._scheduled = 0
         self._done = 0
         self._running: dict[tuple[str, str, str], None] = {}
         self._progress = Progress(
@@ -109,7 +111,8 @@ class Live(Listener):
         self._describe()
 
     def scheduled(self, runs: int) -> None:
-        self._progress.update(self._task, total=runs)
+        self._scheduled += runs
+        self._progress.update(self._task, total=self._scheduled)
 
     def started(self, case: str, target: str, precision: str) -> None:
         self._running[case, target, precision] = None
@@ -123,7 +126,7 @@ class Live(Listener):
     def judged(self, result: CaseResult) -> None:
         self._done += 1
         self._describe()
-        is_worth_a_line = self._detail > Detail.QUIET or result.outcome in ("differ", "error")
+        is_worth_a_line = self._detail > Detail.QUIET or result.outcome in FAILING
         if not self._console.is_terminal and is_worth_a_line:
             line = text(f"[{self._done}/{self._total}] {result.id} ")
             self._console.print(line.append_text(text(result.outcome, STYLES.get(result.outcome, _FAILED))))
@@ -147,7 +150,7 @@ def print_result(console: Console, run: RunFolder, shown: str, detail: Detail = 
         shown: where the result is: the last line.
     """
     result = run.result
-    cases = [case for case in result["cases"] if detail > Detail.QUIET or case["outcome"] in ("differ", "error")]
+    cases = [case for case in result["cases"] if detail > Detail.QUIET or case["outcome"] in FAILING]
     if cases:
         console.print(_table(run, cases))
     worth_a_block = Verdict.IDENTICAL if detail is Detail.VERBOSE else min(Verdict.IMPRECISE, _fail_on(result))

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.errors import HarnessError, printable
 from harness.report import words
 from harness.report.markdown import summary
+from harness.result.outcome import FAILING
 from harness.result.run_folder import RunFolder
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -33,7 +34,7 @@ def failures(run: RunFolder) -> list[str]:
     """A workflow command for each case that fails. If GitHub would not show them all, the last says how many more."""
     commands = []
     for case in run.result["cases"]:
-        if case["outcome"] in ("differ", "error"):
+        if case["outcome"] in FAILING:
             blocks = words.failures(run, case)
             titles = "; ".join(block.title for block in blocks) or f"{case['id']}: {case['outcome']}"
             message = "\n\n".join(map(words.plain, blocks))

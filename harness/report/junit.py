@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 from harness.errors import printable
 from harness.report import words
-from harness.result.outcome import Outcome
+from harness.result.outcome import FAILING, Outcome
 from harness.result.run_folder import RunFolder
 from harness.result.schema import CaseJson
 
@@ -35,7 +35,7 @@ def _suite(run: RunFolder, target: str) -> ET.Element:
         name=printable(f"{target} against {result['reference']}" if run.others else target),
         tests=str(len(cases)),
         failures=str(outcomes.count("differ")),
-        errors=str(outcomes.count("error")),
+        errors=str(sum(found in FAILING for found in outcomes) - outcomes.count("differ")),
         skipped=str(sum(case.find("skipped") is not None for case in cases)),
         time=f"{sum(_seconds(case, target) for case in result['cases']):.3f}",
     )
@@ -51,7 +51,7 @@ def _case(run: RunFolder, case: CaseJson, target: str, outcome: Outcome) -> ET.E
         reasons = [] if comparison is None else comparison["known"]
         message = "; ".join(f"{expected['verdict']}: {expected['reason']}" for expected in reasons)
         ET.SubElement(element, "skipped", message=printable(message))
-    elif outcome in ("differ", "error"):
+    elif outcome in FAILING:
         blocks = _blocks(run, case, target, outcome)
         kind, title = (blocks[0].kind, blocks[0].title) if blocks else (outcome, f"{case['id']} on {target}: {outcome}")
         tag = "failure" if outcome == "differ" else "error"

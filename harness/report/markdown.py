@@ -22,7 +22,7 @@ LONGEST = 1_500
 #: Characters that are kept free for the last lines.
 _RESERVE = 500
 
-_SIGNS = {"agree": "✅", "known": "☑️", "differ": "❌", "error": "💥"}
+_SIGNS = {"agree": "✅", "known": "☑️", "differ": "❌", "error": "💥", "nondeterministic": "🎲"}
 
 
 def summary(run: RunFolder, limit: int = LIMIT) -> str:

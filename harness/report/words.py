@@ -27,6 +27,7 @@ from harness.result.schema import (
     FindingJson,
     ResultJson,
     RunJson,
+    UnrepeatedJson,
 )
 from harness.target import backend_of
 from harness.trace.model import has_failed
@@ -45,6 +46,7 @@ MEANINGS: dict[VerdictName, str] = {
 OUTCOMES: dict[Outcome, str] = {
     "differ": "differ",
     "error": "failed to run",
+    "nondeterministic": "do not repeat themselves",
     "known": "differ as declared",
     "agree": "agree",
 }
@@ -59,7 +61,7 @@ class Block:
     """A message about one case on one target, like a compiler's: a title, and facts that each have a label.
 
     Attributes:
-        kind: a verdict, or how a run ended, or `fixed`, `disturbed` or `parted`.
+        kind: a verdict, or how a run ended, or `fixed`, `disturbed`, `nondeterministic` or `parted`.
         title: the message in one line.
         facts: pairs of a label and a text. A text may have several lines.
         commands: what to type next.
@@ -88,6 +90,9 @@ def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]
                 ("next", "Remove the declaration from the case."),
             )
             yield Block(case["id"], comparison["target"], "fixed", title, facts)
+        unrepeated = comparison.get("unrepeated")
+        if unrepeated is not None:
+            yield _unrepeated(case, comparison, unrepeated)
         if comparison["continuation"] is not None:
             yield _parted(case, comparison)
         verdict = comparison["verdict"]
@@ -100,7 +105,7 @@ def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]
 def failures(run: RunFolder, case: CaseJson) -> list[Block]:
     """What makes a case fail, on the targets on which it fails."""
     outcomes = {item["target"]: outcome_on(run.result, case, item["target"]) for item in case["runs"]}
-    failing = [target for target, found in outcomes.items() if found in ("differ", "error")]
+    failing = [target for target, found in outcomes.items() if found in outcome.FAILING]
     at_least = Verdict.parse(run.result["fail_on"])
     return [block for block in blocks(run, case, at_least) if block.target in failing]
 
@@ -148,7 +153,7 @@ def _switches(case: CaseJson, comparison: ComparisonJson, first: FindingJson) ->
                 yield f"{target} may compute float32 in fewer bits; off with {call}"
 
 
-def where(first: FindingJson) -> str:
+def where(first: FindingJson | UnrepeatedJson) -> str:
     layer = f", layer {first['layer']}" if first["layer"] else ""
     return f"starts in phase {first['phase']}, step {first['step']}{layer}"
 
@@ -175,6 +180,7 @@ def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
         Verdict.parse(result["fail_on"]),
         is_fixed=comparison is not None and bool(comparison["fixed"]),
         has_failed=any(_has_failed(run) or run["disturbed"] for run in sides),
+        is_unrepeated=comparison is not None and comparison.get("unrepeated") is not None,
         is_known=comparison is not None and bool(comparison["known"]),
     )
 
@@ -227,11 +233,14 @@ def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
     so_far = "" if stopped(result, case, target) is None else ", inference only"
     if comparison is None:
         return (f"ran{so_far}", "ok") if target == result["reference"] else ("not compared", "unavailable")
-    verdict = f"{comparison['verdict'] or 'not compared'}{so_far}"
+    unrepeated = "" if comparison.get("unrepeated") is None else "nondeterministic"
+    verdict = f"{comparison['verdict'] or unrepeated or 'not compared'}{so_far}"
     if comparison["fixed"]:
         return f"{verdict}, fixed", "fixed"
     if outcome_on(result, case, target) == "known":
         return f"{verdict}, known", "known"
+    if unrepeated and outcome_on(result, case, target) == "nondeterministic":
+        return unrepeated, "nondeterministic"
     return verdict, comparison["verdict"] or ("ok" if so_far else "unavailable")
 
 
@@ -413,6 +422,12 @@ def _parted(case: CaseJson, comparison: ComparisonJson) -> Block:
         facts += [("at", continuation["first"]["key"]), ("how big", how_big(continuation["first"]))]
     title = f"{case['id']}: {comparison['target']}: training parted"
     return Block(case["id"], comparison["target"], continuation["verdict"] or "parted", title, tuple(facts))
+
+
+def _unrepeated(case: CaseJson, comparison: ComparisonJson, unrepeated: UnrepeatedJson) -> Block:
+    facts = [("where", where(unrepeated)), ("at", unrepeated["key"]), ("what", unrepeated["text"])]
+    title = f"{_pair(case, comparison)}: nondeterministic"
+    return Block(case["id"], comparison["target"], "nondeterministic", title, tuple(facts))
 
 
 def _pair(case: CaseJson, comparison: ComparisonJson) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness.verdict import Verdict
 
-Basis = Literal["exact", "twins", "one twin", "noise", "tolerance", "distribution"]
+Basis = Literal["exact", "twins", "one twin", "noise", "inherited", "tolerance", "distribution"]
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,17 @@ class Judgement:
     Attributes:
         verdict: what is said.
         basis: what it rests on: `exact` comparison, the `twins` of both targets, `one twin` where only one target
-            has float64, measured `noise` where disturbed runs were made, a `tolerance` from dtype and step where none
-            were, or the `distribution` of repeated runs where what is compared is random.
+            has float64, measured `noise` where disturbed runs were made, rounding that is `inherited` from what came
+            before where there are twins of that, a `tolerance` from dtype and step where there is none of these, or
+            the `distribution` of repeated runs where what is compared is random.
         d32, d64: distances between the targets in each precision; None where there is none.
         amplification: a, None where it was not measured.
         bound: what the deciding distance was held against.
         index: position of the element that differs most, in the deciding precision.
         explained: the largest distance that rounding explains: d64 above it, or d32 where there are no twins, is
             divergent. None where nothing was measured.
+        claimed: the amplification that one side's own error claims and nothing bears out, where the verdict would be a
+            milder one if runs that are disturbed in the last bit bore it out; None elsewhere.
         cause: what the verdict rests on beside these numbers; None where they say it all.
     """
 
@@ -136,6 +139,7 @@ class Judgement:
     bound: float | None = None
     index: tuple[int, ...] | None = None
     explained: float | None = None
+    claimed: float | None = None
     cause: Cause | None = None
 
     @property

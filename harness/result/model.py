@@ -24,6 +24,7 @@ from harness.result.schema import (
     ResultJson,
     RunJson,
     UnmatchedJson,
+    UnrepeatedJson,
     shaped,
 )
 from harness.trace import Note, Phase, Status
@@ -56,6 +57,31 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Unrepeated:
+    """The first observation, in order of execution, that a target does not repeat, so that it cannot be compared.
+
+    Attributes:
+        targets: those whose second run differed from the first as much as the two targets do, or nearly so.
+        text: that in words, with what to do.
+    """
+
+    key: str
+    phase: Phase
+    step: int
+    layer: str | None
+    targets: Sequence[str]
+    text: str
+
+    @classmethod
+    def of(cls, finding: Finding, targets: Sequence[str]) -> Unrepeated:
+        text = words.not_repeating(targets, finding.phase, finding.name)
+        return cls(finding.key, finding.phase, finding.step, finding.layer, targets, text)
+
+    def to_json(self) -> UnrepeatedJson:
+        return shaped(to_plain(self), UnrepeatedJson)
+
+
+@dataclass(frozen=True)
 class Blame:
     """Whose a difference is, as far as replays could tell.
 
@@ -69,8 +95,6 @@ class Blame:
         confirmed: whether the difference showed again on values that were equal on every target.
         text: all this in words.
         repro: the path, relative to the run's folder, of a script that was run and shows the difference, or None.
-        nondeterministic: targets that did not repeat themselves when they ran the case once more. If there are any,
-            nothing is blamed on a backend.
     """
 
     target: str | None
@@ -82,7 +106,6 @@ class Blame:
     confirmed: bool
     text: str
     repro: str | None = None
-    nondeterministic: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -112,8 +135,8 @@ class Comparison:
         unexpected: the worst of the observations that no declaration covers.
         observations: how many were compared.
         not_compared: how many were not, because a run stopped before it reached them, because a target cannot have
-            them, because they vary at random and have no distribution to compare, or because free runs had parted
-            before and no longer agree.
+            them, because a target does not repeat them, because they vary at random and have no distribution to
+            compare, or because free runs had parted before and no longer agree.
         counts: observations by verdict, worst last.
         bases: observations by what their verdict rests on.
         first: the first real difference in order of execution that is not declared or, failing that, the first that
@@ -121,9 +144,12 @@ class Comparison:
         known: declarations that cover a difference found here.
         fixed: declarations whose difference is gone.
         blame: whose the first difference is; None if that was not asked, or there is none.
+        unrepeated: the first observation that a target does not repeat; None if all that differs repeats itself.
         parted: the first training step after which float32 rounding alone has moved weights by
             `harness.judge.compare.PARTED`, so that free runs say little from there on; None if there is no such step.
         continuation: what was found when training went on from there step by step.
+        further_runs: the kinds of runs that the findings need to count, and that are not there:
+            see `harness.judge.doubt.further_runs`.
     """
 
     target: str
@@ -138,8 +164,10 @@ class Comparison:
     known: Sequence[Expected] = ()
     fixed: Sequence[Expected] = ()
     blame: Blame | None = None
+    unrepeated: Unrepeated | None = None
     parted: int | None = None
     continuation: Continuation | None = None
+    further_runs: frozenset[str] = frozenset()
 
     def is_worth_blaming(self, at_least: Verdict, *, declared: bool) -> bool:
         """Whether a difference as bad as that was found.
@@ -153,7 +181,9 @@ class Comparison:
     def to_json(self) -> ComparisonJson:
         first = None if self.first is None else self.first.to_json()
         continuation = None if self.continuation is None else self.continuation.to_json()
-        return shaped({**to_plain(self), "first": first, "continuation": continuation}, ComparisonJson)
+        unrepeated = None if self.unrepeated is None else self.unrepeated.to_json()
+        told = {**to_plain(self), "first": first, "continuation": continuation, "unrepeated": unrepeated}
+        return shaped(told, ComparisonJson)
 
 
 @dataclass(frozen=True)

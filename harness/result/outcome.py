@@ -7,16 +7,25 @@ from typing import Literal, get_args
 
 from harness.verdict import Verdict
 
-Outcome = Literal["differ", "error", "known", "agree"]
+Outcome = Literal["differ", "error", "nondeterministic", "known", "agree"]
 #: Outcomes, the worst first.
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+#: Outcomes that fail a test.
+FAILING: tuple[Outcome, ...] = ("differ", "error", "nondeterministic")
 
 #: Exit status of the command line.
 AGREE, DIFFER, WRONG_CALL, FAILED = 0, 1, 2, 3
 
 
 def outcome(
-    unexpected: Iterable[Verdict | None], fail_on: Verdict, *, is_fixed: bool, has_failed: bool, is_known: bool
+    unexpected: Iterable[Verdict | None],
+    fail_on: Verdict,
+    *,
+    is_fixed: bool,
+    has_failed: bool,
+    is_unrepeated: bool,
+    is_known: bool,
 ) -> Outcome:
     """What comparisons come to, of a case or of one of its targets.
 
@@ -25,12 +34,15 @@ def outcome(
         fail_on: the mildest verdict that counts as a real difference.
         is_fixed: whether a declared difference is gone.
         has_failed: whether a run failed, or was changed by the instruments.
+        is_unrepeated: whether a target does not repeat what was to be compared.
         is_known: whether a declared difference was found.
     """
     if is_fixed or any(verdict is not None and verdict >= fail_on for verdict in unexpected):
         return "differ"
     if has_failed:
         return "error"
+    if is_unrepeated:
+        return "nondeterministic"
     return "known" if is_known else "agree"
 
 
@@ -41,4 +53,4 @@ def worst(outcomes: Iterable[Outcome]) -> Outcome:
 
 def exit_status(outcomes: Iterable[Outcome]) -> int:
     """The exit status of a run whose cases have these outcomes."""
-    return {"differ": DIFFER, "error": FAILED}.get(worst(outcomes), AGREE)
+    return {"differ": DIFFER, "error": FAILED, "nondeterministic": FAILED}.get(worst(outcomes), AGREE)

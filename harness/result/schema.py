@@ -70,7 +70,7 @@ class BlameJson(TypedDict):
     confirmed: bool
     text: str
     repro: str | None
-    nondeterministic: list[str]
+    nondeterministic: NotRequired[list[str]]
 
 
 class ContinuationJson(TypedDict):
@@ -80,6 +80,15 @@ class ContinuationJson(TypedDict):
     unexpected: NotRequired[VerdictName | None]
     observations: int
     first: FindingJson | None
+
+
+class UnrepeatedJson(TypedDict):
+    key: str
+    phase: str
+    step: int
+    layer: str | None
+    targets: list[str]
+    text: str
 
 
 class ComparisonJson(TypedDict):
@@ -96,6 +105,7 @@ class ComparisonJson(TypedDict):
     first: FindingJson | None
     blame: BlameJson | None
     continuation: ContinuationJson | None
+    unrepeated: NotRequired[UnrepeatedJson | None]
 
 
 class RunJson(TypedDict):

@@ -8,8 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.result.golden import Change
-from harness.result.judgement import Drawn, InOnePrecision, Judgement, LessPrecise, Missing, OneSided, Reordered, Unequal, Unlike
+from harness.result.judgement import (
+    Drawn,
+    InOnePrecision,
+    Judgement,
+    LessPrecise,
+    Missing,
+    OneSided,
+    Reordered,
+    Unequal,
+    Unlike,
+)
 from harness.trace import Phase
+from harness.trace.key import DATA, below
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part
 from harness.verdict import Verdict
 
@@ -45,8 +56,8 @@ def reason(judgement: Judgement) -> str:
             side, other = ("this target", "the reference") if cause.on_target else ("the reference", "this target")
             agreeing = f"{d64} in float64" if cause.precision == "float32" else f"{d32} in float32"
             return (
-                f"in {cause.precision} only: they agree to {agreeing}; float32 and float64 are {cause.error:.1e} apart on "
-                f"{side} and {cause.other_error:.1e} on {other}, which no lower precision explains"
+                f"in {cause.precision} only: they agree to {agreeing}; float32 and float64 are {cause.error:.1e} apart "
+                f"on {side} and {cause.other_error:.1e} on {other}, which no lower precision explains"
             )
         case Drawn():
             test = f"Kolmogorov-Smirnov, p = {cause.p_value:.1e}"
@@ -104,13 +115,20 @@ def spread(count: int, size: int, band: tuple[str, int, int] | None) -> str:
 
 DATA_DIFFER = "the data that the case makes differ, before anything is trained"
 EVENTS_DIFFER = "callbacks are called in another order, or with other logs"
+_SEED_IT = (
+    "Something draws numbers that nobody seeded: use the case's argument `rng`, or give every generator, layer and "
+    "data pipeline a seed. What is meant to be random is compared as distributions under `--randomness native`."
+)
 _NOTHING_DIFFERS = "no part differs by itself on equal values"
 _PARTS = {LOSS: "the loss", OPTIMIZER: "the optimizer's step", METRICS: "the metrics", CASE: "the case itself"}
 
 
-def not_repeating(targets: Sequence[str]) -> str:
-    """That targets differ from themselves."""
-    return f"{' and '.join(targets)} does not repeat itself: two runs on one target differ as much as this"
+def not_repeating(targets: Sequence[str], phase: Phase, name: str) -> str:
+    """That targets differ from themselves in an observation, and what to do."""
+    verb = "does not repeat itself" if len(targets) == 1 else "do not repeat themselves"
+    is_data = phase == "initial" and below(name, DATA) is not None
+    cure = "Draw the case's data from its argument `rng`." if is_data else _SEED_IT
+    return f"{listed(targets)} {verb}: two runs on one target differ as much as two targets. {cure}"
 
 
 def nothing_differs(phase: Phase) -> str:

@@ -54,7 +54,7 @@ class Listener:
     def planned(self, cases: Sequence[Planned], targets: Sequence[Target]) -> None: ...
 
     def scheduled(self, runs: int) -> None:
-        """`runs` is the number of all runs to come, over cases and targets, twins and repeats included."""
+        """`runs` more runs are to come, over cases and targets, twins and repeats included."""
 
     def started(self, case: str, target: str, precision: str) -> None: ...
 
@@ -94,6 +94,10 @@ class Variant:
 
 FIRST = Variant()
 TWIN = Variant(twin=True, place=trace.TWIN)
+#: The second run that tells whether a case repeats itself, and its twin.
+AGAIN = (Variant(place=trace.AGAIN), Variant(twin=True, place=f"{trace.AGAIN}/{trace.TWIN}"))
+#: How many noise runs a doubtful finding is given, where none were asked for.
+NOISE_RUNS = 3
 
 
 class Session:
@@ -160,16 +164,54 @@ class Session:
         """
         targets = self.setup.targets if targets is None else targets
         judged: dict[str, CaseResult] = {}
+        wanted: dict[str, dict[Target, frozenset[str]]] = {}
 
         def judge(case: str) -> None:
             judged[case] = self.judge(case, targets)
-            self.listener.judged(judged[case])
+            wanted[case] = self._further_runs(judged[case], targets)
+            if not any(wanted[case].values()):
+                self.listener.judged(judged[case])
 
         self.record(planned, targets, judge)
+        doubtful = [item for item in planned if any(wanted[item.case.id].values())]
+        self._run_further(doubtful, wanted)
+        for item in doubtful:
+            judged[item.case.id] = self.judge(item.case.id, targets)
+            self.listener.judged(judged[item.case.id])
         if self._examiner is not None:
             for item in planned:
                 judged[item.case.id] = self._examiner.examine(item.case, judged[item.case.id], targets)
         return [judged[item.case.id] for item in planned]
+
+    def _further_runs(self, seen: CaseResult, targets: Sequence[Target]) -> dict[Target, frozenset[str]]:
+        """The kinds of further runs that a case's findings need on each target: see `harness.judge.doubt`."""
+        wanted: dict[Target, frozenset[str]] = {}
+        for comparison in [] if self.setup.options.native else seen.comparisons:
+            for target in targets:
+                if str(target) in (comparison.target, comparison.reference):
+                    wanted[target] = wanted.get(target, frozenset()) | comparison.further_runs
+        return wanted
+
+    def _run_further(self, planned: Sequence[Planned], wanted: Mapping[str, Mapping[Target, frozenset[str]]]) -> None:
+        """Make the further runs of cases. What they leave lies beside the traces that they are about."""
+        jobs = [
+            self.job(item.case, target, variant, self.place_of(item.case.id, target))
+            for item in planned
+            for target, kinds in wanted[item.case.id].items()
+            for variant in self._further_variants(kinds)
+        ]
+        self.listener.scheduled(len(jobs))
+
+        def receive(reply: Reply) -> None:
+            write_failure(reply)
+            self.listener.ended(*_described(reply.job))
+
+        self.pool.run(jobs, receive, on_start=lambda job: self.listener.started(*_described(job)))
+
+    def _further_variants(self, kinds: frozenset[str]) -> list[Variant]:
+        again = AGAIN if self.setup.options.precision == "both" else AGAIN[:1]
+        numbers = range(1, NOISE_RUNS + 1) if trace.NOISE in kinds and not self.setup.options.noise_runs else ()
+        return [*(again if trace.AGAIN in kinds else ()), *(_noise(number) for number in numbers)]
 
     def record(
         self,
@@ -295,9 +337,13 @@ class Session:
         return [
             FIRST,
             *([TWIN] if options.precision == "both" else []),
-            *(Variant(place=f"{trace.NOISE}/{n:02}", noise=n) for n in range(1, options.noise_runs + 1)),
+            *(_noise(number) for number in range(1, options.noise_runs + 1)),
             *([Variant(place=trace.UNOBSERVED, unobserved=True)] if options.observer_check else []),
         ]
+
+
+def _noise(number: int) -> Variant:
+    return Variant(place=f"{trace.NOISE}/{number:02}", noise=number)
 
 
 def write_failure(reply: Reply) -> None:

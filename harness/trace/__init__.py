@@ -7,6 +7,7 @@ trace.json          what ran, where, how it ended, and the observations in order
 arrays.safetensors  the arrays they name; equal arrays are kept once
 twin/               the same two files for the float64 run
 repeats/01/, ...    the same two files for each further run, where every backend keeps its own randomness
+again/              the same two files for a second run, which tells whether the case repeats itself
 noise/01/, ...      the same two files for each run in which inputs and weights were disturbed in the last bit
 unobserved/         the same two files for a run without instruments
 pictures/           what the case drew
@@ -17,6 +18,7 @@ Both formats hold data only. Reading a trace executes nothing, so a stranger's t
 
 from harness.trace.key import Key
 from harness.trace.model import (
+    AGAIN,
     EXTENDED,
     INDEX,
     NOISE,
@@ -47,6 +49,7 @@ from harness.trace.reading import Trace, find_traces, parse_json
 from harness.trace.writing import write
 
 __all__ = [
+    "AGAIN",
     "EXTENDED",
     "INDEX",
     "NOISE",

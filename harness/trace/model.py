@@ -20,6 +20,7 @@ ARRAYS = "arrays.safetensors"
 TWIN = "twin"
 REPEATS = "repeats"
 NOISE = "noise"
+AGAIN = "again"
 UNOBSERVED = "unobserved"
 #: The folder of a run in which traces of replays lie.
 REPLAYS = "blame"

@@ -19,6 +19,7 @@ from harness.plain import from_plain
 from harness.target import PRECISIONS
 from harness.trace.key import below
 from harness.trace.model import (
+    AGAIN,
     ARRAYS,
     INDEX,
     NATIVE,
@@ -134,6 +135,12 @@ class Trace:
         return [Trace(folder) for folder in sorted((self.folder / NOISE).glob("*")) if (folder / INDEX).exists()]
 
     @cached_property
+    def again(self) -> Trace | None:
+        """A second run of the same case on the same target, with a twin if the first has one; None if there is none."""
+        folder = self.folder / AGAIN
+        return Trace(folder) if (folder / INDEX).exists() else None
+
+    @cached_property
     def unobserved(self) -> Trace | None:
         """The run of the same case on the same target without instruments, or None where there is none."""
         folder = self.folder / UNOBSERVED
@@ -224,7 +231,7 @@ def find_traces(folder: Path) -> list[Path]:
     found = sorted(
         index.parent
         for index in folder.rglob(INDEX)
-        if index.parent.name not in (TWIN, UNOBSERVED)
+        if index.parent.name not in (TWIN, UNOBSERVED, AGAIN)
         and index.parent.parent.name not in (REPEATS, NOISE)
         and REPLAYS not in index.relative_to(folder).parts
     )

@@ -398,7 +398,8 @@ def test_the_group_excuses_noise_of_256_roundoffs_of_float64_and_no_more() -> No
 @pytest.mark.parametrize("value", [1e-6, 0.5, 30.0])
 def test_a_large_neighbour_excuses_no_value_that_its_twin_has_too(value: float, size: int, twins: bool) -> None:
     b = values(size) * value
-    judgement = compared(b * 1.2, b, group_scale=1.7e9) if twins else judged(single(b * 1.2), single(b), group_scale=1e9)
+    options = {"group_scale": 1.7e9}
+    judgement = compared(b * 1.2, b, **options) if twins else judged(single(b * 1.2), single(b), **options)
     assert judgement.verdict is DIVERGENT
 
 

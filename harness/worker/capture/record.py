@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -182,7 +183,12 @@ def _array(path: str, value: Any) -> tuple[np.ndarray[Any, Any], str | None]:
     )
 
 
-def _shortened(error: BaseException, limit: int = 300) -> str:
-    """The first line of an error's message, or as much of it as a person reads."""
-    lines = str(error).strip().splitlines() or ["(no message)"]
-    return lines[0] if len(lines[0]) <= limit else f"{lines[0][:limit]}..."
+#: What Keras puts after the reason when a layer raises, and what colours a terminal.
+_ARGUMENTS = re.compile(r"\n+Arguments received by .*", re.DOTALL)
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def _shortened(error: BaseException, limit: int = 600) -> str:
+    """An error's message as one line, without the arguments that Keras lists, and no longer than a person reads."""
+    text = " ".join(_ESCAPE.sub("", _ARGUMENTS.sub("", str(error))).split()) or "(no message)"
+    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -1,0 +1,81 @@
+"""Doubt: which findings need further runs before they count, and which of them do not repeat themselves.
+
+What differs, or is excused by a large error of its own, is run again first: what one target does not repeat says
+nothing of two. And where one side's error claims more than the other's bears out, runs that are disturbed in the last
+bit tell whether the function amplifies rounding as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.judge.pair import judge_key
+from harness.result.judgement import InOnePrecision, Judgement, LessPrecise
+from harness.result.model import Finding
+from harness.trace import AGAIN, NOISE, Trace
+from harness.verdict import Verdict
+
+#: A leak is run again if the float32 error behind it is this many roundoffs or more: a smaller one excuses little.
+LARGE = 64.0
+#: What does not repeat itself by this part of a difference may be all of it.
+PART = 0.1
+
+
+def further_runs(target: Trace, reference: Trace, findings: Iterable[Finding]) -> frozenset[str]:
+    """The kinds of further runs that some of the findings need and that are not there: `AGAIN`, `NOISE`, or both."""
+    wanted: set[str] = set()
+    for finding in findings:
+        if _is_doubtful(finding.judgement):
+            wanted.add(AGAIN)
+        if _may_be_borne_out(finding.judgement):
+            wanted.add(NOISE)
+    sides = (target, reference)
+    if all(side.again is not None for side in sides):
+        wanted.discard(AGAIN)
+    if all(side.noise for side in sides):
+        wanted.discard(NOISE)
+    return frozenset(wanted)
+
+
+def _is_doubtful(judgement: Judgement) -> bool:
+    """Whether what was found counts only if it repeats itself."""
+    if judgement.basis == "distribution":
+        return False
+    if judgement.verdict is Verdict.LEAK:
+        return (judgement.amplification or 0.0) >= LARGE
+    return judgement.verdict >= Verdict.IMPRECISE
+
+
+def _may_be_borne_out(judgement: Judgement) -> bool:
+    """Whether runs that are disturbed in the last bit may make the verdict a milder one."""
+    is_unmeasured = judgement.verdict is Verdict.DIVERGENT and judgement.basis in ("one twin", "tolerance")
+    return is_unmeasured or judgement.claimed is not None
+
+
+def not_repeating(target: Trace, reference: Trace, finding: Finding) -> list[str]:
+    """The targets whose second run differs from the first as much as the two sides of a finding, or nearly so."""
+    if not _is_doubtful(finding.judgement):
+        return []
+    return [str(side.header.target) for side in (target, reference) if _moves(side, finding)]
+
+
+def _moves(trace: Trace, finding: Finding) -> bool:
+    again, key = trace.again, finding.key
+    if again is None or again.header.status != trace.header.status:
+        return False
+    if key not in trace or key not in again:
+        return (key in trace) != (key in again)
+    own, size = judge_key(again, trace, key), _size(finding.judgement)
+    if own.verdict is Verdict.IDENTICAL:
+        return False
+    moved = own.d32 if _rests_on_float32(finding.judgement) else own.distance
+    return moved is None or size is None or moved >= PART * size
+
+
+def _size(judgement: Judgement) -> float | None:
+    return judgement.d32 if _rests_on_float32(judgement) else judgement.distance
+
+
+def _rests_on_float32(judgement: Judgement) -> bool:
+    cause = judgement.cause
+    return isinstance(cause, LessPrecise) or (isinstance(cause, InOnePrecision) and cause.precision == "float32")
