@@ -574,10 +574,9 @@ def _judge_without_twins(pair: _Pair, inherited: float, reference: Observation) 
     """By what was measured, the larger where there are two, or else by a tolerance."""
     low = max(pair.ours.roundoff, pair.theirs.roundoff)
     u = max(_roundoff(reference), low if low > U32 else 0.0)
-    inheritance = _Allowance("inherited", pair.slack * inherited) if inherited else None
-    found = (_from_one_twin(pair, u), _from_noise(pair, u), inheritance)
-    measured = [allowed for allowed in found if allowed is not None]
-    allowed = max(measured, key=lambda allowed: allowed.bound, default=_from_tolerance(pair, u, reference))
+    measured = [allowed for allowed in (_from_one_twin(pair, u), _from_noise(pair, u)) if allowed is not None]
+    allowances = [*(measured or [_from_tolerance(pair, u, reference)]), _Allowance("inherited", pair.slack * inherited)]
+    allowed = max(allowances, key=lambda allowed: allowed.bound)
     return Judgement(
         verdict=Verdict.ROUNDING if pair.d32 <= allowed.bound else Verdict.DIVERGENT,
         basis=allowed.basis,

@@ -14,7 +14,7 @@ from harness.case import Expected
 from harness.plain import from_plain
 from harness.result.file import as_json
 from harness.result.judgement import Evidence, Judgement
-from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding, Result, TargetRun
+from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding, Result, TargetRun, Unrepeated
 from harness.result.schema import ResultJson
 from harness.trace import Note, parse_json
 from harness.verdict import Verdict
@@ -27,10 +27,11 @@ def whole() -> Any:
     judgement = Judgement(Verdict.DIVERGENT, "twins", 1e-3, 1e-3, 1.0, 1e-6, (1, 2))
     evidence = Evidence(1.0, 2.0, "float32", 1.0, 0.5, "one element")
     finding = Finding("loss/0/x", "x", "loss", 0, "dense", judgement, evidence=evidence)
-    blame = Blame("jax", "dense", "model/dense", None, "forward", 0, True, "text", "repro.py", ("torch",))
+    blame = Blame("jax", "dense", "model/dense", None, "forward", 0, True, "text", "repro.py")
     compared = Comparison("jax", "torch", Verdict.DIVERGENT, Verdict.DIVERGENT, 3, 1, {Verdict.DIVERGENT: 3})
     compared = replace(compared, first=finding, known=[KNOWN], fixed=[KNOWN], blame=blame)
-    comparison = replace(compared, continuation=Continuation(3, 5, compared))
+    unrepeated = Unrepeated("loss/0/x", "loss", 0, None, ["jax"], "text")
+    comparison = replace(compared, continuation=Continuation(3, 5, compared), unrepeated=unrepeated)
     runs = [TargetRun("torch", "ok", 1.0, "traces/x", None, {"a": {"b": 1}}, [Note("part", "reason")], ["x.png"])]
     case = CaseResult("x.py::y", "differ", runs, [comparison], ["plots/x.svg"], "jax", ["slow"])
     return parse_json(as_json(Result("torch", ["torch", "jax"], "both", Verdict.LEAK, cases=[case]).to_json()).decode())
@@ -43,6 +44,7 @@ def test_what_is_written_has_the_shape() -> None:
 def test_results_from_before_a_key_was_added_are_read_and_more_keys_are_welcome() -> None:
     result = whole()
     del result["cases"][0]["tags"], result["cases"][0]["comparisons"][0]["unexpected"]
+    del result["cases"][0]["comparisons"][0]["unrepeated"]
     result["cases"][0]["runs"][0]["another"] = 1
     from_plain(result, ResultJson)
 
