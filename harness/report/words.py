@@ -239,6 +239,9 @@ def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
         return f"{verdict}, fixed", "fixed"
     if outcome_on(result, case, target) == "known":
         return f"{verdict}, known", "known"
+    continuation = comparison["continuation"]
+    if continuation is not None and (continuation["verdict"] or "identical") not in (verdict, "identical", "rounding"):
+        return f"{verdict}, then {continuation['verdict']}", continuation["verdict"] or verdict
     if unrepeated and outcome_on(result, case, target) == "nondeterministic":
         return unrepeated, "nondeterministic"
     return verdict, comparison["verdict"] or ("ok" if so_far else "unavailable")

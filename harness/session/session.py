@@ -170,17 +170,29 @@ class Session:
             judged[case] = self.judge(case, targets)
             wanted[case] = self._further_runs(judged[case], targets)
             if not any(wanted[case].values()):
+                tell_unless_continued(case)
+
+        def tell_unless_continued(case: str) -> None:
+            if not is_continued(case):
                 self.listener.judged(judged[case])
+
+        def is_continued(case: str) -> bool:
+            parted = any(comparison.parted is not None for comparison in judged[case].comparisons)
+            return parted and self._examiner is not None
 
         self.record(planned, targets, judge)
         doubtful = [item for item in planned if any(wanted[item.case.id].values())]
         self._run_further(doubtful, wanted)
         for item in doubtful:
             judged[item.case.id] = self.judge(item.case.id, targets)
-            self.listener.judged(judged[item.case.id])
+            tell_unless_continued(item.case.id)
         if self._examiner is not None:
             for item in planned:
-                judged[item.case.id] = self._examiner.examine(item.case, judged[item.case.id], targets)
+                case = item.case.id
+                was_continued = is_continued(case)
+                judged[case] = self._examiner.examine(item.case, judged[case], targets)
+                if was_continued:
+                    self.listener.judged(judged[case])
         return [judged[item.case.id] for item in planned]
 
     def _further_runs(self, seen: CaseResult, targets: Sequence[Target]) -> dict[Target, frozenset[str]]:

@@ -21,7 +21,7 @@ UNSEEDED = 1 + 0.1 * RNG.normal(size=(8, 32))
 KEY = "loss/0/loss"
 
 
-def run_again(trace: Trace, exact: dict[str, Any], again: dict[str, Any], twin: dict[str, Any] | None = None) -> Trace:
+def run_again(trace: Trace, again: dict[str, Any], twin: dict[str, Any] | None = None) -> Trace:
     """The same trace with a second run beside it, and with another twin if there is one."""
     place = trace.folder
     if twin is not None:
@@ -34,7 +34,7 @@ def run_again(trace: Trace, exact: dict[str, Any], again: dict[str, Any], twin: 
 def unseeded(folder: Path, target: str, draws: Any, factor: float = 1.0) -> Trace:
     """A target that draws other numbers in each of its runs: first, twin, and again."""
     values = [healthy() | {KEY: draw * factor} for draw in draws]
-    return run_again(recorded(folder, target, values[0]), values[0], values[2], values[1])
+    return run_again(recorded(folder, target, values[0]), values[2], values[1])
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.2, 1.001])
@@ -47,7 +47,7 @@ def test_what_neither_side_repeats_is_not_compared(tmp_path: Path, factor: float
 
 def test_one_side_that_does_not_repeat_itself_is_named(tmp_path: Path) -> None:
     steady = healthy() | {KEY: X}
-    theirs = run_again(recorded(tmp_path, "torch", steady), steady, steady)
+    theirs = run_again(recorded(tmp_path, "torch", steady), steady)
     comparison = compare(unseeded(tmp_path, "jax", UNSEEDED[:3]), theirs)
     assert comparison.unrepeated is not None
     assert comparison.unrepeated.targets == ["jax"]
@@ -55,7 +55,7 @@ def test_one_side_that_does_not_repeat_itself_is_named(tmp_path: Path) -> None:
 
 def test_a_difference_that_repeats_itself_counts(tmp_path: Path) -> None:
     mine, theirs = healthy() | {KEY: X * 1.5}, healthy() | {KEY: X}
-    again = [run_again(recorded(tmp_path, name, side), side, side) for name, side in (("jax", mine), ("torch", theirs))]
+    again = [run_again(recorded(tmp_path, name, side), side) for name, side in (("jax", mine), ("torch", theirs))]
     comparison = compare(*again)
     assert (comparison.unrepeated, comparison.verdict) == (None, Verdict.DIVERGENT)
 
@@ -64,7 +64,7 @@ def test_a_kernel_that_adds_in_another_order_each_time_hides_nothing(tmp_path: P
     """As on a GPU: the second run differs from the first by rounding, and the two targets by more."""
     mine, theirs = healthy() | {KEY: X * 1.001}, healthy() | {KEY: X}
     moved = [
-        run_again(recorded(tmp_path, name, side), side, side | {KEY: side[KEY] * (1 + 1e-6)})
+        run_again(recorded(tmp_path, name, side), side | {KEY: side[KEY] * (1 + 1e-6)})
         for name, side in (("jax", mine), ("torch", theirs))
     ]
     comparison = compare(*moved)
@@ -72,7 +72,7 @@ def test_a_kernel_that_adds_in_another_order_each_time_hides_nothing(tmp_path: P
 
 
 def test_text_that_is_another_one_each_time_is_not_compared(tmp_path: Path) -> None:
-    sides = [run_again(recorded(tmp_path, name, {"event/a": name}), {}, {"event/a": f"{name} again"}) for name in "ab"]
+    sides = [run_again(recorded(tmp_path, name, {"event/a": name}), {"event/a": f"{name} again"}) for name in "ab"]
     comparison = compare(*sides)
     assert comparison.unrepeated is not None
     assert comparison.verdict is None

@@ -6,10 +6,11 @@ So no step inherits a difference from an earlier one, and none grows: what diffe
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from harness.case import Fit
-from harness.trace import Trace
+from harness.trace import Key, Trace
 from harness.trace.key import BATCH, ROWS
 from harness.wire import Steps
 from harness.worker.capture import state, training
@@ -51,8 +52,21 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
             variables = state.model_state(self.model)
             if given is not None:
                 state.assign(variables, given, "initial", self.step)
+                variables = self._as_given(variables, given)
             state.record_variables(recorder, "initial", variables, self.step)
             recorder.add("initial", ROWS, _rows(fit, batch, self.epoch, number, order), step=self.step)
+
+        def _as_given(self, variables: Iterable[Any], given: Trace) -> list[Any]:
+            """The variables that the reference had before the step too.
+
+            Backends build metrics and an optimizer's slots at other times, some of them in the first step. What is
+            built there begins as it is built, so that it makes no difference before the step.
+            """
+            keys = {str(Key("initial", self.step, name)): variable for name, _, variable in state.named(variables)}
+            for entry in given.select("initial", step=self.step):
+                if entry.key not in keys and entry.name != ROWS:
+                    recorder.lack(entry.key, "it is built in the step itself on this backend")
+            return [variable for key, variable in keys.items() if key in given]
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
             if self.followed:
