@@ -25,6 +25,7 @@ from harness.judge.compare import PARTED, compare, differences
 from harness.judge.verdict import U32
 from harness.judge.vote import standing_alone
 from harness.result import words
+from harness.result.judgement import Reordered
 from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding
 from harness.session.session import Session
 from harness.target import Target
@@ -142,6 +143,8 @@ class _Search:
         finding = self._finding
         if finding.phase == "initial" and below(finding.name, DATA) is not None:
             return self._unconfirmed(words.DATA_DIFFER)
+        if isinstance(finding.judgement.cause, Reordered):
+            return self._unconfirmed(words.ORDER_DIFFERS)
         if finding.phase == "event":
             return self._unconfirmed(words.EVENTS_DIFFER)
         suspect, step = self._suspect()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.case import Known
 from harness.judge.compare import compare
+from harness.judge.pairing import paired
 from harness.judge.verdict import judge
 from harness.judge.vote import standing_alone
 from harness.result.model import CaseResult, Comparison, TargetRun
@@ -25,6 +26,7 @@ def judge_case(
     known: Sequence[Known] = (),
     *,
     shared_only: bool = False,
+    strict_names: bool = False,
 ) -> CaseResult:
     """Hold every target's trace of one case against the reference's.
 
@@ -34,17 +36,17 @@ def judge_case(
         fail_on: the mildest verdict that counts as a real difference.
         root: the folder that trace paths are written relative to.
         known: differences that are declared beside the cases.
-        shared_only: see `harness.judge.compare.compare`.
+        shared_only, strict_names: see `harness.judge.compare.compare`.
     """
     theirs = traces[reference]
     comparisons = [
-        compare(trace, theirs, known, shared_only=shared_only)
+        compare(trace, theirs, known, shared_only=shared_only, strict_names=strict_names)
         for target, trace in traces.items()
         if target != reference and trace is not None and theirs is not None
     ]
     runs = [target_run(target, trace, root) for target, trace in traces.items()]
     tags = next((trace.header.tags for trace in traces.values() if trace is not None), [])
-    alone = _alone(comparisons, traces)
+    alone = _alone(comparisons, traces, reference)
     return CaseResult(case_id, outcome_of(runs, comparisons, fail_on), runs, comparisons, alone=alone, tags=tags)
 
 
@@ -61,12 +63,13 @@ def outcome_of(runs: Sequence[TargetRun], comparisons: Sequence[Comparison], fai
     )
 
 
-def _alone(comparisons: Sequence[Comparison], traces: Mapping[str, Trace | None]) -> str | None:
+def _alone(comparisons: Sequence[Comparison], traces: Mapping[str, Trace | None], reference: str) -> str | None:
     """Who stands alone with the first difference."""
     first = next((item.first for item in comparisons if item.first is not None), None)
-    if first is None:
+    theirs = traces[reference]
+    if first is None or theirs is None:
         return None
-    present = {target: trace for target, trace in traces.items() if trace is not None}
+    present = {target: paired(trace, theirs)[0] for target, trace in traces.items() if trace is not None}
     return standing_alone(present, first.key, min(first.judgement.verdict, Verdict.DIVERGENT))
 
 

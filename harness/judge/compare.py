@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
+from difflib import SequenceMatcher
 from weakref import WeakKeyDictionary
 
 from harness.case import Expected, Known, matches
@@ -14,10 +15,12 @@ from harness.judge.distribution import judge_distribution, varies
 from harness.judge.doubt import further_runs, not_repeating
 from harness.judge.evidence import evidence
 from harness.judge.pair import judge_key, precisions_of, twin_of
+from harness.judge.pairing import paired
 from harness.judge.verdict import U32
 from harness.result.judgement import Judgement, Missing, Reordered
 from harness.result.model import Comparison, Finding, Unrepeated
 from harness.trace import Observation, Phase, Trace
+from harness.trace.key import layer_path
 from harness.verdict import Verdict
 
 #: Relative distance between a float32 run and its twin past which free runs are no longer compared step by step.
@@ -29,7 +32,12 @@ _FOLLOWING_TRAINING = ("update", "optimizer", "metric", "log", "event", "predict
 
 
 def compare(
-    target: Trace, reference: Trace, known: Sequence[Known] | None = (), *, shared_only: bool = False
+    target: Trace,
+    reference: Trace,
+    known: Sequence[Known] | None = (),
+    *,
+    shared_only: bool = False,
+    strict_names: bool = False,
 ) -> Comparison:
     """Compare a target's trace with the reference's, twins included where both have one.
 
@@ -40,7 +48,9 @@ def compare(
         known: differences that are declared beside the case; None if no declaration counts, not even the case's own.
         shared_only: whether what is recorded may depend on the backend, as in a test that was not written to be
             compared.
+        strict_names: whether variables that differ in name alone are a mismatch. They are paired otherwise.
     """
+    target, renamed = (target, {}) if strict_names else paired(target, reference)
     declared = ([], []) if known is None else applying(target, reference, known)
     findings, parted = all_findings(target, reference, [*declared[0], *declared[1]], shared_only=shared_only)
     judged = [finding for finding in findings.values() if finding is not None]
@@ -65,6 +75,8 @@ def compare(
         fixed=gone(target, reference, declared, found),
         unrepeated=None if unrepeated is None else Unrepeated.of(unrepeated, restless[unrepeated.key]),
         parted=parted,
+        renamed=renamed,
+        one_sided=one_sided(target, reference),
         further_runs=further_runs(target, reference, undeclared),
     )
 
@@ -86,6 +98,7 @@ def all_findings(
 
 def differences(target: Trace, reference: Trace, at_least: Verdict) -> list[Finding]:
     """Every observation of both sides that differs so much, in the reference's order, whatever is declared."""
+    target, _ = paired(target, reference)
     scales = _group_scales(reference)
     found = []
     for item in reference:
@@ -163,6 +176,7 @@ def _findings(
     lacks = [lack.where for side in (target, reference) for lack in side.header.lacks]
     if target.header.precision != reference.header.precision:
         lacks.append(_LOSS_SCALE)
+    inner = one_sided(target, reference)
     has_twins, inherited = target.twin is not None or reference.twin is not None, 0.0
     for key in _merged(target, reference):
         if any(matches(where, key) for where in lacks):
@@ -172,11 +186,11 @@ def _findings(
         judgement: Judgement | None
         if key not in target or key not in reference:
             lacking = target if key not in target else reference
-            is_excused = lacking.header.status != "ok" or shared_only
+            is_excused = lacking.header.status != "ok" or shared_only or _is_inner(item, inner)
             missing = Judgement(Verdict.MISMATCH, "exact", cause=Missing(on_target=lacking is target))
             judgement = None if is_excused else missing
         elif key == out_of_order:
-            judgement = Judgement(Verdict.MISMATCH, "exact", cause=Reordered())
+            judgement = Judgement(Verdict.MISMATCH, "exact", cause=_moved(target, reference, key))
         elif key in drawn:
             runs = drawn[key]
             judgement = None if runs is None else judge_distribution(*runs, tests=len(drawn))
@@ -242,6 +256,42 @@ def _merged(target: Trace, reference: Trace) -> list[str]:
     for key in reference.keys:
         merged += [key, *following.get(key, [])]
     return merged
+
+
+def _is_inner(item: Observation, inner: Container[str]) -> bool:
+    return item.phase == "forward" and layer_path(item) in inner
+
+
+def one_sided(target: Trace, reference: Trace) -> dict[str, str]:
+    """The inner layers that one side alone calls: the target that does, by the layer's path.
+
+    Of a layer inside another one, what comes after tells whether that makes a difference: some layers take another path
+    on each backend, such as a fused attention that needs no softmax layer.
+    """
+    ours, theirs = (dict.fromkeys(map(layer_path, side.select("forward"))) for side in (target, reference))
+    both = {path for path in ours if path in theirs}
+    return {
+        path: side.header.target
+        for side, paths, others in ((target, ours, theirs), (reference, theirs, ours))
+        for path in paths
+        if path not in others and any(path.startswith(f"{outer}/") for outer in both)
+    }
+
+
+def _moved(target: Trace, reference: Trace, key: str) -> Reordered:
+    """What is in another order in the phase and step of an observation."""
+    entry = reference.entry(key)
+    ours, theirs = (
+        [item.name for item in side.select(entry.phase, step=entry.step) if item.key in other]
+        for side, other in ((target, reference), (reference, target))
+    )
+    kept = {
+        theirs[position]
+        for block in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks()
+        for position in range(block.b, block.b + block.size)
+    }
+    moved = tuple(name for name in theirs if name not in kept)
+    return Reordered(entry.phase, moved or (entry.name,))
 
 
 def _first_out_of_order(target: Trace, reference: Trace) -> str | None:

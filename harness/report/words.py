@@ -129,6 +129,8 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
     facts += [("switch", switch) for switch in _switches(case, comparison, first)]
     whose = _whose(case, comparison["blame"])
     facts += [("whose", whose)] if whose else []
+    only = _one_sided(comparison)
+    facts += [("only", only)] if only else []
     facts.append(("among", counts(comparison)))
     script = run.script(comparison["blame"])
     if script is not None:
@@ -367,6 +369,9 @@ def notes(result: ResultJson) -> list[str]:
                 lines.setdefault((case["id"], reason), []).append(run["target"])
         for comparison in case["comparisons"]:
             target = comparison["target"]
+            for told in (_renamed(comparison), _one_sided(comparison)):
+                if told is not None:
+                    lines.setdefault((case["id"], told), []).append(target)
             if comparison["not_compared"]:
                 reason = f"{comparison['not_compared']} observations could not be compared"
                 lines.setdefault((case["id"], reason), []).append(target)
@@ -375,6 +380,21 @@ def notes(result: ResultJson) -> list[str]:
                 reason = f"{untwinned} observations were judged without both float64 twins"
                 lines.setdefault((case["id"], reason), []).append(target)
     return _grouped(lines)
+
+
+def _renamed(comparison: ComparisonJson) -> str | None:
+    names = list(comparison.get("renamed", {}).items())
+    if not names:
+        return None
+    ours, theirs = names[0]
+    more = f", and {len(names) - 1} more" if len(names) > 1 else ""
+    their_name = f"{theirs!r} on {comparison['reference']}"
+    return f"variables were compared that differ in name alone: {ours!r} is {their_name}{more}"
+
+
+def _one_sided(comparison: ComparisonJson) -> str | None:
+    layers = [f"{layer!r} on {target}" for layer, target in comparison.get("one_sided", {}).items()]
+    return f"inner layers that one side alone calls were not compared: {', '.join(layers)}" if layers else None
 
 
 def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:

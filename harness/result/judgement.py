@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.trace import Phase
 from harness.verdict import Verdict
 
 Basis = Literal["exact", "twins", "one twin", "noise", "inherited", "tolerance", "distribution"]
@@ -60,7 +61,15 @@ class Missing:
 
 @dataclass(frozen=True)
 class Reordered:
-    """The target recorded the observation in another order than the reference."""
+    """The target recorded observations in another order than the reference.
+
+    Attributes:
+        phase: of the first one that is out of order.
+        moved: the names of those in that phase and step that have moved.
+    """
+
+    phase: Phase
+    moved: tuple[str, ...]
 
 
 @dataclass(frozen=True)

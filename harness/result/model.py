@@ -148,6 +148,8 @@ class Comparison:
         parted: the first training step after which float32 rounding alone has moved weights by
             `harness.judge.compare.PARTED`, so that free runs say little from there on; None if there is no such step.
         continuation: what was found when training went on from there step by step.
+        renamed: variables that differ in name alone: their names on the reference by those on the target.
+        one_sided: inner layers that one of the two alone called: which one, by the path of the layer's call.
         further_runs: the kinds of runs that the findings need to count, and that are not there:
             see `harness.judge.doubt.further_runs`.
     """
@@ -167,6 +169,8 @@ class Comparison:
     unrepeated: Unrepeated | None = None
     parted: int | None = None
     continuation: Continuation | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    one_sided: Mapping[str, str] = field(default_factory=dict)
     further_runs: frozenset[str] = frozenset()
 
     def is_worth_blaming(self, at_least: Verdict, *, declared: bool) -> bool:

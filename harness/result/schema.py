@@ -106,6 +106,8 @@ class ComparisonJson(TypedDict):
     blame: BlameJson | None
     continuation: ContinuationJson | None
     unrepeated: NotRequired[UnrepeatedJson | None]
+    renamed: NotRequired[dict[str, str]]
+    one_sided: NotRequired[dict[str, str]]
 
 
 class RunJson(TypedDict):

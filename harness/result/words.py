@@ -35,7 +35,7 @@ def reason(judgement: Judgement) -> str:
         case Missing():
             return f"it was not recorded on {'this target' if cause.on_target else 'the reference'}"
         case Reordered():
-            return "it was recorded in another order than on the reference"
+            return _reordered(cause)
         case Unlike(what="length"):
             return f"it has {cause.ours} items, and {cause.theirs} on the reference"
         case Unlike():
@@ -65,6 +65,20 @@ def reason(judgement: Judgement) -> str:
             if judgement.verdict >= Verdict.DIVERGENT:
                 return f"{found} has another distribution"
             return f"one distribution, as far as can be told: {found}"
+
+
+def _reordered(cause: Reordered) -> str:
+    rest = len(cause.moved) - _MOST_MOVED
+    moved = listed([*map(repr, cause.moved[:_MOST_MOVED]), *([f"{rest} more"] if rest > 0 else [])])
+    match cause.phase:
+        case "initial" | "gradient" | "update" | "optimizer":
+            return (
+                f"variables are in another order than on the reference ({moved} moved): lists of get_weights(), and "
+                "whatever else goes by position, do not fit"
+            )
+        case "forward":
+            return f"layers are called in another order than on the reference: {moved} moved"
+    return f"it was recorded in another order than on the reference: {moved} moved"
 
 
 def _measured(judgement: Judgement) -> str:
@@ -115,6 +129,8 @@ def spread(count: int, size: int, band: tuple[str, int, int] | None) -> str:
 
 DATA_DIFFER = "the data that the case makes differ, before anything is trained"
 EVENTS_DIFFER = "callbacks are called in another order, or with other logs"
+ORDER_DIFFERS = "the order is all that was looked at: values are compared by name"
+_MOST_MOVED = 4
 _SEED_IT = (
     "Something draws numbers that nobody seeded: use the case's argument `rng`, or give every generator, layer and "
     "data pipeline a seed. What is meant to be random is compared as distributions under `--randomness native`."

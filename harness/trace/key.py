@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.trace.model import Phase
+from harness.trace.model import Named, Phase
 
 #: What the logs of a training step are below, as `batch/loss`.
 BATCH = "batch"
@@ -31,6 +31,11 @@ class Key:
 def below(name: str, outer: str) -> str | None:
     """What is left of a name below another one, as `loss` of `batch/loss` below `batch`; None where it is not."""
     return name.removeprefix(f"{outer}/") if name.startswith(f"{outer}/") else None
+
+
+def layer_path(observation: Named) -> str:
+    """The path of the layer's call that an observation of the phase `forward` is of, as `model/dense`."""
+    return unnumbered(observation.name).rpartition("/")[0]
 
 
 def numbered(name: str, count: int) -> list[str]:

@@ -78,7 +78,7 @@ def has_failed(status: Status, *, inference_only: bool) -> bool:
 
 
 @dataclass(frozen=True)
-class _Named:
+class Named:
     """What an observation is of.
 
     Attributes:
@@ -101,7 +101,7 @@ class _Named:
 
 
 @dataclass(frozen=True)
-class Observation(_Named):
+class Observation(Named):
     """One named value that was recorded.
 
     Attributes:
@@ -127,14 +127,14 @@ class Observation(_Named):
 
 
 @dataclass(frozen=True)
-class PlainEntry(_Named):
+class PlainEntry(Named):
     """An observation of a plain value, as the index has it."""
 
     value: Any
 
 
 @dataclass(frozen=True)
-class ArrayEntry(_Named):
+class ArrayEntry(Named):
     """An observation of an array or a number, as the index has it: everything but the elements.
 
     Attributes:

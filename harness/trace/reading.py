@@ -6,7 +6,8 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from copy import copy
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Trace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._new_names: Mapping[tuple[Phase, str], str] = {}
         try:
             index = parse_json((folder / INDEX).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -118,33 +120,54 @@ class Trace:
             ):
                 yield entry
 
+    def renamed(self, names: Mapping[tuple[Phase, str], str]) -> Trace:
+        """The same trace with other names for some observations, and so the traces that lie beside it.
+
+        Args:
+            names: the new name by phase and name.
+        """
+        trace = copy(self)
+        for name in [name for name, value in vars(Trace).items() if isinstance(value, cached_property)]:
+            vars(trace).pop(name, None)
+        trace._new_names = names
+        entries = [_called(entry, names) for entry in self._entries.values()]
+        trace._entries = {entry.key: entry for entry in entries}
+        return trace
+
+    def _beside(self, folder: Path) -> Trace | None:
+        """The trace in a folder of this one, with the same names; None where there is none."""
+        if not (folder / INDEX).exists():
+            return None
+        return Trace(folder).renamed(self._new_names) if self._new_names else Trace(folder)
+
+    def _all_beside(self, name: str) -> list[Trace]:
+        found = (self._beside(folder) for folder in sorted((self.folder / name).glob("*")))
+        return [trace for trace in found if trace is not None]
+
     @cached_property
     def twin(self) -> Trace | None:
         """The float64 run of the same case on the same target, or None where there is none."""
-        folder = self.folder / TWIN
-        return Trace(folder) if (folder / INDEX).exists() else None
+        return self._beside(self.folder / TWIN)
 
     @cached_property
     def repeats(self) -> list[Trace]:
         """Further runs of the same case on the same target, with other seeds."""
-        return [Trace(folder) for folder in sorted((self.folder / REPEATS).glob("*")) if (folder / INDEX).exists()]
+        return self._all_beside(REPEATS)
 
     @cached_property
     def noise(self) -> list[Trace]:
         """Runs of the same case on the same target, with inputs and weights disturbed in the last bit."""
-        return [Trace(folder) for folder in sorted((self.folder / NOISE).glob("*")) if (folder / INDEX).exists()]
+        return self._all_beside(NOISE)
 
     @cached_property
     def again(self) -> Trace | None:
         """A second run of the same case on the same target, with a twin if the first has one; None if there is none."""
-        folder = self.folder / AGAIN
-        return Trace(folder) if (folder / INDEX).exists() else None
+        return self._beside(self.folder / AGAIN)
 
     @cached_property
     def unobserved(self) -> Trace | None:
         """The run of the same case on the same target without instruments, or None where there is none."""
-        folder = self.folder / UNOBSERVED
-        return Trace(folder) if (folder / INDEX).exists() else None
+        return self._beside(self.folder / UNOBSERVED)
 
     @cached_property
     def _file(self) -> Any:
@@ -167,6 +190,13 @@ class Trace:
                 f"The array of {entry.key!r} in {self.folder} is not {dtype} of shape {entry.shape}: {error}. "
                 "Record the case again."
             ) from None
+
+
+def _called(entry: Entry, names: Mapping[tuple[Phase, str], str]) -> Entry:
+    name = names.get((entry.phase, entry.name))
+    if name is None:
+        return entry
+    return replace(entry, name=name, key=f"{entry.key.removesuffix(entry.name)}{name}")
 
 
 def parse_json(text: str) -> Any:

@@ -159,7 +159,8 @@ def test_another_order_is_a_mismatch_though_every_value_is_equal(tmp_path: Path)
     comparison = compared(tmp_path, {key: theirs[key] for key in (a, c, b, d, e)}, theirs)
     assert (comparison.verdict, place_of(comparison)) == (MISMATCH, b)
     assert comparison.first is not None
-    assert reason(comparison.first.judgement) == "it was recorded in another order than on the reference"
+    said = "layers are called in another order than on the reference: 'dense/output' moved"
+    assert reason(comparison.first.judgement) == said
     assert comparison.counts == {IDENTICAL: 4, MISMATCH: 1}
 
 

@@ -52,7 +52,18 @@ def test_what_was_measured_is_told_with_the_numbers_that_decide(judgement: Judge
     [
         (Missing(on_target=True), None, "it was not recorded on this target"),
         (Missing(on_target=False), None, "it was not recorded on the reference"),
-        (Reordered(), None, "it was recorded in another order than on the reference"),
+        (
+            Reordered("initial", ("a/kernel", "b/kernel")),
+            None,
+            "variables are in another order than on the reference ('a/kernel' and 'b/kernel' moved): lists of get_weights(), "
+            "and whatever else goes by position, do not fit",
+        ),
+        (
+            Reordered("forward", ("a", "b", "c", "d", "e", "f")),
+            None,
+            "layers are called in another order than on the reference: 'a', 'b', 'c', 'd' and 2 more moved",
+        ),
+        (Reordered("event", ("a",)), None, "it was recorded in another order than on the reference: 'a' moved"),
         (Unlike("dtype", "int32", "int64"), None, "dtype is int32, and int64 on the reference"),
         (Unlike("shape", "(2,)", "(3,)"), None, "shape is (2,), and (3,) on the reference"),
         (Unlike("kind", "an array", "a plain value"), None, "it is an array, and a plain value on the reference"),

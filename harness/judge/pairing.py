@@ -1,0 +1,82 @@
+"""Variables that are called otherwise on one side, and are the same by everything but their name.
+
+Keras names some variables otherwise on one backend, or in another version: `SGD/momentum` became `sgd/momentum`. What
+two sides have alone is paired by owner, shape and dtype, by value where the values agree, and else by order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from harness.judge.pair import judge_key
+from harness.trace import ArrayEntry, Entry, Phase, Trace
+from harness.trace.key import DATA, below
+from harness.verdict import Verdict
+
+#: Phases whose observations are variables, by their paths.
+_OF_VARIABLES: tuple[Phase, ...] = ("initial", "gradient", "update", "optimizer")
+#: The number that Keras puts behind a name which is taken.
+_NUMBER = re.compile(r"_\d+(?=/|$)")
+
+#: What a variable must have in common with another one to be the same: its owner, its dtype and its shape.
+_Likeness = tuple[str, str, tuple[int, ...] | None]
+
+
+def paired(target: Trace, reference: Trace) -> tuple[Trace, dict[str, str]]:
+    """The target's trace with its variables called as on the reference, and the names that were changed."""
+    changed: dict[tuple[Phase, str], str] = {}
+    for phase in _OF_VARIABLES:
+        alone = _alone(target, reference, phase)
+        if alone:
+            others = _alone(reference, target, phase)
+            for ours, theirs in _pairs(target, reference, alone, others):
+                changed[phase, ours.name] = theirs.name
+    names = {ours: theirs for (_, ours), theirs in changed.items()}
+    return (target.renamed(changed) if changed else target), names
+
+
+def _alone(trace: Trace, other: Trace, phase: Phase) -> dict[_Likeness, list[Entry]]:
+    """The variables of a phase that the other trace has not, each by its first observation, by likeness."""
+    names = {entry.name for entry in other.select(phase)}
+    found: dict[str, Entry] = {}
+    for entry in trace.select(phase):
+        if entry.name not in names and below(entry.name, DATA) is None:
+            found.setdefault(entry.name, entry)
+    alike: dict[_Likeness, list[Entry]] = {}
+    for entry in found.values():
+        alike.setdefault(_likeness(entry), []).append(entry)
+    return alike
+
+
+def _likeness(entry: Entry) -> _Likeness:
+    owner = _NUMBER.sub("", entry.name.rpartition("/")[0]).casefold()
+    if isinstance(entry, ArrayEntry):
+        return owner, entry.dtype, entry.shape
+    return owner, type(entry.value).__name__, None
+
+
+def _pairs(
+    target: Trace,
+    reference: Trace,
+    alone: dict[_Likeness, list[Entry]],
+    others: dict[_Likeness, list[Entry]],
+) -> Iterator[tuple[Entry, Entry]]:
+    for likeness, ours in alone.items():
+        theirs = list(others.get(likeness, []))
+        if len(theirs) != len(ours):
+            continue  # one side has more of them: which ones are the same cannot be told
+        left = []
+        for mine in ours:
+            equal = next((other for other in theirs if _agree(target, reference, mine, other)), None)
+            if equal is None:
+                left.append(mine)
+            else:
+                theirs.remove(equal)
+                yield mine, equal
+        yield from zip(left, theirs, strict=True)
+
+
+def _agree(target: Trace, reference: Trace, ours: Entry, theirs: Entry) -> bool:
+    renamed = target.renamed({(ours.phase, ours.name): theirs.name})
+    return theirs.key in renamed and judge_key(renamed, reference, theirs.key).verdict < Verdict.IMPRECISE
