@@ -138,6 +138,7 @@ class Judging:
 
     reference: str | None
     fail_on: str
+    strict_names: bool
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,7 @@ how_to_judge = _gathered(
         show_default=True,
         help="The mildest verdict that counts as a difference.",
     ),
+    click.option("--strict-names", is_flag=True, help="Count variables that differ in name alone as a mismatch."),
 )
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print only what fails, and the totals.")
 VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Print the details of every case.")

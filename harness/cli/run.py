@@ -109,7 +109,8 @@ def _run(
     reference = choose_reference(judging.reference, wanted)
     entries = known.read(root)
     folder = writable(Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
-    setup = Setup(wanted, reference, root, folder, options, Verdict.parse(judging.fail_on), entries)
+    fail_on, strict = Verdict.parse(judging.fail_on), judging.strict_names
+    setup = Setup(wanted, reference, root, folder, options, fail_on, entries, strict_names=strict)
     mildest = None if blame_from is None else Verdict.parse(blame_from)
     console = make_console()
     if targets is None:
@@ -170,6 +171,7 @@ def record(what: What, target_text: str, how: How, out: str) -> None:
     with Live(console) as live, Session(setup, live) as session:
         planned = session.plan(selections, is_wanted)
         session.record(planned)
+        session.record_further(planned, target)
     failed = 0
     for item in planned:
         header = Trace(session.place_of(item.case.id, target)).header

@@ -37,7 +37,8 @@ def compare(folders: tuple[str, ...], judging: Judging, telling: Telling, out: s
     places = [Path(folder) for folder in folders]
     root = Path(out).resolve() if out else common_folder(places)
     fail_on = Verdict.parse(judging.fail_on)
-    result = compare_folders(places, judging.reference, fail_on, known.read(Path.cwd()), root)
+    entries, strict = known.read(Path.cwd()), judging.strict_names
+    result = compare_folders(places, judging.reference, fail_on, entries, root, strict_names=strict)
     if out:
         write(writable(root) / FILE, result.to_json())
     where = shown(root / FILE) if out else ", ".join(folders)

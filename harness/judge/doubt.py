@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.judge.pair import judge_key
+from harness.judge.verdict import U32
 from harness.result.judgement import InOnePrecision, Judgement, LessPrecise
 from harness.result.model import Finding
 from harness.trace import AGAIN, NOISE, Trace
@@ -17,6 +18,8 @@ from harness.verdict import Verdict
 
 #: A leak is run again if the float32 error behind it is this many roundoffs or more: a smaller one excuses little.
 LARGE = 64.0
+#: Before there is another target, everything is run again whose own float32 error is this large.
+LARGE_ALONE = 2.0**-10
 #: What does not repeat itself by this part of a difference may be all of it.
 PART = 0.1
 
@@ -35,6 +38,18 @@ def further_runs(target: Trace, reference: Trace, findings: Iterable[Finding]) -
     if all(side.noise for side in sides):
         wanted.discard(NOISE)
     return frozenset(wanted)
+
+
+def wanted_of_recording(trace: Trace) -> frozenset[str]:
+    """The kinds of further runs that a comparison with another target is likely to want of a recording."""
+    if trace.header.has_failed or not any(_error(trace, key) > LARGE_ALONE for key in trace.keys):
+        return frozenset()
+    return frozenset(({AGAIN} if trace.again is None else set()) | (set() if trace.noise else {NOISE}))
+
+
+def _error(trace: Trace, key: str) -> float:
+    """What float32 rounding did to an observation, as its twin measured; 0 where it has none."""
+    return (judge_key(trace, trace, key).amplification or 0.0) * U32
 
 
 def _is_doubtful(judgement: Judgement) -> bool:

@@ -22,7 +22,13 @@ DEFAULT_REFERENCE = "torch"
 
 
 def compare_folders(
-    folders: Sequence[Path], reference: str | None, fail_on: Verdict, known: Sequence[Known], root: Path
+    folders: Sequence[Path],
+    reference: str | None,
+    fail_on: Verdict,
+    known: Sequence[Known],
+    root: Path,
+    *,
+    strict_names: bool = False,
 ) -> Result:
     """Compare every case in the folders, each target's trace with the reference's.
 
@@ -31,6 +37,7 @@ def compare_folders(
 
     Args:
         root: the folder that trace paths are written relative to.
+        strict_names: see `harness.judge.compare.compare`.
 
     Raises:
         TraceError: a folder holds no trace, all traces are of one target, two traces are of one case and target, the
@@ -48,7 +55,8 @@ def compare_folders(
             )
         for case in old.keys() & new.keys():
             _check_same_data(case, [*old[case].values(), *new[case].values()])
-        return compare_golden(old, new, (str(folders[0]), str(folders[1])), _targets(new), fail_on, root)
+        names = (str(folders[0]), str(folders[1]))
+        return compare_golden(old, new, names, _targets(new), fail_on, root, strict_names=strict_names)
     traces = list(itertools.chain(*found))
     cases, targets = _recording(traces), _targets(*recordings)
     if len(targets) == 1:
@@ -70,7 +78,15 @@ def compare_folders(
         fail_on=fail_on,
         randomness=randomness,
         cases=[
-            judge_case(case, {target: by_target.get(target) for target in targets}, reference, fail_on, root, known)
+            judge_case(
+                case,
+                {target: by_target.get(target) for target in targets},
+                reference,
+                fail_on,
+                root,
+                known,
+                strict_names=strict_names,
+            )
             for case, by_target in cases.items()
         ],
         unmatched=unmatched(known, list(cases), targets),

@@ -28,7 +28,14 @@ _NOT_TOLD = ("backend", "generator_seed", "interpreter")
 
 
 def compare_golden(
-    old: Recording, new: Recording, folders: tuple[str, str], targets: Sequence[str], fail_on: Verdict, root: Path
+    old: Recording,
+    new: Recording,
+    folders: tuple[str, str],
+    targets: Sequence[str],
+    fail_on: Verdict,
+    root: Path,
+    *,
+    strict_names: bool = False,
 ) -> Result:
     """Compare each target's new trace of a case with its old one.
 
@@ -38,6 +45,7 @@ def compare_golden(
     Args:
         folders: where the recordings are, as the reader of the result knows them.
         root: the folder that trace paths are written relative to.
+        strict_names: see `harness.judge.compare.compare`.
     """
     pairs = {
         case: {target: (old.get(case, {}).get(target), new.get(case, {}).get(target)) for target in targets}
@@ -52,7 +60,10 @@ def compare_golden(
         precision=precision,
         fail_on=fail_on,
         randomness=randomness,
-        cases=[_judge(case, by_target, changed, fail_on, root) for case, by_target in pairs.items()],
+        cases=[
+            _judge(case, by_target, changed, fail_on, root, strict_names=strict_names)
+            for case, by_target in pairs.items()
+        ],
         golden=Golden(
             old=folders[0],
             new=folders[1],
@@ -74,12 +85,15 @@ def _judge(
     changed: Sequence[Change],
     fail_on: Verdict,
     root: Path,
+    *,
+    strict_names: bool,
 ) -> CaseResult:
     runs, comparisons = [], []
     for target, (old, new) in pairs.items():
         runs += [target_run(target, new, root), target_run(former(target), old, root)]
         if old is not None and new is not None:
-            comparisons.append(replace(compare(new, old, known=None), target=target, reference=former(target)))
+            compared = compare(new, old, known=None, strict_names=strict_names)
+            comparisons.append(replace(compared, target=target, reference=former(target)))
     now = {target: new for target, (_, new) in pairs.items()}
     blamed = [replace(item, blame=_blame(item, comparisons, now, changed)) for item in comparisons]
     return CaseResult(case, outcome_of(runs, blamed, fail_on), runs, blamed)

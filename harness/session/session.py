@@ -15,6 +15,7 @@ from harness.case import CaseRef, Known
 from harness.judge.case import judge_case
 from harness.judge.declared import unmatched
 from harness.judge.distribution import REPEATS
+from harness.judge.doubt import wanted_of_recording
 from harness.result.model import CaseResult, Result
 from harness.session.layout import LOGS, seed_of, trace_folder
 from harness.session.options import Options, cores
@@ -37,6 +38,7 @@ class Setup:
         folder: the run's folder, for traces and everything that is made of them.
         fail_on: the mildest verdict that counts as a real difference.
         known: differences that the project declares in its `pyproject.toml`.
+        strict_names: whether variables that differ in name alone are a mismatch.
     """
 
     targets: Sequence[Target]
@@ -46,6 +48,7 @@ class Setup:
     options: Options
     fail_on: Verdict = Verdict.DIVERGENT
     known: Sequence[Known] = ()
+    strict_names: bool = False
 
 
 class Listener:
@@ -204,6 +207,16 @@ class Session:
                     wanted[target] = wanted.get(target, frozenset()) | comparison.further_runs
         return wanted
 
+    def record_further(self, planned: Sequence[Planned], target: Target) -> None:
+        """Make the further runs that a comparison with another target is likely to want of recorded cases."""
+        if self.setup.options.native:
+            return
+        wanted = {
+            item.case.id: {target: wanted_of_recording(trace.Trace(self.place_of(item.case.id, target)))}
+            for item in planned
+        }
+        self._run_further(planned, wanted)
+
     def _run_further(self, planned: Sequence[Planned], wanted: Mapping[str, Mapping[Target, frozenset[str]]]) -> None:
         """Make the further runs of cases. What they leave lies beside the traces that they are about."""
         jobs = [
@@ -285,7 +298,14 @@ class Session:
         targets = setup.targets if targets is None else targets
         traces = {str(target): trace.Trace(self.place_of(case, target)) for target in targets}
         return judge_case(
-            case, traces, str(setup.reference), setup.fail_on, setup.folder, setup.known, shared_only=shared_only
+            case,
+            traces,
+            str(setup.reference),
+            setup.fail_on,
+            setup.folder,
+            setup.known,
+            shared_only=shared_only,
+            strict_names=setup.strict_names,
         )
 
     def place_of(self, case: str, target: Target) -> Path:

@@ -55,8 +55,8 @@ def test_what_was_measured_is_told_with_the_numbers_that_decide(judgement: Judge
         (
             Reordered("initial", ("a/kernel", "b/kernel")),
             None,
-            "variables are in another order than on the reference ('a/kernel' and 'b/kernel' moved): lists of get_weights(), "
-            "and whatever else goes by position, do not fit",
+            "variables are in another order than on the reference ('a/kernel' and 'b/kernel' moved): lists of "
+            "get_weights(), and whatever else goes by position, do not fit",
         ),
         (
             Reordered("forward", ("a", "b", "c", "d", "e", "f")),
