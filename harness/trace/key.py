@@ -12,6 +12,9 @@ BATCH = "batch"
 DATA = "data"
 #: The rows of the data that a followed training step was given, in the phase `initial`.
 ROWS = "rows"
+#: What is below this, in the phase `event`, is whether the backend's own random function gives what it promises.
+GENERATOR = "generator"
+AS_PROMISED = "as promised"
 #: What stands before the names of a model's state when `fit` has returned.
 AFTER_FIT = "after fit/"
 

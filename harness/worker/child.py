@@ -28,7 +28,7 @@ from harness.errors import CaseError, HarnessError, InferenceOnly
 from harness.plain import to_plain
 from harness.target import Target
 from harness.wire import Collect, Collected, Request, Run, Script, Suite
-from harness.worker import collect, execution, proof, randomness, suite
+from harness.worker import collect, execution, keras_internals, own_generator, proof, randomness, suite
 from harness.worker.capture.forward import record_forward
 from harness.worker.capture.noise import Noise
 from harness.worker.capture.record import Recorder
@@ -39,6 +39,8 @@ from harness.worker.seeding import seed_frameworks
 
 #: The most characters of an error's message that are kept. All of it is in the case's output.
 _LONGEST = 1000
+#: What is added to seeds that are written in the code, for each repeat under `--randomness native`.
+_APART = 100_003
 #: The folder of this package, whose frames in a traceback are not the user's.
 _HARNESS = Path(__file__).resolve().parents[1]
 
@@ -116,8 +118,15 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
             proven = functools.partial(proof.environment, native=work.native, fresh_process=fresh_process)
             stack.callback(lambda: header.environment.update(proven()))
             seed_frameworks(work.generator_seed)
+            if work.native:
+                # So far apart that no seed of one run is another seed of the next one.
+                by = (work.generator_seed - work.seed) * _APART
+                stack.enter_context(keras_internals.written_seeds_moved(by))
             order = None if work.native else stack.enter_context(randomness.shared_order(work.seed))
+            own_generator.begin()
             _call(work, target, recorder, folder, order)
+            if recorder.observations and work.replay is None and work.steps is None:
+                own_generator.record(recorder)
         if not recorder.observations and not work.noise:
             raise CaseError(f"{case.id} recorded nothing. Return a Fit or a Forward, or call record(name, value).")
         proof.check_placement(target, proof.placement(recorder.observations))

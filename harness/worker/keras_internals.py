@@ -252,3 +252,35 @@ def next_seed(seed: Any) -> Any:
     from keras.src.random import seed_generator
 
     return seed_generator.global_seed_generator().next() if seed is None else seed_generator.draw_seed(seed)
+
+
+@contextlib.contextmanager
+def written_seeds_moved(by: int) -> Iterator[None]:
+    """Add a number to every seed that is written in the code and given to Keras, while the context is open.
+
+    That is, to integers that `keras.random`, a `SeedGenerator`, a layer, an initializer or `set_random_seed` is given.
+    Configurations keep the seeds as they are written.
+    """
+    import keras
+    from keras.src.random import seed_generator
+
+    def moved_draw(draw: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda seed: draw(seed + by if isinstance(seed, int) else seed)
+
+    def moved_generator(construct: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(construct)
+        def moved(self: Any, seed: Any = None, **options: Any) -> None:
+            construct(self, seed=seed + by if isinstance(seed, int) else seed, **options)
+            self._initial_seed = seed
+
+        return moved
+
+    def moved_for_all(set_seed: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda seed: set_seed(seed + by)
+
+    with (
+        replaced_function("keras.src.random.seed_generator", "draw_seed", moved_draw),
+        patched(seed_generator.SeedGenerator, "__init__", moved_generator),
+        patched(keras.utils, "set_random_seed", moved_for_all),
+    ):
+        yield

@@ -14,6 +14,7 @@ A draw has a float32 value in both precisions, so that initial weights and noise
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends import runtime
-from harness.worker import keras_internals
+from harness.worker import keras_internals, own_generator
 from harness.worker.patching import FOR_GOOD, patched
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -255,8 +256,13 @@ def install() -> None:
         ("beta", _beta),
         ("binomial", _binomial),
     ):
-        FOR_GOOD.enter_context(keras_internals.replaced_function(module, name, make))
+        wrap = functools.partial(_shared, name, make)
+        FOR_GOOD.enter_context(keras_internals.replaced_function(module, name, wrap))
     FOR_GOOD.enter_context(patched(keras.initializers.Orthogonal, "__call__", _orthogonal))
+
+
+def _shared(name: str, make: keras_internals.Wrap, native: Callable[..., Any]) -> Callable[..., Any]:
+    return own_generator.looked_at(name, native, make(native))
 
 
 class Order:
