@@ -77,7 +77,7 @@ def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test:
 def _properties(comparison: ComparisonJson) -> dict[str, str]:
     first, blame = comparison["first"], comparison["blame"]
     found = {
-        "parity_verdict": comparison["verdict"] or NOTHING,
+        "parity_verdict": comparison["verdict"] or (NOTHING if comparison["unrepeated"] is None else "nondeterministic"),
         "parity_observations": str(comparison["observations"]),
         "parity_not_compared": str(comparison["not_compared"]),
     }

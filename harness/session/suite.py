@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,8 @@ def run_file(
 ) -> dict[str, Outcome]:
     """Run tests of a file, and compare what they observed with the reference.
 
+    What differs is run once more first, and a test that does not repeat itself is not held against the reference.
+
     Args:
         held: by target, the reference among them, the ids of the tests to run.
         assertions: True to observe the values that assertions are given; False to observe what tests record.
@@ -138,6 +140,24 @@ def run_file(
         for target, tests in held.items()
         for twin in ([False, True] if twins else [False])
     ]
+    _run_tests(session, call, path, progress, assertions=assertions)
+    first = [item for item in progress if not item.twin]
+    ids = list(dict.fromkeys(test for item in first for test in item.tests))
+    judged = {test: _judged(session, held, test, assertions=assertions) for test in ids}
+    doubtful = [test for test, case in judged.items() if case is not None and _is_doubtful(case)]
+    if doubtful:
+        again = [item.again(doubtful) for item in progress]
+        _run_tests(session, call, path, again, assertions=assertions)
+        judged |= {test: _judged(session, held, test, assertions=assertions) for test in doubtful}
+    return {test: Outcome(_on_targets(first, test), judged[test]) for test in ids}
+
+
+def _is_doubtful(case: CaseResult) -> bool:
+    return any(trace.AGAIN in comparison.further_runs for comparison in case.comparisons)
+
+
+def _run_tests(session: Session, call: Call, path: Path, progress: Sequence[_Progress], *, assertions: bool) -> None:
+    """Run the tests that wait. Those behind one that ends its process are run in another one."""
     for attempt in itertools.count():
         going = [item for item in progress if item.waiting]
         if not going:
@@ -148,11 +168,6 @@ def run_file(
     for item in progress:
         for test, (status, why) in item.ended.items():
             _write_missing(session, item, test, status, why)
-    first = [item for item in progress if not item.twin]
-    ids = dict.fromkeys(test for item in first for test in item.tests)
-    return {
-        test: Outcome(_on_targets(first, test), _judged(session, held, test, assertions=assertions)) for test in ids
-    }
 
 
 def _has_collected(lines: Sequence[wire.SuiteLine]) -> bool:
@@ -166,14 +181,24 @@ def _has_collected(lines: Sequence[wire.SuiteLine]) -> bool:
 
 @dataclass
 class _Progress:
-    """The tests of a file on one target, in its precision or as twins: those that wait, and how the others ended."""
+    """The tests of a file on one target, in its precision or as twins: those that wait, and how the others ended.
+
+    Attributes:
+        repeats: whether this is their second run, which tells whether they repeat themselves.
+    """
 
     target: Target
     twin: bool
     tests: list[str]
     waiting: list[str]
+    repeats: bool = False
     reports: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     ended: dict[str, tuple[trace.Status, str]] = field(default_factory=dict)
+
+    def again(self, tests: Collection[str]) -> _Progress:
+        """The second run of some of the tests."""
+        chosen = [test for test in self.tests if test in tests]
+        return _Progress(self.target, self.twin, chosen, list(chosen), repeats=True)
 
     def advance(self, reply: Reply, limit: float) -> None:
         """Take in what a child did. At least one test stops waiting each time, so the attempts come to an end."""
@@ -204,6 +229,7 @@ class _Progress:
 
 def _file_job(session: Session, call: Call, path: Path, item: _Progress, attempt: int, *, assertions: bool) -> Job:
     stem = f"{slug_of(str(path))}-{item.target.slug}-{item.target.precision_of(twin=item.twin)}-{attempt}"
+    stem += f"-{trace.AGAIN}" if item.repeats else ""
     tests = {test: _place(session, item, test) for test in item.waiting}
     place = session.setup.folder / LOGS / stem
     return _job(session, call, item.target, item.twin, [str(path)], tests, place, assertions=assertions)
@@ -243,6 +269,7 @@ def _job(
 
 def _place(session: Session, item: _Progress, test: str) -> Path:
     place = session.place_of(test, item.target)
+    place = place / trace.AGAIN if item.repeats else place
     return place / trace.TWIN if item.twin else place
 
 
