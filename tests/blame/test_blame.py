@@ -168,9 +168,12 @@ def test_a_real_difference_of_keras_is_found_blamed_on_its_backend_and_reproduce
         assert script.read_text(encoding="utf-8") in issue
 
 
-def test_what_differs_between_operations_is_blamed_on_none_of_them(blamed: Any) -> None:
+def test_an_operation_that_a_case_does_not_call_on_one_backend_is_told(blamed: Any) -> None:
     blame = blame_of(blamed, "by_hand")
-    assert (blame["target"], blame["layer"], blame["op"], blame["confirmed"]) == ("jax", None, None, False)
+    assert (blame["target"], blame["layer"], blame["op"], blame["confirmed"]) == ("jax", None, "keras.ops.tanh", True)
+    assert blame["text"] == (
+        "introduced in the case itself: it calls keras.ops.tanh on torch and tensorflow, and not on jax"
+    )
 
 
 def test_a_case_that_does_not_repeat_itself_is_blamed_on_nobody(blamed: Any) -> None:

@@ -29,7 +29,7 @@ from harness.session.options import Options
 from harness.session.pool import Job, Reply
 from harness.session.session import Session, Setup
 from harness.target import Target
-from harness.trace import Header, Observation
+from harness.trace import Header, Note, Observation
 from harness.verdict import Verdict
 
 parametrize = pytest.mark.parametrize
@@ -93,7 +93,8 @@ class Asked:
     """A replay that was asked for.
 
     Attributes:
-        what: `again` (the case once more), `steps 3-9`, `parts`, or `in NAME` (the operations in a part).
+        what: `again` (the case once more), `steps 3-9`, `parts`, or `in NAME` (the operations in a part), with `, held`
+            where these return what the reference's did, and `, but PLACE` where one of them does not.
         given: whose values each target was given; None where it went on its own.
         start: the folder, phase, step and prefix of the variables that it starts from.
         traces: the folder that each target's trace is written to.
@@ -132,6 +133,8 @@ class FakePool:
     ) -> None:
         self.replays, self.ends, self.takes, self.computes = replays, ends, takes, computes
         self.asked: list[Asked] = []
+        #: Notes on what a replay could not observe, by replay and target.
+        self.notes: dict[tuple[str, str], list[Note]] = {}
         self.now = 0.0
 
     def run(self, jobs: Sequence[Job], on_reply: Callable[[Reply], None]) -> None:
@@ -149,7 +152,8 @@ class FakePool:
                 ended = self.ends.get((self.asked[-1].what, target), "exit")
                 if ended == "exit":
                     values = self.replays.get(self.asked[-1].what, [])
-                    write(job.work.trace, target, values, twin=job.work.twin)
+                    notes = self.notes.get((self.asked[-1].what, target), [])
+                    write(job.work.trace, target, values, twin=job.work.twin, notes=notes)
             on_reply(Reply(job, ended, 0, 1.0, ""))
 
     @staticmethod
@@ -159,6 +163,7 @@ class FakePool:
         what = f"steps {steps.first}-{steps.last}" if steps else "again"
         if parts is not None:
             what = f"in {parts.inside}" if parts.inside else "parts"
+            what += f"{', held' if parts.held else ''}{f', but {parts.free}' if parts.free else ''}"
         more: Any = steps or parts
         return Asked(
             what=what,
@@ -506,8 +511,21 @@ class TestSuspects:
         assert not self.blamed(searching, differing(PARTS, "forward/0/m/first/input")).confirmed
 
     def test_the_gradient_of_an_input_is_made_by_the_part(self, searching: Any) -> None:
-        blame = self.blamed(searching, differing(PARTS, "gradient/0/m/dense/input"))
+        values = differing(fit(0), "gradient/0/m/dense/kernel")
+        blame = searching(values, {"parts": differing(PARTS, "gradient/0/m/dense/input")}).blame()
         assert (blame.part, blame.text) == ("m/dense", "introduced in layer 'dense', in its gradient")
+
+    @parametrize("key", [OUTPUT, "loss/0/loss"])
+    def test_a_gradient_makes_nothing_that_comes_before_it(self, searching: Any, key: str) -> None:
+        it = searching(differing(fit(0), key), {"parts": differing(PARTS, "gradient/0/m/dense/input")})
+        assert not it.blame().confirmed
+
+    def test_a_part_that_differentiates_within_is_blamed_for_its_gradients(self, searching: Any) -> None:
+        taken = Value("gradient/0/m/dense/value/a gradient is taken", plain=True)
+        gradient = Value(f"gradient/0/{TANH}/input", "dense")
+        for inside, op in ((INSIDE, None), ([taken, *INSIDE], "keras.ops.tanh")):
+            replays = {"parts": differing(PARTS, OUTPUT), "in m/dense": differing([*inside, gradient], gradient.key)}
+            assert searching(differing(fit(0), OUTPUT), replays).blame().op == op
 
     def test_another_configuration_is_blamed(self, searching: Any) -> None:
         parts = [TwoSided(PARTS[0], jax=replace(PARTS[0], plain='{"momentum": 0.5}')), *PARTS[1:]]
@@ -564,11 +582,168 @@ class TestSuspects:
         blame = it.blame()
         assert (blame.part, blame.op, blame.text) == ("m/dense", None, "introduced in layer 'dense'")
 
-    def test_an_operation_that_is_called_with_other_arguments_is_said_to_be(self, searching: Any) -> None:
-        arguments = INSIDE[2]
-        inside = [TwoSided(arguments, jax=replace(arguments, plain='{"args": [], "kwargs": {}}')), *INSIDE[3:]]
-        blame = searching(differing(fit(0), OUTPUT), {"parts": differing(PARTS, OUTPUT), "in m/dense": inside}).blame()
-        assert blame.text == "introduced in layer 'dense': it calls keras.ops.tanh with other arguments"
+    def called(self, searching: Any, inside: Sequence[Value], targets: Sequence[Target] = (TORCH, JAX)) -> Blame:
+        replays = {"parts": differing(PARTS, OUTPUT), "in m/dense": inside}
+        blame: Blame = searching(differing(fit(0), OUTPUT), replays, targets=targets).blame()
+        return blame
+
+    def other_arguments(self, ours: str, theirs: str, *wrong: str) -> list[Value]:
+        arguments = TwoSided(replace(INSIDE[2], plain=theirs), jax=replace(INSIDE[2], plain=ours))
+        return differing([arguments, *INSIDE[3:]], *wrong) if wrong else [arguments, *INSIDE[3:]]
+
+    @parametrize(
+        ("ours", "theirs", "told"),
+        [
+            ('{"args": [{"tensor": 0}, 2.5], "kwargs": {}}', '{"args": [{"tensor": 0}, 2.0], "kwargs": {}}', "2.5 2.0"),
+            ('{"args": [], "kwargs": {"axis": 1}}', '{"args": [], "kwargs": {"axis": 0}}', "axis=1 axis=0"),
+            ('{"args": [], "kwargs": {"k": 2}}', '{"args": [], "kwargs": {}}', "k=2 nothing"),
+            ('{"args": [{"tuple": [1]}], "kwargs": {}}', '{"args": [{"list": [1]}], "kwargs": {}}', "(1,) [1]"),
+        ],
+    )
+    def test_an_operation_that_is_called_with_other_arguments_is_said_to_be(
+        self, searching: Any, ours: str, theirs: str, told: str
+    ) -> None:
+        inside = self.other_arguments(ours, theirs, f"forward/0/{TANH}/output")
+        blame = self.called(searching, inside)
+        ours, theirs = told.split()
+        assert blame.text == (
+            f"introduced in layer 'dense': it calls keras.ops.tanh with {theirs} on torch, with {ours} on jax"
+        )
+        blame = self.called(searching, inside, targets=[TORCH, TENSORFLOW, JAX])
+        assert (blame.target, blame.op) == ("jax", "keras.ops.tanh")
+        assert blame.text == (
+            f"introduced in layer 'dense': it calls keras.ops.tanh with {ours} on jax, with {theirs} elsewhere"
+        )
+
+    def test_other_arguments_that_change_nothing_are_no_fault(self, searching: Any) -> None:
+        inside = self.other_arguments('{"args": [1], "kwargs": {}}', '{"args": [2], "kwargs": {}}')
+        later = Value("forward/0/m/dense/operation 0000 keras.ops.exp/output", "dense")
+        assert self.called(searching, [*inside, *differing([later], later.key)]).op == "keras.ops.exp"
+        assert self.called(searching, inside).op is None
+
+    def test_what_an_operation_is_given_by_no_other_one_is_told_from_what_it_returns(self, searching: Any) -> None:
+        own = Value(f"forward/0/{TANH}/own", "dense")
+        blame = self.called(searching, differing([*INSIDE[:3], own, *INSIDE[3:]], own.key))
+        assert blame.op is None
+        assert blame.text == (
+            "introduced in layer 'dense': what it gives to keras.ops.tanh differs already, "
+            "and no operation of Keras made it"
+        )
+
+    def test_an_operation_that_one_side_alone_calls_is_said_to_be(self, searching: Any) -> None:
+        three = [TORCH, TENSORFLOW, JAX]
+        for lacking, who in (
+            (["torch", "tensorflow"], "on jax alone"),
+            (["jax"], "on torch and tensorflow, and not on jax"),
+        ):
+            inside = [replace(value, lacking=lacking) if TANH in value.key else value for value in INSIDE]
+            blame = self.called(searching, inside, targets=three)
+            assert (blame.target, blame.op) == ("jax", "keras.ops.tanh")
+            assert blame.text == f"introduced in layer 'dense': it calls keras.ops.tanh once more {who}"
+
+    def test_an_operation_that_differs_goes_before_one_that_one_side_alone_calls(self, searching: Any) -> None:
+        matmul = "forward/0/m/dense/operation 0000 keras.ops.matmul/output"
+        inside = [replace(value, lacking=["jax"]) if TANH in value.key else value for value in INSIDE]
+        assert self.called(searching, differing(inside, matmul)).op == "keras.ops.matmul"
+
+    @parametrize(("finding", "op"), [(OUTPUT, None), ("update/0/count", "keras.ops.add")])
+    def test_other_integers_go_into_no_float(self, searching: Any, finding: str, op: str | None) -> None:
+        class Integers(Value):
+            def on(self, target: str, *, twin: bool) -> Observation:  # noqa: ARG002 - as that of a value
+                kind = "int64" if target == "torch" else "int32"
+                phase, step, name = self.key.split("/", 2)
+                about: Any = (self.key, phase, int(step), name, self.layer)
+                return Observation(*about, kind, np.zeros(2, kind))
+
+        add = Integers("forward/0/m/dense/operation 0000 keras.ops.add/output", "dense")
+        values = differing(fit(0), OUTPUT) if finding == OUTPUT else [*FORWARD, Integers(finding)]
+        parts = differing(PARTS, OUTPUT)
+        it = searching(values, {"parts": parts, "in m/dense": [add]})
+        assert it.blame().op == op
+
+    def test_where_no_part_differs_what_lies_between_them_is_looked_at(self, searching: Any) -> None:
+        between = Value("forward/0/m/operation 0000 keras.ops.exp/output", "m")
+        it = searching(
+            differing(fit(0), OUTPUT),
+            {"parts": [*PARTS, Value("forward/0/m/output", "m")], "in m": differing([between], between.key)},
+        )
+        blame = it.blame()
+        assert (blame.part, blame.layer, blame.op) == ("m", "m", "keras.ops.exp")
+
+
+CASE_EXP, CASE_LOG = "(case)/operation 0000 keras.ops.exp", "(case)/operation 0000 keras.ops.log"
+B = RECORDED[1]
+
+
+def called_in_the_case(place: str) -> list[Value]:
+    """An operation of the case itself."""
+    arguments = Value(f"initial/0/{place}/arguments", plain='{"args": [], "kwargs": {}}')
+    return [arguments, Value(f"forward/0/{place}/output")]
+
+
+class TestTheCaseItself:
+    """Which of what a case does by hand has gone into what it records."""
+
+    def search(self, searching: Any, replay: Sequence[Value], **held: Sequence[Value]) -> Any:
+        replays = {
+            "in (case)": replay,
+            "in (case), held": held.get("held", [B]),
+            f"in (case), held, but {CASE_EXP}": held.get("exp", [B]),
+            f"in (case), held, but {CASE_LOG}": held.get("log", [B]),
+        }
+        return searching(differing(RECORDED, "recorded/b"), replays)
+
+    def test_what_differs_with_equal_operations_is_made_between_them(self, searching: Any) -> None:
+        blame = self.search(searching, differing([*called_in_the_case(CASE_EXP), B], "recorded/b")).blame()
+        assert (blame.part, blame.op, blame.confirmed) == ("(case)", None, True)
+        assert blame.text == (
+            "introduced in the case itself, in 'b': it is made between operations, and none of them differs"
+        )
+
+    def test_what_differs_although_all_operations_are_held_is_none_of_theirs(self, searching: Any) -> None:
+        wrong = differing([*called_in_the_case(CASE_EXP), B], f"forward/0/{CASE_EXP}/output", "recorded/b")
+        it = self.search(searching, wrong, held=differing([B], "recorded/b"))
+        assert (it.blame().op, it.blame().confirmed) == (None, True)
+
+    def test_the_one_of_several_that_makes_it_differ_alone_is_blamed(self, searching: Any) -> None:
+        wrong = differing(
+            [*called_in_the_case(CASE_EXP), *called_in_the_case(CASE_LOG), B],
+            f"forward/0/{CASE_EXP}/output",
+            f"forward/0/{CASE_LOG}/output",
+            "recorded/b",
+        )
+        assert self.search(searching, wrong, log=differing([B], "recorded/b")).blame().op == "keras.ops.log"
+        assert self.search(searching, wrong, exp=differing([B], "recorded/b")).blame().op == "keras.ops.exp"
+
+    def test_what_is_called_after_it_was_recorded_has_not_made_it(self, searching: Any) -> None:
+        wrong = differing(
+            [*called_in_the_case(CASE_EXP), B, *called_in_the_case(CASE_LOG)],
+            f"forward/0/{CASE_LOG}/output",
+            "recorded/b",
+        )
+        assert self.search(searching, wrong, held=differing([B], "recorded/b")).blame().op is None
+
+    @parametrize(("position", "op"), [(None, None), (0, "keras.ops.exp"), (3, None)])
+    def test_a_gradient_counts_where_the_case_takes_one_before(
+        self, searching: Any, position: int | None, op: str | None
+    ) -> None:
+        gradient = Value(f"gradient/0/{CASE_EXP}/input")
+        values = [*called_in_the_case(CASE_EXP), B, gradient]
+        if position is not None:
+            values.insert(position, Value("gradient/0/(case)/value/a gradient is taken", plain=True))
+        assert self.search(searching, differing(values, gradient.key, "recorded/b")).blame().op == op
+
+    def test_what_was_not_observed_may_have_made_it(self, searching: Any) -> None:
+        it = self.search(searching, differing([*called_in_the_case(CASE_EXP), B], "recorded/b"))
+        it.pool.notes["in (case)", "jax"] = [Note("(case)", "operations of a compiled call were not observed")]
+        blame = it.blame()
+        assert (blame.confirmed, blame.text) == (False, "no part differs by itself on equal values")
+
+    def test_an_operation_of_one_side_alone_is_told(self, searching: Any) -> None:
+        values = [*(replace(value, lacking=["jax"]) for value in called_in_the_case(CASE_EXP)), B]
+        blame = self.search(searching, differing(values, "recorded/b")).blame()
+        assert (blame.op, blame.confirmed) == ("keras.ops.exp", True)
+        assert blame.text == "introduced in the case itself: it calls keras.ops.exp on torch, and not on jax"
 
 
 class TestBeforeAnythingIsReplayed:
