@@ -13,7 +13,7 @@ from harness.judge.declared import applying, covering, gone
 from harness.judge.distribution import judge_distribution, varies
 from harness.judge.evidence import evidence
 from harness.judge.verdict import U32, judge
-from harness.result.judgement import Judgement, Missing, Reordered
+from harness.result.judgement import Judgement, Lost, Missing, Reordered
 from harness.result.model import Comparison, Finding
 from harness.trace import Observation, Phase, Trace
 from harness.verdict import Verdict
@@ -177,7 +177,9 @@ def _findings(
     lacks = [lack.where for side in (target, reference) for lack in side.header.lacks]
     if target.header.precision != reference.header.precision:
         lacks.append(_LOSS_SCALE)
+    last: dict[Trace, str | None] = {target: None, reference: None}
     for key in _merged(target, reference):
+        last |= {side: key for side in last if key in side}
         if any(matches(where, key) for where in lacks):
             yield key, None
             continue
@@ -186,8 +188,8 @@ def _findings(
         if key not in target or key not in reference:
             lacking = target if key not in target else reference
             is_excused = lacking.header.status != "ok" or shared_only
-            missing = Judgement(Verdict.MISMATCH, "exact", cause=Missing(on_target=lacking is target))
-            judgement = None if is_excused else missing
+            cause = _lost(lacking, last[lacking], target, reference) or Missing(on_target=lacking is target)
+            judgement = None if is_excused else Judgement(Verdict.MISMATCH, "exact", cause=cause)
         elif key == out_of_order:
             judgement = Judgement(Verdict.MISMATCH, "exact", cause=Reordered())
         elif key in drawn:
@@ -196,6 +198,21 @@ def _findings(
         else:
             judgement = judge_key(target, reference, key, scales.get((item.phase, item.step), 0.0))
         yield key, None if judgement is None else _finding(item, judgement, declared)
+
+
+def _lost(lacking: Trace, after: str | None, target: Trace, reference: Trace) -> Lost | None:
+    """The exception that kept one side from what it lacks; None where none was raised there.
+
+    Args:
+        after: the last observation before it that this side has.
+    """
+    raised = next((raised for raised in lacking.header.raised if raised.after == after), None)
+    if raised is None:
+        return None
+    side = "this target" if lacking is target else "the reference"
+    if target.header.target != reference.header.target:
+        side = lacking.header.target
+    return Lost(side, raised.part, raised.error)
 
 
 def _drawn_at_random(target: Trace, reference: Trace) -> dict[str, tuple[list[Observation], list[Observation]] | None]:

@@ -13,7 +13,7 @@ from harness.case import Expected, Known
 from harness.plain import to_plain
 from harness.result import outcome, words
 from harness.result.golden import Golden
-from harness.result.judgement import Evidence, Judgement
+from harness.result.judgement import Evidence, Judgement, Lost
 from harness.result.outcome import Outcome
 from harness.result.schema import (
     SCHEMA,
@@ -51,7 +51,9 @@ class Finding:
     evidence: Evidence | None = None
 
     def to_json(self) -> FindingJson:
-        told = {**to_plain(self), **to_plain(self.judgement), "reason": words.reason(self.judgement)}
+        cause = self.judgement.cause
+        raised = cause.side if isinstance(cause, Lost) else None
+        told = {**to_plain(self), **to_plain(self.judgement), "reason": words.reason(self.judgement), "raised": raised}
         return shaped(told, FindingJson)
 
 
@@ -162,6 +164,7 @@ class TargetRun:
 
     Attributes:
         notes: parts that were not recorded, and why.
+        raised: names of the parts that raised, in order.
         disturbed: keys of the observations that are other without instruments, where that was checked.
         inference_only: whether the run is `unavailable` because its backend has no gradients, which is no failure.
     """
@@ -173,6 +176,7 @@ class TargetRun:
     error: str | None
     environment: Mapping[str, Any]
     notes: Sequence[Note]
+    raised: Sequence[str] = ()
     pictures: Sequence[str] = ()
     disturbed: Sequence[str] = ()
     inference_only: bool = False

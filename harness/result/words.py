@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.result.golden import Change
-from harness.result.judgement import Drawn, Judgement, LessPrecise, Missing, OneSided, Reordered, Unequal, Unlike
+from harness.result.judgement import Drawn, Judgement, LessPrecise, Lost, Missing, OneSided, Reordered, Unequal, Unlike
 from harness.trace import Phase
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part
 from harness.verdict import Verdict
@@ -22,6 +22,8 @@ def reason(judgement: Judgement) -> str:
             return _measured(judgement)
         case Missing():
             return f"it was not recorded on {'this target' if cause.on_target else 'the reference'}"
+        case Lost():
+            return f"{cause.side} raises in {cause.part!r}: {cause.error}"
         case Reordered():
             return "it was recorded in another order than on the reference"
         case Unlike(what="length"):
@@ -118,7 +120,14 @@ def search_failed(error: Exception) -> str:
 
 
 def introduced(
-    part: Part, layer: str | None, operation: Part | None, *, call: str | None, in_gradient: bool, heir: str | None
+    part: Part,
+    layer: str | None,
+    operation: Part | None,
+    *,
+    call: str | None,
+    raising: str | None,
+    in_gradient: bool,
+    heir: str | None,
 ) -> str:
     """In which part a difference is made.
 
@@ -126,10 +135,12 @@ def introduced(
         layer: that the part is of.
         operation: in the part, if one was found.
         call: how the part's calls of that operation differ, if it is these and not the operation.
+        raising: the target on which the part raised, if that is the difference.
         in_gradient: whether it is the gradient that differs.
         heir: the layer in which the difference was seen, if that is another one.
     """
-    text = f"introduced in {_PARTS.get(part.name) or (f'layer {layer!r}' if layer else part.name)}"
+    place = _PARTS.get(part.name) or (f"layer {layer!r}" if layer else part.name)
+    text = f"introduced in {place}" if raising is None else f"{raising} raises in {place}"
     if part.what in ("config", "regularizer", "constraint", "state"):
         text += f", in its {part.what}"
     if call is not None:
@@ -138,6 +149,11 @@ def introduced(
         text += f", by {operation.operation}"
     text += ", in its gradient" if in_gradient and call is None else ""
     return text + (f"; layer {heir!r} inherits it" if heir else "")
+
+
+def raised(lost: Lost) -> str:
+    """That an exception is the difference."""
+    return f"{lost.side} raises in {lost.part!r}, and the other side does not"
 
 
 def called_with(operation: str, groups: Sequence[tuple[str, Sequence[str]]]) -> str:

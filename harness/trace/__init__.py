@@ -40,6 +40,7 @@ from harness.trace.model import (
     Plain,
     PlainEntry,
     PlotEntry,
+    Raised,
     Status,
     numpy_dtype,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "Plain",
     "PlainEntry",
     "PlotEntry",
+    "Raised",
     "Status",
     "Trace",
     "find_traces",

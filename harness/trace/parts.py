@@ -22,6 +22,8 @@ from typing import Literal
 
 #: Parts that are no layer's.
 LOSS, OPTIMIZER, METRICS, CASE = "(loss)", "(optimizer)", "(metrics)", "(case)"
+#: What is recorded in the place of gradients that could not be taken. Why is noted: backends have other words for it.
+RAISED = "raised an error"
 #: Among the values of a part: that it takes gradients itself. It stands where the part first takes one.
 TAKEN = "a gradient is taken"
 

@@ -131,7 +131,7 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
         "generator_seed": work.generator_seed,
         **recorder.environment,
     }
-    header.notes, header.lacks = recorder.notes, recorder.lacks
+    header.notes, header.lacks, header.raised = recorder.notes, recorder.lacks, recorder.raised
     header.plots = recorder.plots
     header.pictures = [] if work.twin else _kept_pictures(folder / "tmp", work.trace / trace.PICTURES)
     trace.write(work.trace, header, recorder.observations)

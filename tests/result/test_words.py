@@ -9,6 +9,7 @@ from harness.result.judgement import (
     Drawn,
     Judgement,
     LessPrecise,
+    Lost,
     Missing,
     OneSided,
     Reordered,
@@ -52,6 +53,7 @@ def test_what_was_measured_is_told_with_the_numbers_that_decide(judgement: Judge
     [
         (Missing(on_target=True), None, "it was not recorded on this target"),
         (Missing(on_target=False), None, "it was not recorded on the reference"),
+        (Lost("jax", "gradients", "ValueError: no"), None, "jax raises in 'gradients': ValueError: no"),
         (Reordered(), None, "it was recorded in another order than on the reference"),
         (Unlike("dtype", "int32", "int64"), None, "dtype is int32, and int64 on the reference"),
         (Unlike("shape", "(2,)", "(3,)"), None, "shape is (2,), and (3,) on the reference"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from harness.backends import runtime
 from harness.case import Plot
 from harness.errors import CaseError, InferenceOnly
-from harness.trace import EXTENDED, NUMBER, Key, Lack, Note, Observation, Phase, Plain, PlotEntry, numpy_dtype
+from harness.trace import EXTENDED, NUMBER, Key, Lack, Note, Observation, Phase, Plain, PlotEntry, Raised, numpy_dtype
 
 
 class Recorder:
@@ -29,6 +30,7 @@ class Recorder:
         self.observations: list[Observation] = []
         self.notes: list[Note] = []
         self.lacks: list[Lack] = []
+        self.raised: list[Raised] = []
         self.plots: list[PlotEntry] = []
         self.environment: dict[str, Any] = {}
         self._keys: set[str] = set()
@@ -110,10 +112,15 @@ class Attempt:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        if not self._forgiving or not isinstance(error, Exception) or isinstance(error, (CaseError, InferenceOnly)):
+        if not isinstance(error, Exception) or isinstance(error, (CaseError, InferenceOnly)):
             return False
-        self._recorder.note(self._name, f"{type(error).__name__}: {_shortened(error)}")
-        return True
+        recorder, told = self._recorder, f"{type(error).__name__}: {_shortened(error)}"
+        recorder.raised.append(
+            Raised(self._name, told, recorder.observations[-1].key if recorder.observations else None)
+        )
+        if self._forgiving:
+            recorder.note(self._name, told)
+        return self._forgiving
 
 
 class _Plain:
@@ -182,7 +189,11 @@ def _array(path: str, value: Any) -> tuple[np.ndarray[Any, Any], str | None]:
     )
 
 
+#: What makes text bold or coloured in a terminal. Keras has it in what a layer's call raises.
+_STYLE = re.compile(r"\x1b\[[\d;]*m")
+
+
 def _shortened(error: BaseException, limit: int = 300) -> str:
-    """The first line of an error's message, or as much of it as a person reads."""
-    lines = str(error).strip().splitlines() or ["(no message)"]
-    return lines[0] if len(lines[0]) <= limit else f"{lines[0][:limit]}..."
+    """An error's message in one line, or as much of it as a person reads."""
+    text = " ".join(_STYLE.sub("", str(error)).split()) or "(no message)"
+    return text if len(text) <= limit else f"{text[:limit]}..."

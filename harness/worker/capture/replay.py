@@ -20,7 +20,7 @@ from harness.backends import runtime
 from harness.case import Fit, Forward
 from harness.trace import Key, Trace
 from harness.trace.key import numbered
-from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, TAKEN, name_in, operation
+from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, RAISED, TAKEN, name_in, operation
 from harness.wire import Replay, Start
 from harness.worker import keras_internals
 from harness.worker.capture import state, training
@@ -31,8 +31,6 @@ from harness.worker.capture.record import Recorder
 from harness.worker.capture.tensors import as_input, floating_leaves, has_value, is_float, numpy_of
 from harness.worker.patching import patched
 
-#: What is recorded in the place of gradients that could not be taken. Why is noted: backends have other words for it.
-RAISED = "raised an error"
 #: Operations of one part that are observed. A loop by hand may run any number of them.
 MOST_OPERATIONS = 500
 #: Why an operation of a part was not observed, as a note on that part.
