@@ -26,13 +26,13 @@ from harness.judge.compare import PARTED, compare, differences
 from harness.judge.verdict import U32, judge
 from harness.judge.vote import standing_alone
 from harness.result import words
-from harness.result.judgement import Judgement, Missing, Unequal, Unlike
+from harness.result.judgement import Judgement, Lost, Missing, Unequal, Unlike
 from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding
 from harness.session.session import Session
 from harness.target import Target
 from harness.trace import ArrayEntry, Key, Phase, Trace
 from harness.trace.key import AFTER_FIT, DATA, ROWS, below
-from harness.trace.parts import CASE, TAKEN, Part, name_in, part_of
+from harness.trace.parts import CASE, RAISED, TAKEN, Part, name_in, part_of
 from harness.verdict import Verdict
 from harness.wire import Replay, Start
 
@@ -162,13 +162,13 @@ class _Search:
             return self._unconfirmed(words.EVENTS_DIFFER)
         reference = self._traces[self._reference]
         if finding.phase in ("initial", "recorded") or not _has_parts(reference):
-            return self._made_by_the_case() or self._unconfirmed(words.nothing_differs(finding.phase))
+            return self._made_by_the_case() or self._unknown()
         suspect, step = self._suspect()
         if suspect is not None:
             inner = suspect if suspect.part.operation else self._operation_in(suspect, step)
             return self._confirmed(suspect, inner, step)
         made = None if _is_fit(reference) else self._made_by_the_case()
-        return made or self._unconfirmed(words.nothing_differs(finding.phase))
+        return made or self._unknown()
 
     def _not_repeating(self) -> list[str]:
         """Those of the two targets whose second run differs from the first, by a tenth of the finding or more."""
@@ -413,6 +413,11 @@ class _Search:
         is_input = part.what == "input" and finding.phase == "forward"
         return is_input or (part.what == "config" and self._of_two_keras)
 
+    def _unknown(self) -> Blame:
+        """That no part was found, or that none had to be, because an exception is the finding."""
+        cause, phase = self._finding.judgement.cause, self._finding.phase
+        return self._unconfirmed(words.raised(cause) if isinstance(cause, Lost) else words.nothing_differs(phase))
+
     def _unconfirmed(self, text: str) -> Blame:
         finding = self._finding
         return Blame(self._who, finding.layer, None, None, finding.phase, finding.step, False, text)
@@ -427,6 +432,7 @@ class _Search:
             layer,
             operation,
             call=None if inner is None else inner.call,
+            raising=self._raising(inner or suspect),
             in_gradient=(inner or suspect).finding.phase == "gradient",
             heir=None if self._finding.layer == culprit else self._finding.layer,
         )
@@ -438,6 +444,14 @@ class _Search:
         shown = suspect if inner is None or inner.call is not None else inner
         is_shown = shown.call is None and not self._draws(shown, start)
         return replace(blame, repro=self._reproducer(shown)) if is_shown else blame
+
+    def _raising(self, suspect: Suspect) -> str | None:
+        """The one of the two sides on which a part raised where it has values on the other; None where none did."""
+        key = suspect.finding.key
+        sides = [side for side in (self._target, self._reference) if key in suspect.traces[side]]
+        values = {side: suspect.traces[side][key].value for side in sides}
+        raising = [str(side) for side, value in values.items() if isinstance(value, str) and value == RAISED]
+        return raising[0] if len(raising) == 1 else None
 
     def _draws(self, suspect: Suspect, start: _At) -> bool:
         """Whether a part draws random numbers, which each backend takes from its own generator in a script."""

@@ -28,6 +28,7 @@ from harness.result.schema import (
     ResultJson,
     RunJson,
 )
+from harness.result.words import listed
 from harness.target import backend_of
 from harness.trace.model import has_failed
 from harness.verdict import Verdict, VerdictName
@@ -115,7 +116,10 @@ def plain(block: Block) -> str:
 def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: FindingJson) -> Block:
     """What differs, where, whose it is, how large it is beside rounding, and what to type next."""
     facts = [("where", where(first)), ("at", first["key"])]
-    if first["evidence"] is None:
+    raised = first.get("raised")
+    if raised is not None:
+        facts.insert(0, ("what", first["reason"]))
+    elif first["evidence"] is None:
         facts.append(("what", first["reason"]))
     else:
         facts += [("what", _values(first["evidence"])), ("how big", how_big(first))]
@@ -134,7 +138,7 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
     traces = [_quoted(run.named(side["trace"])) for side in sides if side is not None and side["trace"] is not None]
     if len(traces) == 2:
         commands.append(f"harness show {' '.join(traces)} --key {_quoted(first['key'])}")
-    title = f"{_pair(case, comparison)}: {first['verdict']}"
+    title = f"{_pair(case, comparison)}: {first['verdict'] if raised is None else f'{raised} raises'}"
     return Block(case["id"], comparison["target"], first["verdict"], title, tuple(facts), tuple(commands))
 
 
@@ -384,6 +388,8 @@ def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:
 def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:
     title = f"{case['id']} on {item['target']}: {item['status']}"
     facts = [("what", item["error"])] if item["error"] else []
+    parts = [repr(part) for part in item.get("raised", [])]
+    facts += [("where", f"it raised in {listed(parts)}")] if parts else []
     if item["trace"] is not None:
         facts.append(("output", run.named(f"{item['trace']}/output.txt")))
     # The old run of a golden comparison cannot be run again here.

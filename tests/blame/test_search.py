@@ -29,7 +29,8 @@ from harness.session.options import Options
 from harness.session.pool import Job, Reply
 from harness.session.session import Session, Setup
 from harness.target import Target
-from harness.trace import Header, Note, Observation
+from harness.trace import Header, Note, Observation, Raised
+from harness.trace.parts import RAISED
 from harness.verdict import Verdict
 
 parametrize = pytest.mark.parametrize
@@ -69,13 +70,13 @@ class Value:
         return Observation(*about, array.dtype.name, array)
 
 
-class TwoSided(Value):
-    """A plain value that jax has another of."""
+class Either(Value):
+    """A value that jax has another of."""
 
     jax: Value
 
     def __init__(self, value: Value, *, jax: Value) -> None:
-        super().__init__(value.key, value.layer, plain=value.plain)
+        super().__init__(value.key, value.layer, value.wrong, plain=value.plain)
         object.__setattr__(self, "jax", jax)
 
     def on(self, target: str, *, twin: bool) -> Observation:
@@ -186,6 +187,7 @@ class Search:
         ends, takes, computes: see `FakePool`.
         keras: the versions of Keras, by target, that are not the usual one.
         expect: differences that the case declares.
+        raised: what the case raised, by target.
     """
 
     def __init__(
@@ -201,6 +203,7 @@ class Search:
         keras: Mapping[str, str] | None = None,
         computes: Mapping[str, float] | None = None,
         expect: Mapping[str, Expected] | None = None,
+        raised: Mapping[str, list[Raised]] | None = None,
     ) -> None:
         self.folder = folder
         self.pool = FakePool({"again": values, **replays}, ends or {}, takes, computes or {})
@@ -213,6 +216,7 @@ class Search:
                 about = {
                     "environment": {"versions": {"keras": (keras or {}).get(str(target), "3.15.1")}},
                     "expect": expect or {},
+                    "raised": (raised or {}).get(str(target), []),
                 }
                 write(place / trace.TWIN if twin else place, str(target), values, twin=twin, **about)
         self.session = Session(Setup(list(targets), TORCH, folder, folder, Options()))
@@ -528,12 +532,12 @@ class TestSuspects:
             assert searching(differing(fit(0), OUTPUT), replays).blame().op == op
 
     def test_another_configuration_is_blamed(self, searching: Any) -> None:
-        parts = [TwoSided(PARTS[0], jax=replace(PARTS[0], plain='{"momentum": 0.5}')), *PARTS[1:]]
+        parts = [Either(PARTS[0], jax=replace(PARTS[0], plain='{"momentum": 0.5}')), *PARTS[1:]]
         blame = self.blamed(searching, parts)
         assert blame.text == "introduced in layer 'first', in its config; layer 'dense' inherits it"
 
     def test_of_two_versions_of_keras_another_configuration_is_no_fault(self, searching: Any) -> None:
-        parts = [TwoSided(PARTS[0], jax=replace(PARTS[0], plain='{"new": 1}')), *PARTS[1:]]
+        parts = [Either(PARTS[0], jax=replace(PARTS[0], plain='{"new": 1}')), *PARTS[1:]]
         assert not self.blamed(searching, parts, keras={"jax": "3.14.0"}).confirmed
         blame = self.blamed(searching, differing(parts, OUTPUT), keras={"jax": "3.14.0"})
         assert blame.part == "m/dense"
@@ -588,7 +592,7 @@ class TestSuspects:
         return blame
 
     def other_arguments(self, ours: str, theirs: str, *wrong: str) -> list[Value]:
-        arguments = TwoSided(replace(INSIDE[2], plain=theirs), jax=replace(INSIDE[2], plain=ours))
+        arguments = Either(replace(INSIDE[2], plain=theirs), jax=replace(INSIDE[2], plain=ours))
         return differing([arguments, *INSIDE[3:]], *wrong) if wrong else [arguments, *INSIDE[3:]]
 
     @parametrize(
@@ -746,6 +750,29 @@ class TestTheCaseItself:
         assert blame.text == "introduced in the case itself: it calls keras.ops.exp on torch, and not on jax"
 
 
+class TestExceptions:
+    """What one side raised is the finding."""
+
+    LOST = "gradient/0/m/dense/kernel"
+
+    def search(self, searching: Any, parts: Sequence[Value]) -> Any:
+        values = [replace(value, lacking=["jax"]) if value.key == self.LOST else value for value in fit(0)]
+        after = values[[value.key for value in values].index(self.LOST) - 1].key
+        return searching(values, {"parts": parts}, raised={"jax": [Raised("gradients", "ValueError: no", after)]})
+
+    def test_the_part_that_raises_is_told(self, searching: Any) -> None:
+        key = "gradient/0/m/dense/input"
+        parts = [Either(value, jax=replace(value, plain=RAISED)) if value.key == key else value for value in PARTS]
+        it = self.search(searching, parts)
+        assert it.comparison().first.to_json()["reason"] == "jax raises in 'gradients': ValueError: no"
+        blame = it.blame()
+        assert (blame.layer, blame.text) == ("dense", "jax raises in layer 'dense', in its gradient")
+
+    def test_where_no_part_raises_by_itself_that_is_not_called_amplified(self, searching: Any) -> None:
+        blame = self.search(searching, PARTS).blame()
+        assert blame.text == "jax raises in 'gradients', and the other side does not"
+
+
 class TestBeforeAnythingIsReplayed:
     def restless(self, searching: Any, again: Sequence[Value]) -> Any:
         return searching(differing(fit(0), OUTPUT), {"again": again, "parts": differing(PARTS, OUTPUT)})
@@ -772,7 +799,7 @@ class TestBeforeAnythingIsReplayed:
 
     def test_of_data_that_differ_no_part_is_asked(self, searching: Any) -> None:
         data = fit(0)[0]
-        it = searching([TwoSided(data, jax=replace(data, plain={"sha256": "34"})), *differing(fit(0)[1:], OUTPUT)], {})
+        it = searching([Either(data, jax=replace(data, plain={"sha256": "34"})), *differing(fit(0)[1:], OUTPUT)], {})
         blame = it.blame()
         assert (blame.confirmed, blame.phase) == (False, "initial")
         assert blame.text == "the data that the case makes differ, before anything is trained"
@@ -780,7 +807,7 @@ class TestBeforeAnythingIsReplayed:
 
     def test_of_other_callbacks_no_part_is_asked(self, searching: Any) -> None:
         values = [
-            TwoSided(value, jax=replace(value, plain=["on_train_end"])) if value.key == "event/0/fit" else value
+            Either(value, jax=replace(value, plain=["on_train_end"])) if value.key == "event/0/fit" else value
             for value in fit(0)
         ]
         it = searching(values, {})
