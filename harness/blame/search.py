@@ -83,7 +83,9 @@ class Blamer:
         Args:
             targets: those on which the case was run, the reference among them.
         """
-        replays = Replays(self._session, case, targets)
+        by_name = {str(target): target for target in targets}
+        reference = by_name.get(seen.reference or "", self._session.setup.reference)
+        replays = Replays(self._session, case, targets, reference)
         traces = {target: Trace(self._session.place_of(case.id, target)) for target in targets}
         comparisons = [
             replace(comparison, continuation=self._continuation(replays, comparison, traces))

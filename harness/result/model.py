@@ -209,6 +209,11 @@ class CaseResult:
     alone: str | None = None
     tags: Sequence[str] = ()
 
+    @property
+    def reference(self) -> str | None:
+        """The target that the others are compared with, which is another than the run's where that has failed."""
+        return next((comparison.reference for comparison in self.comparisons), None)
+
     def to_json(self) -> CaseJson:
         runs, comparisons = [run.to_json() for run in self.runs], [item.to_json() for item in self.comparisons]
         told = {**vars(self), "runs": runs, "comparisons": comparisons}
