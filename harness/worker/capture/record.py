@@ -193,7 +193,12 @@ def _array(path: str, value: Any) -> tuple[np.ndarray[Any, Any], str | None]:
 _STYLE = re.compile(r"\x1b\[[\d;]*m")
 
 
+def unstyled(text: str) -> str:
+    """A text without what makes it bold or coloured in a terminal."""
+    return _STYLE.sub("", text)
+
+
 def _shortened(error: BaseException, limit: int = 300) -> str:
     """An error's message in one line, or as much of it as a person reads."""
-    text = " ".join(_STYLE.sub("", str(error)).split()) or "(no message)"
+    text = " ".join(unstyled(str(error)).split()) or "(no message)"
     return text if len(text) <= limit else f"{text[:limit]}..."
