@@ -229,11 +229,12 @@ class _Search:
         if self._target not in traces or self._reference not in traces:
             return None
         suspects = list(self._suspects(traces, operations=True))
+        held = replace(start, replay=replace(start.replay, held=True))
         is_seen = all(key in traces[side] for side in (self._target, self._reference))
-        if not is_seen or self._takes_gradients(CASE, traces):
+        if not is_seen or (self._takes_gradients(CASE, traces) and self._needs_gradients(traces, held)):
             # What becomes of an operation's values is not seen there, or only half: gradients do not pass held values.
             return self._confirmed(suspects[0], suspects[0], start) if suspects else None
-        held = replace(start, replay=replace(start.replay, held=True))
+        suspects = [suspect for suspect in suspects if suspect.finding.phase != "gradient"]
         if not suspects or self._shows(held):
             # All operations return the same, and it differs: they have no part in it.
             return self._made_between(traces, start)
@@ -242,6 +243,17 @@ class _Search:
             if self._shows(freed):
                 return self._confirmed(suspect, suspect, start)
         return self._confirmed(suspects[0], suspects[0], start)
+
+    def _needs_gradients(self, traces: Mapping[Target, Trace], held: _At) -> bool:
+        """Whether gradients of operations go into the finding: they do not where it is the same without them.
+
+        The reference's operations return the same values when they are held, but no gradient passes through these.
+        """
+        key, own, again = self._finding.key, traces[self._reference], self._parts(held, inside=CASE)
+        if self._reference not in again or key not in again[self._reference]:
+            return True
+        is_whole = not any(note.part == CASE for note in own.header.notes)
+        return not is_whole or judge(again[self._reference][key], own[key]).verdict is not Verdict.IDENTICAL
 
     def _made_between(self, traces: Mapping[Target, Trace], start: _At) -> Blame | None:
         """What the case does between its operations, where all of them were seen and the finding shows again."""

@@ -735,7 +735,18 @@ class TestTheCaseItself:
         values = [*called_in_the_case(CASE_EXP), B, gradient]
         if position is not None:
             values.insert(position, Value("gradient/0/(case)/value/a gradient is taken", plain=True))
-        assert self.search(searching, differing(values, gradient.key, "recorded/b")).blame().op == op
+        held = [replace(B, wrong={"torch": 0.5})]
+        assert self.search(searching, differing(values, gradient.key, "recorded/b"), held=held).blame().op == op
+
+    @parametrize(("without", "op"), [(1.0, None), (0.5, "keras.ops.exp")])
+    def test_a_gradient_counts_where_the_value_is_another_without_it(
+        self, searching: Any, without: float, op: str | None
+    ) -> None:
+        gradient = Value(f"gradient/0/{CASE_EXP}/input")
+        taken = Value("gradient/0/(case)/value/a gradient is taken", plain=True)
+        values = differing([taken, *called_in_the_case(CASE_EXP), B, gradient], gradient.key, "recorded/b")
+        held = replace(B, wrong={"torch": without, "jax": 1.001})
+        assert self.search(searching, values, held=[held]).blame().op == op
 
     def test_what_was_not_observed_may_have_made_it(self, searching: Any) -> None:
         it = self.search(searching, differing([*called_in_the_case(CASE_EXP), B], "recorded/b"))

@@ -32,10 +32,10 @@ def blamed(make_project: Callable[[], Any]) -> Any:
     return project
 
 
-def blame_of(project: Any, case: str, target: str) -> dict[str, Any]:
+def blame_of(project: Any, case: str, target: str, *, confirmed: bool = True) -> dict[str, Any]:
     (comparison,) = [item for item in project.cases()[case]["comparisons"] if item["target"] == target]
     blame: dict[str, Any] = comparison["blame"]
-    assert blame["confirmed"]
+    assert blame["confirmed"] is confirmed
     return blame
 
 
@@ -88,6 +88,12 @@ def test_what_a_case_makes_between_operations_is_its_own(blamed: Any) -> None:
         assert blame["text"].startswith("introduced in the case itself, in 'b'")
     blame = blame_of(blamed, "scaled_between", "jax")
     assert blame["text"].startswith("introduced in the case itself: what it gives to keras.ops.tanh differs already")
+
+
+def test_a_gradient_that_is_taken_beside_it_has_not_made_it(blamed: Any) -> None:
+    """What jax differentiates is not observed there, so it could be that."""
+    blame = blame_of(blamed, "beside_a_gradient", "jax", confirmed=False)
+    assert (blame["target"], blame["op"], blame["repro"]) == ("jax", None, None)
 
 
 @pytest.mark.parametrize("case", ["gaps", "gaps_with_count", "beside_another_difference"])

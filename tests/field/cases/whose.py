@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from harness import Fit, Forward, case
+from harness import Fit, Forward, case, value_and_grad
 
 BACKEND = keras.backend.backend()
 
@@ -58,6 +58,14 @@ def called_on_jax_alone(rng):
 def beside_another_difference(record):
     data, ids = np.array([1.0, 5.0, -3.0], "float32"), np.array([0, 2, 2], "int32")
     record("largest", ops.segment_max(data, ids, num_segments=4))
+    record("b", 1.0 if BACKEND == "jax" else 2.0)
+
+
+@case
+def beside_a_gradient(record):
+    x = ops.convert_to_tensor(np.array([0.0, 1.0], "float32"))
+    record("a", ops.abs(x))
+    record("slope", value_and_grad(lambda x: ops.sum(ops.square(x)), x)[1])
     record("b", 1.0 if BACKEND == "jax" else 2.0)
 
 
