@@ -76,6 +76,9 @@ class Replay:
         state: the values that variables start from; None for those that the case gives them.
         rows: the rows of the data that make the batch; None for the first batch.
         training: whether the model is called as in training, or as for predictions.
+        held: whether the operations of `inside` return what the reference's returned, so that whatever still differs is
+            not made by one of them.
+        free: the one operation of them that is left to itself all the same; None for none.
     """
 
     given: Path | None = None
@@ -83,6 +86,8 @@ class Replay:
     state: Start | None = None
     rows: list[int] | None = None
     training: bool = True
+    held: bool = False
+    free: str | None = None
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,10 @@ class Runtime(abc.ABC):
         """Assertions of the backend that take two values to compare: the module or class, and the name in it."""
         return []
 
+    def differentiators(self) -> list[tuple[Any, str]]:
+        """What the backend takes gradients by: the module or class, and the name in it."""
+        return []
+
     # On tensors.
 
     def value_of(self, variable: Any) -> Any:

@@ -27,15 +27,16 @@ class Replays:
 
     Args:
         session: the session whose workers run them.
-        targets: those on which the case was run, the reference among them.
+        targets: those on which the case was run.
+        reference: the one among them whose values the others are given.
     """
 
-    def __init__(self, session: Session, case: CaseRef, targets: Sequence[Target]) -> None:
+    def __init__(self, session: Session, case: CaseRef, targets: Sequence[Target], reference: Target) -> None:
         self._session = session
         self._case = case
         self._seen: dict[tuple[Any, ...], dict[Target, Trace]] = {}
         self.targets = targets
-        self.reference = session.setup.reference
+        self.reference = reference
         #: The run's folder.
         self.run = session.setup.folder
         #: The folder for the traces of replays, and for scripts that show a difference.

@@ -14,24 +14,25 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from harness.blame import calls
 from harness.blame.replays import Replays
 from harness.blame.reproducer import reproducer_of
 from harness.case import CaseRef
 from harness.judge.case import outcome_of
 from harness.judge.compare import PARTED, compare, differences
-from harness.judge.verdict import U32
+from harness.judge.verdict import U32, judge
 from harness.judge.vote import standing_alone
 from harness.result import words
-from harness.result.judgement import Reordered
+from harness.result.judgement import Judgement, Lost, Missing, Reordered, Unequal, Unlike
 from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding
 from harness.session.session import Session
 from harness.target import Target
-from harness.trace import Key, Phase, Trace
+from harness.trace import ArrayEntry, Key, Phase, Trace
 from harness.trace.key import AFTER_FIT, DATA, ROWS, below
-from harness.trace.parts import CASE, Part, part_of
+from harness.trace.parts import CASE, RAISED, TAKEN, Part, name_in, part_of
 from harness.verdict import Verdict
 from harness.wire import Replay, Start
 
@@ -39,17 +40,27 @@ from harness.wire import Replay, Start
 BUDGET = 180.0
 #: The most training steps that are run again for one finding: the last ones up to it.
 MOST_STEPS = 40
+#: The most parts, made of other parts, in which operations between those are looked for.
+MOST_COMPOSED = 4
+#: The most operations that are left to themselves one by one, to tell which of them a recorded value comes from.
+MOST_FREED = 4
 #: The most training steps of a continuation, which begins where free runs parted.
 MOST_CONTINUED = 200
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A part, or an operation in it, that differs on equal values."""
+    """A part, or an operation in it, that differs on equal values.
+
+    Attributes:
+        traces: of the replay in which it differs, by target.
+        call: how the part's calls of the operation differ, in words, where the operation itself is not at fault.
+    """
 
     finding: Finding
     part: Part
     traces: Mapping[Target, Trace]
+    call: str | None = None
 
 
 class Blamer:
@@ -72,7 +83,9 @@ class Blamer:
         Args:
             targets: those on which the case was run, the reference among them.
         """
-        replays = Replays(self._session, case, targets)
+        by_name = {str(target): target for target in targets}
+        reference = by_name.get(seen.reference or "", self._session.setup.reference)
+        replays = Replays(self._session, case, targets, reference)
         traces = {target: Trace(self._session.place_of(case.id, target)) for target in targets}
         comparisons = [
             replace(comparison, continuation=self._continuation(replays, comparison, traces))
@@ -147,34 +160,105 @@ class _Search:
             return self._unconfirmed(words.ORDER_DIFFERS)
         if finding.phase == "event":
             return self._unconfirmed(words.EVENTS_DIFFER)
+        reference = self._traces[self._reference]
+        if finding.phase in ("initial", "recorded") or not _has_parts(reference):
+            return self._made_by_the_case() or self._unknown()
         suspect, step = self._suspect()
-        if suspect is None:
-            return self._unconfirmed(words.nothing_differs(finding.phase))
-        inner = suspect if suspect.part.operation else self._operation_in(suspect, step)
-        return self._confirmed(suspect, inner, step)
+        if suspect is not None:
+            inner = suspect if suspect.part.operation else self._operation_in(suspect, step)
+            return self._confirmed(suspect, inner, step)
+        made = None if _is_fit(reference) else self._made_by_the_case()
+        return made or self._unknown()
 
     def _suspect(self) -> tuple[Suspect | None, _At]:
         """The first part that differs on equal values, and where it was replayed."""
         finding, reference = self._finding, self._traces[self._reference]
         start = _At(0)
-        if finding.phase in ("initial", "recorded") or not _has_parts(reference):
-            return self._first(self._parts(start, inside=CASE)), start
         if finding.phase in ("prediction", "metric") and _is_fit(reference):
-            return self._first(self._parts(self._after_training())), self._after_training()
-        if _is_fit(reference):
+            start = self._after_training()
+        elif _is_fit(reference):
             start = _At(0, Replay(state=Start(reference.folder, "initial", 0)))
             if finding.phase in ("update", "optimizer", "log"):
                 found = self._step()
                 if found is None:
                     return None, start
                 start = found
-        suspect = self._first(self._parts(start))
-        if suspect is None and not _is_fit(reference):
-            suspect = self._first(self._parts(start, inside=CASE))
-        return suspect, start
+        traces = self._parts(start)
+        return self._first(traces) or self._between(traces, start), start
+
+    def _between(self, traces: Mapping[Target, Trace], start: _At) -> Suspect | None:
+        """The first operation that differs and lies between parts: in what a layer that is made of layers does itself.
+
+        Args:
+            traces: of the parts.
+        """
+        if self._reference not in traces:
+            return None
+        names = [entry.name for entry in traces[self._reference].select()]
+        parts = dict.fromkeys(part.name for name in names if (part := part_of(name)) and part.what == "output")
+        composed = [part for part in parts if name_in(part, "config") not in names]
+        for name in sorted(composed, key=lambda part: part.count("/"))[:MOST_COMPOSED]:
+            suspect = self._first(self._parts(start, inside=name), operations=True)
+            if suspect is not None:
+                return suspect
+        return None
 
     def _operation_in(self, suspect: Suspect, start: _At) -> Suspect | None:
-        return self._first(self._parts(start, inside=suspect.part.name), operations=True)
+        traces = self._parts(start, inside=suspect.part.name)
+        return self._first(traces, operations=True) or self._called_by_some(traces, suspect.part.name)
+
+    def _made_by_the_case(self) -> Blame | None:
+        """What of the case itself makes the finding: an operation that it calls, or what it does between them."""
+        start, key = _At(0), self._finding.key
+        traces = self._parts(start, inside=CASE)
+        if self._target not in traces or self._reference not in traces:
+            return None
+        suspects = list(self._suspects(traces, operations=True))
+        held = replace(start, replay=replace(start.replay, held=True))
+        is_seen = all(key in traces[side] for side in (self._target, self._reference))
+        if not is_seen or (self._takes_gradients(CASE, traces) and self._needs_gradients(traces, held)):
+            # What becomes of an operation's values is not seen there, or only half: gradients do not pass held values.
+            return self._confirmed(suspects[0], suspects[0], start) if suspects else None
+        suspects = [suspect for suspect in suspects if suspect.finding.phase != "gradient"]
+        if not suspects or self._shows(held):
+            # All operations return the same, and it differs: they have no part in it.
+            return self._made_between(traces, start)
+        for suspect in suspects[:MOST_FREED] if len(suspects) > 1 else ():
+            freed = replace(held, replay=replace(held.replay, free=suspect.part.place))
+            if self._shows(freed):
+                return self._confirmed(suspect, suspect, start)
+        return self._confirmed(suspects[0], suspects[0], start)
+
+    def _needs_gradients(self, traces: Mapping[Target, Trace], held: _At) -> bool:
+        """Whether gradients of operations go into the finding: they do not where it is the same without them.
+
+        The reference's operations return the same values when they are held, but no gradient passes through these.
+        """
+        key, own, again = self._finding.key, traces[self._reference], self._parts(held, inside=CASE)
+        if self._reference not in again or key not in again[self._reference]:
+            return True
+        is_whole = not any(note.part == CASE for note in own.header.notes)
+        return not is_whole or judge(again[self._reference][key], own[key]).verdict is not Verdict.IDENTICAL
+
+    def _made_between(self, traces: Mapping[Target, Trace], start: _At) -> Blame | None:
+        """What the case does between its operations, where all of them were seen and the finding shows again."""
+        key = self._finding.key
+        found = next((finding for finding in self._differences(traces) if finding.key == key), None)
+        notes = [note for side in (self._target, self._reference) for note in traces[side].header.notes]
+        if found is None or any(note.part == CASE for note in notes):
+            return None
+        suspect = self._called_by_some(traces, CASE)
+        if suspect is not None:
+            return self._confirmed(suspect, suspect, start)
+        finding, text = self._finding, words.made_in_the_case(self._finding.name)
+        return Blame(self._who, finding.layer, CASE, None, finding.phase, finding.step, True, text)
+
+    def _shows(self, at: _At) -> bool:
+        """Whether the finding shows again in a replay of the case, or no longer can be seen there."""
+        traces, key = self._parts(at, inside=CASE), self._finding.key
+        if not all(side in traces and key in traces[side] for side in (self._target, self._reference)):
+            return False
+        return any(finding.key == key for finding in self._differences(traces))
 
     def _step(self) -> _At | None:
         """The first training step that differs from equal state. None where no step does."""
@@ -228,22 +312,110 @@ class _Search:
         ]
 
     def _first(self, traces: Mapping[Target, Trace], *, operations: bool = False) -> Suspect | None:
+        return next(self._suspects(traces, operations=operations), None)
+
+    def _suspects(self, traces: Mapping[Target, Trace], *, operations: bool) -> Iterator[Suspect]:
+        """The parts, or the operations, that differ and can have made the finding, in order and each once."""
         if self._target not in traces or self._reference not in traces:
-            return None
-        for finding in self._differences(traces):
+            return
+        found = self._differences(traces)
+        differing = {
+            part.place
+            for item in found
+            if (part := part_of(item.name)) and (part.what == "output" or item.phase == "gradient")
+        }
+        seen: set[str] = set()
+        for finding in found:
             part = part_of(finding.name)
             if part is None or self._is_given(part, finding) or (operations and not part.operation):
+                continue
+            # Other arguments that change nothing are no fault, as those by which Keras calls its own backends.
+            changes_nothing = part.what == "arguments" and part.operation and part.place not in differing
+            if part.place in seen or changes_nothing or not self._feeds(finding, part, traces):
                 continue
             # If another target stands alone here than in the finding, this is not the finding's origin.
             alone = _alone(traces, finding)
             if None in (alone, self._who) or alone == self._who:
-                return Suspect(finding, part, traces)
+                seen.add(part.place)
+                yield Suspect(finding, part, traces, self._call_of(finding, part, traces))
+
+    def _feeds(self, finding: Finding, part: Part, traces: Mapping[Target, Trace]) -> bool:
+        """Whether what differs in a part can have gone into the finding at all."""
+        cause, own = finding.judgement.cause, self._finding.judgement.cause
+        if isinstance(cause, Unlike) and cause.what == "dtype" and "int" in cause.ours and "int" in cause.theirs:
+            # Backends have other integers for seeds, sizes and indices, which no float depends on.
+            return isinstance(own, (Unlike, Unequal))
+        theirs, key = traces[self._reference], self._finding.key
+        places = {entry: position for position, entry in enumerate(theirs.keys)} if key in theirs else {}
+        called = str(Key("initial", 0, name_in(part.place, "arguments")))
+        if places.get(called, -1) > places.get(key, 0):
+            return False  # it was called after the finding was recorded
+        return finding.phase != "gradient" or self._follows_gradients(part, traces)
+
+    def _follows_gradients(self, part: Part, traces: Mapping[Target, Trace]) -> bool:
+        """Whether gradients are taken before the finding: by training, as which it is recorded, or by the part."""
+        finding = self._finding
+        later = ("gradient", "update", "optimizer", "log", "metric", "event", "prediction")
+        if finding.phase in (later if _is_fit(self._traces[self._reference]) else ("gradient",)):
+            return True
+        return self._takes_gradients(part.name, traces)
+
+    def _takes_gradients(self, part: str, traces: Mapping[Target, Trace]) -> bool:
+        """Whether a part takes gradients itself, on either side, before it records the finding."""
+        taken, key = str(Key("gradient", 0, name_in(part, "value", TAKEN))), self._finding.key
+        for side in (self._target, self._reference):
+            keys = traces[side].keys
+            if taken in keys and (key not in keys or keys.index(taken) < keys.index(key)):
+                return True
+        return False
+
+    def _call_of(self, finding: Finding, part: Part, traces: Mapping[Target, Trace]) -> str | None:
+        """How targets call an operation in other ways, in words; None where it is not the call that differs."""
+        if part.operation is None or part.what not in ("arguments", "own"):
+            return None
+        named = {str(target): trace for target, trace in traces.items()}
+        if part.what == "arguments":
+            groups = calls.apart(named, finding.key, str(self._target), str(self._reference))
+            return words.called_with(part.operation, groups)
+        if not _is_number(finding, traces):
+            return words.given_other_values(part.operation)
+        holders = {name: trace for name, trace in named.items() if finding.key in trace}
+        numbers = {name: f"{trace[finding.key].array.item():.7g}" for name, trace in holders.items()}
+        return words.called_with(part.operation, calls.grouped(numbers))
+
+    def _called_by_some(self, traces: Mapping[Target, Trace], inside: str) -> Suspect | None:
+        """The first operation of a part that one of the two sides calls and the other does not, or not as often."""
+        sides = self._target, self._reference
+        if not all(side in traces for side in sides):
+            return None
+        if any(note.part == inside for side in sides for note in traces[side].header.notes):
+            return None  # not all of them were seen
+        ours, theirs = (traces[side] for side in sides)
+        for trace, other in ((theirs, ours), (ours, theirs)):
+            for entry in trace.select("initial"):
+                part = part_of(entry.name)
+                is_call = part is not None and part.name == inside and part.operation and part.what == "arguments"
+                if part is None or not is_call or entry.key in other:
+                    continue
+                judgement = Judgement(Verdict.MISMATCH, "exact", cause=Missing(on_target=trace is theirs))
+                finding = Finding(entry.key, entry.name, "forward", entry.step, entry.layer, judgement)
+                alone = _alone(traces, finding)
+                if self._feeds(finding, part, traces) and (None in (alone, self._who) or alone == self._who):
+                    having = [str(target) for target, it in traces.items() if entry.key in it]
+                    lacking = [str(target) for target, it in traces.items() if entry.key not in it]
+                    call = words.called_by(str(part.operation), having, lacking, again=part.number > 0)
+                    return Suspect(finding, part, traces, call)
         return None
 
     def _is_given(self, part: Part, finding: Finding) -> bool:
         """Whether a part was given what differs: as an input, or as a config that differs between versions of Keras."""
         is_input = part.what == "input" and finding.phase == "forward"
         return is_input or (part.what == "config" and self._of_two_keras)
+
+    def _unknown(self) -> Blame:
+        """That no part was found, or that none had to be, because an exception is the finding."""
+        cause, phase = self._finding.judgement.cause, self._finding.phase
+        return self._unconfirmed(words.raised(cause) if isinstance(cause, Lost) else words.nothing_differs(phase))
 
     def _unconfirmed(self, text: str) -> Blame:
         finding = self._finding
@@ -258,12 +430,35 @@ class _Search:
             part,
             layer,
             operation,
-            in_gradient=suspect.finding.phase == "gradient",
+            call=None if inner is None else inner.call,
+            raising=self._raising(inner or suspect),
+            in_gradient=(inner or suspect).finding.phase == "gradient",
             heir=None if self._finding.layer == culprit else self._finding.layer,
         )
-        name = None if operation is None else operation.operation
+        # Values that are made before an operation are not its own, and a number is how it is called.
+        is_before = inner is not None and inner.part.what == "own" and not _is_number(inner.finding, inner.traces)
+        name = None if operation is None or is_before else operation.operation
         blame = Blame(alone, culprit, part.name, name, self._phase_of(suspect), start.step, True, text)
-        return replace(blame, repro=self._reproducer(inner or suspect))
+        # An operation that is called in another way is not at fault, so the script has to show what calls it.
+        shown = suspect if inner is None or inner.call is not None else inner
+        is_shown = shown.call is None and not self._draws(shown, start)
+        return replace(blame, repro=self._reproducer(shown)) if is_shown else blame
+
+    def _raising(self, suspect: Suspect) -> str | None:
+        """The one of the two sides on which a part raised where it has values on the other; None where none did."""
+        key = suspect.finding.key
+        sides = [side for side in (self._target, self._reference) if key in suspect.traces[side]]
+        values = {side: suspect.traces[side][key].value for side in sides}
+        raising = [str(side) for side, value in values.items() if isinstance(value, str) and value == RAISED]
+        return raising[0] if len(raising) == 1 else None
+
+    def _draws(self, suspect: Suspect, start: _At) -> bool:
+        """Whether a part draws random numbers, which each backend takes from its own generator in a script."""
+        if suspect.part.operation is not None:
+            return suspect.part.operation.startswith("keras.random.")
+        traces = self._parts(start, inside=suspect.part.name)
+        keys = traces[self._reference].keys if self._reference in traces else []
+        return any("/operation " in key and " keras.random." in key for key in keys)
 
     def _phase_of(self, suspect: Suspect) -> Phase:
         """The phase in which the difference is made. Training may show it first in a later phase."""
@@ -293,6 +488,11 @@ def _is_as_large(leak: Finding, size: float) -> bool:
     judgement = leak.judgement
     is_noise = (judgement.amplification or 0.0) * U32 > PARTED
     return 0.0 < size <= (judgement.d64 or 0.0) and not is_noise
+
+
+def _is_number(finding: Finding, traces: Mapping[Target, Trace]) -> bool:
+    entries = [trace.entry(finding.key) for trace in traces.values() if finding.key in trace]
+    return all(isinstance(entry, ArrayEntry) and entry.shape == () for entry in entries)
 
 
 def _alone(traces: Mapping[Target, Trace], finding: Finding) -> str | None:

@@ -140,7 +140,7 @@ def _drawn(cases: Sequence[CaseResult], setup: Setup, console: Console) -> Seque
     drawn = []
     for case in cases:
         traces = {run.target: Trace(setup.folder / run.trace) for run in case.runs if run.trace is not None}
-        pictures = plots.draw(traces, str(setup.reference), setup.folder / PLOTS, slug_of(case.id))
+        pictures = plots.draw(traces, case.reference or str(setup.reference), setup.folder / PLOTS, slug_of(case.id))
         drawn.append(replace(case, plots=[f"{PLOTS}/{picture.name}" for picture in pictures]))
     return drawn
 

@@ -32,12 +32,13 @@ def judge_case(
 
     Args:
         traces: by target, the reference among them; None for a target that has no trace of the case.
-        reference: the reference target, as text.
+        reference: the reference target, as text. If it has failed, another takes its place: see `reference_among`.
         fail_on: the mildest verdict that counts as a real difference.
         root: the folder that trace paths are written relative to.
         known: differences that are declared beside the cases.
         shared_only, strict_names: see `harness.judge.compare.compare`.
     """
+    reference = reference_among(traces, reference)
     theirs = traces[reference]
     comparisons = [
         compare(trace, theirs, known, shared_only=shared_only, strict_names=strict_names)
@@ -48,6 +49,19 @@ def judge_case(
     tags = next((trace.header.tags for trace in traces.values() if trace is not None), [])
     alone = _alone(comparisons, traces, reference)
     return CaseResult(case_id, outcome_of(runs, comparisons, fail_on), runs, comparisons, alone=alone, tags=tags)
+
+
+def reference_among(traces: Mapping[str, Trace | None], reference: str) -> str:
+    """The target that the others of a case are compared with.
+
+    That is the reference or, where it has failed, the first of the targets that ran the case, if there are two of them
+    at least. So that these are compared with one another all the same.
+    """
+    theirs = traces[reference]
+    if theirs is not None and not theirs.header.has_failed:
+        return reference
+    ran = [target for target, trace in traces.items() if trace is not None and trace.header.status == "ok"]
+    return ran[0] if len(ran) > 1 else reference
 
 
 def outcome_of(runs: Sequence[TargetRun], comparisons: Sequence[Comparison], fail_on: Verdict) -> Outcome:
@@ -97,6 +111,7 @@ def target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
         error=header.error,
         environment=header.environment,
         notes=notes,
+        raised=[raised.part for raised in header.raised],
         pictures=[f"{folder}/{PICTURES}/{name}" for name in header.pictures],
         disturbed=disturbed_by_instruments(trace),
         inference_only=header.inference_only,

@@ -17,7 +17,7 @@ from harness.judge.evidence import evidence
 from harness.judge.pair import judge_key, precisions_of, twin_of
 from harness.judge.pairing import paired
 from harness.judge.verdict import U32
-from harness.result.judgement import Judgement, Missing, Reordered
+from harness.result.judgement import Judgement, Lost, Missing, Reordered
 from harness.result.model import Comparison, Finding, Unrepeated
 from harness.trace import Observation, Phase, Trace
 from harness.trace.key import AS_PROMISED, GENERATOR, below, layer_path
@@ -178,7 +178,9 @@ def _findings(
         lacks.append(_LOSS_SCALE)
     inner = one_sided(target, reference)
     has_twins, inherited = target.twin is not None or reference.twin is not None, 0.0
+    last: dict[Trace, str | None] = {target: None, reference: None}
     for key in _merged(target, reference):
+        last |= {side: key for side in last if key in side}
         if any(matches(where, key) for where in lacks):
             yield key, None
             continue
@@ -187,8 +189,8 @@ def _findings(
         if key not in target or key not in reference:
             lacking = target if key not in target else reference
             is_excused = lacking.header.status != "ok" or shared_only or _is_excused(item, inner)
-            missing = Judgement(Verdict.MISMATCH, "exact", cause=Missing(on_target=lacking is target))
-            judgement = None if is_excused else missing
+            cause = _lost(lacking, last[lacking], target, reference) or Missing(on_target=lacking is target)
+            judgement = None if is_excused else Judgement(Verdict.MISMATCH, "exact", cause=cause)
         elif key == out_of_order:
             judgement = Judgement(Verdict.MISMATCH, "exact", cause=_moved(target, reference, key))
         elif key in drawn:
@@ -204,6 +206,21 @@ def _rounding(judgement: Judgement) -> float:
     """By how much rounding moved an observation; 0 if it differs by more, or is nothing but rounding."""
     size, error = judgement.d32 or 0.0, (judgement.amplification or 0.0) * U32
     return size if judgement.verdict < Verdict.IMPRECISE and max(size, error) <= PARTED else 0.0
+
+
+def _lost(lacking: Trace, after: str | None, target: Trace, reference: Trace) -> Lost | None:
+    """The exception that kept one side from what it lacks; None where none was raised there.
+
+    Args:
+        after: the last observation before it that this side has.
+    """
+    raised = next((raised for raised in lacking.header.raised if raised.after == after), None)
+    if raised is None:
+        return None
+    side = "this target" if lacking is target else "the reference"
+    if target.header.target != reference.header.target:
+        side = lacking.header.target
+    return Lost(side, raised.part, raised.error)
 
 
 def _drawn_at_random(target: Trace, reference: Trace) -> dict[str, tuple[list[Observation], list[Observation]] | None]:

@@ -59,13 +59,14 @@ def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test:
     run = RunFolder(session.folder, shown_path(session), session.workflow.result().to_json())
     outcome = words.outcome_on(run.result, case, str(target))
     comparison = words.comparison_on(case, str(target))
-    properties = {"parity_target": str(target), "parity_reference": str(session.settings.reference)}
+    reference = words.reference_of(run.result, case, str(target))
+    properties = {"parity_target": str(target), "parity_reference": reference}
     if comparison is not None:
         properties |= _properties(comparison)
     if outcome == "known" and comparison is not None:
         reasons = [f"{expected['verdict']}: {expected['reason']}" for expected in comparison["known"]]
         return Found(outcome, "; ".join(reasons), properties)
-    sides = (str(target), str(session.settings.reference))
+    sides = words.sides_of(run.result, str(target))
     blocks = [block for block in words.failures(run, case) if block.target in sides]
     if is_test:
         shows = [tuple(command for command in block.commands if " show " in command) for block in blocks]
@@ -77,7 +78,8 @@ def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test:
 def _properties(comparison: ComparisonJson) -> dict[str, str]:
     first, blame = comparison["first"], comparison["blame"]
     found = {
-        "parity_verdict": comparison["verdict"] or (NOTHING if comparison["unrepeated"] is None else "nondeterministic"),
+        "parity_verdict": comparison["verdict"]
+        or (NOTHING if comparison["unrepeated"] is None else "nondeterministic"),
         "parity_observations": str(comparison["observations"]),
         "parity_not_compared": str(comparison["not_compared"]),
     }

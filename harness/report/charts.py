@@ -95,10 +95,12 @@ class Gradients(TypedDict):
 class CaseData(TypedDict):
     """All that is drawn of a case.
 
-    `steps` is the number of training steps, and `more_curves` that of the curves left out. The worst heat map is first.
+    `steps` is the number of training steps, `references` has what each target is held against, and `more_curves` is the
+    number of the curves left out. The worst heat map is first.
     """
 
     steps: int
+    references: dict[str, str]
     curves: list[Curve]
     more_curves: int
     maps: list[HeatMap]
@@ -137,6 +139,7 @@ class Charts:
         maps.sort(key=lambda item: -_ORDER.index(_worst(character for _, text in item["rows"] for character in text)))
         return CaseData(
             steps=max(steps, default=-1) + 1,
+            references=dict(self._references),
             curves=[self._curve(name, resolution.points) for name in shown],
             more_curves=len(names) - len(shown),
             maps=maps,

@@ -59,7 +59,7 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
     pages, charts = [], []
     for case in run.worst_first:
         traces, unread = run.traces(case)
-        charts.append(Charts(traces, _references(run)))
+        charts.append(Charts(traces, {target: words.reference_of(run.result, case, target) for target in run.others}))
         pages.append(_case_page(run, case, common, sides.events(traces, run.result["targets"]), unread))
     scripts = [_asset(name) for name in _SCRIPTS]
     style = _asset("page.css")
@@ -72,17 +72,12 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
         common=common,
         tags=sorted({tag for case in run.result["cases"] for tag in case.get("tags", [])}),
         kinds=sorted({kind for item in pages for _, _, kind in item.cells}),
-        data=_embedded(run, pages, _fitting(charts, budget)),
+        data=_embedded(pages, _fitting(charts, budget)),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
         policy=_policy(scripts, style),
     )
     return text.encode("utf-8", "backslashreplace")
-
-
-def _references(run: RunFolder) -> dict[str, str]:
-    """For each compared target, the one that it is compared with."""
-    return {target: words.reference_of(run.result, target) for target in run.others}
 
 
 def _case_page(
@@ -134,9 +129,9 @@ def _printable(data: Any) -> Any:
     return printable(data) if isinstance(data, str) else data
 
 
-def _embedded(run: RunFolder, pages: Sequence[CasePage], texts: Sequence[str]) -> Markup:
+def _embedded(pages: Sequence[CasePage], texts: Sequence[str]) -> Markup:
     """The data that the script reads, as JSON that cannot end the script element it stands in."""
-    head = {"references": _references(run), "blamed": [_blamed(item.case) for item in pages]}
+    head = {"blamed": [_blamed(item.case) for item in pages]}
     joined = f'{_json(head)[:-1]},"cases":[{",".join(texts)}]}}'
     return Markup(joined.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 

@@ -65,7 +65,7 @@ def _case(run: RunFolder, case: CaseJson, target: str, outcome: Outcome) -> ET.E
 
 def _blocks(run: RunFolder, case: CaseJson, target: str, outcome: Outcome) -> Sequence[words.Block]:
     """What makes a case fail on a target: its own blocks and, for a case that failed to run, those of the reference."""
-    about = (target, words.reference_of(run.result, target)) if outcome == "error" else (target,)
+    about = words.sides_of(run.result, target) if outcome == "error" else (target,)
     return [block for block in words.failures(run, case) if block.target in about]
 
 

@@ -77,7 +77,7 @@ def rows(run: RunFolder, case: CaseJson) -> Iterator[dict[str, Any]]:
     for target, reason in unread.items():
         raise HarnessError(f"The trace of {case['id']} on {target} is not what the result says: {reason}")
     for target in run.others:
-        reference = words.reference_of(run.result, target)
+        reference = words.reference_of(run.result, case, target)
         if target in traces and reference in traces:
             findings, _ = all_findings(traces[target], traces[reference])
             for order, finding in enumerate(findings.values()):

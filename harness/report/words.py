@@ -29,6 +29,7 @@ from harness.result.schema import (
     RunJson,
     UnrepeatedJson,
 )
+from harness.result.words import listed
 from harness.target import backend_of
 from harness.trace.model import has_failed
 from harness.verdict import Verdict, VerdictName
@@ -120,7 +121,10 @@ def plain(block: Block) -> str:
 def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: FindingJson) -> Block:
     """What differs, where, whose it is, how large it is beside rounding, and what to type next."""
     facts = [("where", where(first)), ("at", first["key"])]
-    if first["evidence"] is None:
+    raised = first.get("raised")
+    if raised is not None:
+        facts.insert(0, ("what", first["reason"]))
+    elif first["evidence"] is None:
         facts.append(("what", first["reason"]))
     else:
         facts += [("what", _values(first["evidence"])), ("how big", how_big(first))]
@@ -141,7 +145,7 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
     traces = [_quoted(run.named(side["trace"])) for side in sides if side is not None and side["trace"] is not None]
     if len(traces) == 2:
         commands.append(f"harness show {' '.join(traces)} --key {_quoted(first['key'])}")
-    title = f"{_pair(case, comparison)}: {first['verdict']}"
+    title = f"{_pair(case, comparison)}: {first['verdict'] if raised is None else f'{raised} raises'}"
     return Block(case["id"], comparison["target"], first["verdict"], title, tuple(facts), tuple(commands))
 
 
@@ -176,7 +180,7 @@ def counts(comparison: ComparisonJson) -> str:
 def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
     """The outcome of a case on one target, by the rule that gives the `outcome` of the case over all its targets."""
     comparison = comparison_on(case, target)
-    sides = [run for run in case["runs"] if run["target"] in (target, reference_of(result, target))]
+    sides = [run for run in case["runs"] if run["target"] in sides_of(result, target)]
     return outcome.outcome(
         [] if comparison is None else _unexpected(comparison),
         Verdict.parse(result["fail_on"]),
@@ -193,7 +197,7 @@ def _has_failed(run: RunJson) -> bool:
 
 def stopped(result: ResultJson, case: CaseJson, target: str) -> str | None:
     """Why a case was compared only up to where training begins; None if it was compared as a whole."""
-    sides = [run_on(case, side) for side in (target, reference_of(result, target))]
+    sides = [run_on(case, side) for side in (target, reference_of(result, case, target))]
     reasons = [run["error"] for run in sides if run is not None and run.get("inference_only", False)]
     return next(iter(reasons), None)
 
@@ -209,9 +213,27 @@ def _unexpected(comparison: ComparisonJson) -> list[Verdict | None]:
     return [None if name is None else Verdict.parse(name) for name in names]
 
 
-def reference_of(result: ResultJson, target: str) -> str:
-    """What a target is compared with: the reference or, in a golden comparison, its own old run."""
-    return former(target) if result.get("golden") else result["reference"]
+def reference_of(result: ResultJson, case: CaseJson, target: str) -> str:
+    """What a target is compared with in a case.
+
+    That is the reference or, where it has failed, what stands in for it (which is held against the reference itself);
+    in a golden comparison it is the target's own old run.
+    """
+    if result.get("golden"):
+        return former(target)
+    standing_in = stand_in(result, case)
+    return result["reference"] if standing_in in (None, target) else standing_in
+
+
+def sides_of(result: ResultJson, target: str) -> tuple[str, str]:
+    """The target and what it should be compared with, whether that has failed or not: one failure fails both."""
+    return target, former(target) if result.get("golden") else result["reference"]
+
+
+def stand_in(result: ResultJson, case: CaseJson) -> str | None:
+    """The target that stands in for a reference that has failed in a case; None where none does."""
+    others = {comparison["reference"] for comparison in case["comparisons"]} - {result["reference"]}
+    return None if result.get("golden") else next(iter(others), None)
 
 
 def comparison_on(case: CaseJson, target: str) -> ComparisonJson | None:
@@ -229,12 +251,16 @@ def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
         return "not run", "unavailable"
     if _has_failed(run):
         return run["status"], run["status"]
+    standing_in = stand_in(result, case)
     theirs = run_on(case, result["reference"])
-    if theirs is not None and _has_failed(theirs):
-        return f"{theirs['status']} on {theirs['target']}", theirs["status"]
-    so_far = "" if stopped(result, case, target) is None else ", inference only"
+    if theirs is not None and _has_failed(theirs) and standing_in in (None, target):
+        instead = "" if standing_in is None else ", reference instead"
+        return f"{theirs['status']} on {theirs['target']}{instead}", theirs["status"]
+    is_cut = stopped(result, case, target) is not None
+    so_far = ", inference only" if is_cut else ""
     if comparison is None:
         return (f"ran{so_far}", "ok") if target == result["reference"] else ("not compared", "unavailable")
+    so_far += "" if standing_in is None else f", against {standing_in}"
     unrepeated = "" if comparison.get("unrepeated") is None else "nondeterministic"
     verdict = f"{comparison['verdict'] or unrepeated or 'not compared'}{so_far}"
     if comparison["fixed"]:
@@ -246,7 +272,7 @@ def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
         return f"{verdict}, then {continuation['verdict']}", continuation["verdict"] or verdict
     if unrepeated and outcome_on(result, case, target) == "nondeterministic":
         return unrepeated, "nondeterministic"
-    return verdict, comparison["verdict"] or ("ok" if so_far else "unavailable")
+    return verdict, comparison["verdict"] or ("ok" if is_cut else "unavailable")
 
 
 def seen(result: ResultJson) -> list[VerdictName]:
@@ -361,6 +387,11 @@ def notes(result: ResultJson) -> list[str]:
     """Everything that was not recorded or not compared, or not with both twins, each note once with its targets."""
     lines: dict[tuple[str, str], list[str]] = {}
     for case in result["cases"]:
+        standing_in = stand_in(result, case)
+        if standing_in is not None:
+            others = [item["target"] for item in case["comparisons"] if item["target"] != result["reference"]]
+            reason = f"compared with {standing_in}, because the reference {result['reference']} has failed"
+            lines.setdefault((case["id"], reason), []).extend(others)
         for run in case["runs"]:
             if run.get("inference_only", False):
                 lines.setdefault((case["id"], _first_line(run["error"] or "")), []).append(run["target"])
@@ -416,6 +447,8 @@ def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:
 def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:
     title = f"{case['id']} on {item['target']}: {item['status']}"
     facts = [("what", item["error"])] if item["error"] else []
+    parts = [repr(part) for part in item.get("raised", [])]
+    facts += [("where", f"it raised in {listed(parts)}")] if parts else []
     if item["trace"] is not None:
         facts.append(("output", run.named(f"{item['trace']}/output.txt")))
     # The old run of a golden comparison cannot be run again here.

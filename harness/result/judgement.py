@@ -60,6 +60,20 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """An observation that one side lacks because that part of the case raised an exception there.
+
+    Attributes:
+        side: the target that raised, as the reader knows it.
+        part, error: what it did, and what it raised, in its own words.
+    """
+
+    side: str
+    part: str
+    error: str
+
+
+@dataclass(frozen=True)
 class Reordered:
     """The target recorded observations in another order than the reference.
 
@@ -114,7 +128,7 @@ class Drawn:
     p_value: float
 
 
-Cause = Unlike | Unequal | OneSided | Missing | Reordered | LessPrecise | InOnePrecision | Drawn
+Cause = Unlike | Unequal | OneSided | Missing | Lost | Reordered | LessPrecise | InOnePrecision | Drawn
 
 
 @dataclass(frozen=True)

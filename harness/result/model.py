@@ -13,7 +13,7 @@ from harness.case import Expected, Known
 from harness.plain import to_plain
 from harness.result import outcome, words
 from harness.result.golden import Golden
-from harness.result.judgement import Evidence, Judgement
+from harness.result.judgement import Evidence, Judgement, Lost
 from harness.result.outcome import Outcome
 from harness.result.schema import (
     SCHEMA,
@@ -52,7 +52,9 @@ class Finding:
     evidence: Evidence | None = None
 
     def to_json(self) -> FindingJson:
-        told = {**to_plain(self), **to_plain(self.judgement), "reason": words.reason(self.judgement)}
+        cause = self.judgement.cause
+        raised = cause.side if isinstance(cause, Lost) else None
+        told = {**to_plain(self), **to_plain(self.judgement), "reason": words.reason(self.judgement), "raised": raised}
         return shaped(told, FindingJson)
 
 
@@ -196,6 +198,7 @@ class TargetRun:
 
     Attributes:
         notes: parts that were not recorded, and why.
+        raised: names of the parts that raised, in order.
         disturbed: keys of the observations that are other without instruments, where that was checked.
         inference_only: whether the run is `unavailable` because its backend has no gradients, which is no failure.
     """
@@ -207,6 +210,7 @@ class TargetRun:
     error: str | None
     environment: Mapping[str, Any]
     notes: Sequence[Note]
+    raised: Sequence[str] = ()
     pictures: Sequence[str] = ()
     disturbed: Sequence[str] = ()
     inference_only: bool = False
@@ -238,6 +242,11 @@ class CaseResult:
     plots: Sequence[str] = ()
     alone: str | None = None
     tags: Sequence[str] = ()
+
+    @property
+    def reference(self) -> str | None:
+        """The target that the others are compared with, which is another than the run's where that has failed."""
+        return next((comparison.reference for comparison in self.comparisons), None)
 
     def to_json(self) -> CaseJson:
         runs, comparisons = [run.to_json() for run in self.runs], [item.to_json() for item in self.comparisons]

@@ -52,6 +52,7 @@ class FindingJson(TypedDict):
     verdict: VerdictName
     basis: str
     reason: str
+    raised: NotRequired[str | None]
     d32: float | None
     d64: float | None
     amplification: float | None
@@ -119,6 +120,7 @@ class RunJson(TypedDict):
     error: str | None
     environment: dict[str, Any]
     notes: list[NoteJson]
+    raised: NotRequired[list[str]]
     pictures: list[str]
     disturbed: list[str]
 

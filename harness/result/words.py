@@ -13,6 +13,7 @@ from harness.result.judgement import (
     InOnePrecision,
     Judgement,
     LessPrecise,
+    Lost,
     Missing,
     OneSided,
     Reordered,
@@ -34,6 +35,8 @@ def reason(judgement: Judgement) -> str:
             return _measured(judgement)
         case Missing():
             return f"it was not recorded on {'this target' if cause.on_target else 'the reference'}"
+        case Lost():
+            return f"{cause.side} raises in {cause.part!r}: {cause.error}"
         case Reordered():
             return _reordered(cause)
         case Unlike(what="length"):
@@ -159,24 +162,70 @@ def search_failed(error: Exception) -> str:
     return f"the search for its origin failed, which is a bug of the harness: {type(error).__name__}: {error}"
 
 
-def introduced(part: Part, layer: str | None, operation: Part | None, *, in_gradient: bool, heir: str | None) -> str:
+def introduced(
+    part: Part,
+    layer: str | None,
+    operation: Part | None,
+    *,
+    call: str | None,
+    raising: str | None,
+    in_gradient: bool,
+    heir: str | None,
+) -> str:
     """In which part a difference is made.
 
     Args:
         layer: that the part is of.
         operation: in the part, if one was found.
+        call: how the part's calls of that operation differ, if it is these and not the operation.
+        raising: the target on which the part raised, if that is the difference.
         in_gradient: whether it is the gradient that differs.
         heir: the layer in which the difference was seen, if that is another one.
     """
-    text = f"introduced in {_PARTS.get(part.name) or (f'layer {layer!r}' if layer else part.name)}"
+    place = _PARTS.get(part.name) or (f"layer {layer!r}" if layer else part.name)
+    text = f"introduced in {place}" if raising is None else f"{raising} raises in {place}"
     if part.what in ("config", "regularizer", "constraint", "state"):
         text += f", in its {part.what}"
-    if operation is not None and operation.what == "arguments":
-        text += f": it calls {operation.operation} with other arguments"
+    if call is not None:
+        text += f": {call}"
     elif operation is not None:
         text += f", by {operation.operation}"
-    text += ", in its gradient" if in_gradient else ""
+    text += ", in its gradient" if in_gradient and call is None else ""
     return text + (f"; layer {heir!r} inherits it" if heir else "")
+
+
+def raised(lost: Lost) -> str:
+    """That an exception is the difference."""
+    return f"{lost.side} raises in {lost.part!r}, and the other side does not"
+
+
+def called_with(operation: str, groups: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """That an operation is called with other arguments: each of one, and the targets that have it, the rarest first."""
+    if not groups:
+        return f"it calls {operation} with other arguments"
+    told = [f"with {value} on {listed(targets)}" for value, targets in groups]
+    value, targets = groups[-1]
+    if len(targets) > 1:
+        told[-1] = f"with {value} elsewhere"
+    return f"it calls {operation} {', '.join(told)}"
+
+
+def called_by(operation: str, having: Sequence[str], lacking: Sequence[str], *, again: bool) -> str:
+    """That an operation is called on some targets and not on others, or called more often."""
+    once_more = " once more" if again else ""
+    if len(having) == 1 < len(lacking):
+        return f"it calls {operation}{once_more} on {listed(having)} alone"
+    return f"it calls {operation}{once_more} on {listed(having)}, and not on {listed(lacking)}"
+
+
+def given_other_values(operation: str) -> str:
+    """That the values which an operation is given are made in other ways."""
+    return f"what it gives to {operation} differs already, and no operation of Keras made it"
+
+
+def made_in_the_case(name: str) -> str:
+    """That an observation differs although all operations of its case return the same."""
+    return f"introduced in the case itself, in {name!r}: it is made between operations, and none of them differs"
 
 
 # Whose a difference between old and new is

@@ -42,6 +42,7 @@ from harness.trace.model import (
     Plain,
     PlainEntry,
     PlotEntry,
+    Raised,
     Status,
     numpy_dtype,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "Plain",
     "PlainEntry",
     "PlotEntry",
+    "Raised",
     "Status",
     "Trace",
     "find_traces",

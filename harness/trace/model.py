@@ -166,6 +166,20 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Raised:
+    """A part of a case that raised an exception, and what it raised.
+
+    Attributes:
+        error: in its own words, with the name of its class.
+        after: the key of the last observation before; None where nothing was recorded before.
+    """
+
+    part: str
+    error: str
+    after: str | None
+
+
+@dataclass(frozen=True)
 class Lack:
     """Observations that a target cannot have as others have them, because of its backend or its options.
 
@@ -206,6 +220,7 @@ class Header:
         environment: proof of what ran: backend, versions, device, dtypes, jit flags, threads.
         notes: parts that were not recorded.
         lacks: observations that the target cannot have as others have them. They are not compared.
+        raised: parts that raised, in order, whether the case went on after them or not.
         expect: the known differences that the case declares, by backend or target.
         plots: each `harness.Plot` that was recorded.
         pictures: names of the pictures that the case left, in the folder `pictures` of the trace.
@@ -223,6 +238,7 @@ class Header:
     environment: dict[str, Any] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     lacks: list[Lack] = field(default_factory=list)
+    raised: list[Raised] = field(default_factory=list)
     expect: Mapping[str, Expected] = field(default_factory=dict)
     plots: list[PlotEntry] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)

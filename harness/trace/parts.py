@@ -7,7 +7,8 @@ was not inherited from another. Within one part, the operations of Keras that it
 ```
 model/dense/input/1                               the second tensor that a layer was given
 model/dense/weight/model/dense/kernel             a weight of it, by the weight's own path
-model/dense/operation 0003 keras.ops.tanh/output  what an operation in it returned
+model/dense/operation 0003 keras.ops.tanh/output  what an operation in it returned: the fourth `tanh` that it calls
+model/dense/operation 0003 keras.ops.tanh/own     what it would have been given, had the reference's value not been
 model/dense/kernel/regularizer                    a weight's regulariser
 (loss)/value                                      the loss
 ```
@@ -21,13 +22,17 @@ from typing import Literal
 
 #: Parts that are no layer's.
 LOSS, OPTIMIZER, METRICS, CASE = "(loss)", "(optimizer)", "(metrics)", "(case)"
+#: What is recorded in the place of gradients that could not be taken. Why is noted: backends have other words for it.
+RAISED = "raised an error"
+#: Among the values of a part: that it takes gradients itself. It stands where the part first takes one.
+TAKEN = "a gradient is taken"
 
 #: What is recorded of a part. Below `weight` and `state` are paths of variables, below `value` names of values.
-What = Literal["config", "arguments", "input", "output", "regularizer", "constraint", "weight", "state", "value"]
+What = Literal["config", "arguments", "own", "input", "output", "regularizer", "constraint", "weight", "state", "value"]
 
 _OPERATION = re.compile(r"(?P<part>.*)/operation (?P<number>\d+) (?P<operation>keras\.\w+\.\w+)/(?P<what>[^/]+)(/.*)?")
 #: A layer may itself be called `input` or `output`: what is recorded of it stands last.
-_LAST = re.compile(r"(?P<part>.+)/(?P<what>config|arguments|input|output|regularizer|constraint)(/\d+)?")
+_LAST = re.compile(r"(?P<part>.+)/(?P<what>config|arguments|own|input|output|regularizer|constraint)(/\d+)?")
 _NOT_LAST = re.compile(r"(?P<part>.+?)/(?P<what>weight|state|value)(/.*)?")
 
 
@@ -40,7 +45,7 @@ class Part:
             path of its weight.
         what: what of it was observed.
         operation: the operation, such as `keras.ops.tanh`, and None for the part as a whole.
-        number: which operation of the part it is, counted from 0.
+        number: which call of that operation in the part it is, counted from 0.
     """
 
     name: str

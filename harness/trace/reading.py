@@ -43,7 +43,7 @@ from harness.trace.model import (
 #: Levels of nesting in a file that is read.
 DEEPEST = 100
 #: Keys of a header that traces of earlier versions do not have.
-_ADDED_LATER = ("lacks", "source", "tags", "inference_only")
+_ADDED_LATER = ("lacks", "raised", "source", "tags", "inference_only")
 
 
 class Trace:

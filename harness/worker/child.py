@@ -31,7 +31,7 @@ from harness.wire import Collect, Collected, Request, Run, Script, Suite
 from harness.worker import collect, execution, keras_internals, own_generator, proof, randomness, suite
 from harness.worker.capture.forward import record_forward
 from harness.worker.capture.noise import Noise
-from harness.worker.capture.record import Recorder
+from harness.worker.capture.record import Recorder, unstyled
 from harness.worker.capture.replay import replay_case
 from harness.worker.capture.steps import follow_fit
 from harness.worker.capture.training import record_fit
@@ -140,7 +140,7 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
         "generator_seed": work.generator_seed,
         **recorder.environment,
     }
-    header.notes, header.lacks = recorder.notes, recorder.lacks
+    header.notes, header.lacks, header.raised = recorder.notes, recorder.lacks, recorder.raised
     header.plots = recorder.plots
     header.pictures = [] if work.twin else _kept_pictures(folder / "tmp", work.trace / trace.PICTURES)
     trace.write(work.trace, header, recorder.observations)
@@ -205,7 +205,7 @@ def _describe(error: BaseException, root: Path) -> str:
         return str(error)
     if isinstance(error, SyntaxError):
         return "".join(traceback.format_exception_only(error)).strip()
-    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    text = unstyled(f"{type(error).__name__}: {error}").rstrip(": ")
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)

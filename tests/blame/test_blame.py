@@ -168,16 +168,22 @@ def test_a_real_difference_of_keras_is_found_blamed_on_its_backend_and_reproduce
         assert script.read_text(encoding="utf-8") in issue
 
 
-def test_what_differs_between_operations_is_blamed_on_none_of_them(blamed: Any) -> None:
+def test_an_operation_that_a_case_does_not_call_on_one_backend_is_told(blamed: Any) -> None:
     blame = blame_of(blamed, "by_hand")
-    assert (blame["target"], blame["layer"], blame["op"], blame["confirmed"]) == ("jax", None, None, False)
+    assert (blame["target"], blame["layer"], blame["op"], blame["confirmed"]) == ("jax", None, "keras.ops.tanh", True)
+    assert blame["text"] == (
+        "introduced in the case itself: it calls keras.ops.tanh on torch and tensorflow, and not on jax"
+    )
 
 
 def test_a_case_that_does_not_repeat_itself_is_blamed_on_nobody(blamed: Any) -> None:
-    blame = blame_of(blamed, "restless")
-    assert set(blame["nondeterministic"]) == {"jax", "torch"}
-    assert blame["target"] is None
-    assert "does not repeat itself" in blamed.ran.stdout
+    case = blamed.cases()["restless"]
+    assert case["outcome"] == "nondeterministic"
+    for comparison in case["comparisons"]:
+        assert (comparison["first"], comparison["blame"]) == (None, None)
+        assert set(comparison["unrepeated"]["targets"]) == {comparison["target"], "torch"}
+        assert comparison["unrepeated"]["key"] == "recorded/it"
+    assert "do not repeat themselves" in blamed.ran.stdout
 
 
 def test_what_is_declared_is_blamed_on_demand_only(blamed: Any) -> None:

@@ -7,7 +7,6 @@ which replays were asked for, in which order. `FakePool` and `Search` are all th
 
 from __future__ import annotations
 
-import itertools
 import subprocess
 import types
 import zlib
@@ -29,7 +28,8 @@ from harness.session.options import Options
 from harness.session.pool import Job, Reply
 from harness.session.session import Session, Setup
 from harness.target import Target
-from harness.trace import Header, Observation
+from harness.trace import Header, Note, Observation, Raised
+from harness.trace.parts import RAISED
 from harness.verdict import Verdict
 
 parametrize = pytest.mark.parametrize
@@ -69,13 +69,13 @@ class Value:
         return Observation(*about, array.dtype.name, array)
 
 
-class TwoSided(Value):
-    """A plain value that jax has another of."""
+class Either(Value):
+    """A value that jax has another of."""
 
     jax: Value
 
     def __init__(self, value: Value, *, jax: Value) -> None:
-        super().__init__(value.key, value.layer, plain=value.plain)
+        super().__init__(value.key, value.layer, value.wrong, plain=value.plain)
         object.__setattr__(self, "jax", jax)
 
     def on(self, target: str, *, twin: bool) -> Observation:
@@ -93,7 +93,8 @@ class Asked:
     """A replay that was asked for.
 
     Attributes:
-        what: `again` (the case once more), `steps 3-9`, `parts`, or `in NAME` (the operations in a part).
+        what: `steps 3-9`, `parts`, or `in NAME` (the operations in a part), with `, held`
+            where these return what the reference's did, and `, but PLACE` where one of them does not.
         given: whose values each target was given; None where it went on its own.
         start: the folder, phase, step and prefix of the variables that it starts from.
         traces: the folder that each target's trace is written to.
@@ -132,6 +133,8 @@ class FakePool:
     ) -> None:
         self.replays, self.ends, self.takes, self.computes = replays, ends, takes, computes
         self.asked: list[Asked] = []
+        #: Notes on what a replay could not observe, by replay and target.
+        self.notes: dict[tuple[str, str], list[Note]] = {}
         self.now = 0.0
 
     def run(self, jobs: Sequence[Job], on_reply: Callable[[Reply], None]) -> None:
@@ -149,16 +152,18 @@ class FakePool:
                 ended = self.ends.get((self.asked[-1].what, target), "exit")
                 if ended == "exit":
                     values = self.replays.get(self.asked[-1].what, [])
-                    write(job.work.trace, target, values, twin=job.work.twin)
+                    notes = self.notes.get((self.asked[-1].what, target), [])
+                    write(job.work.trace, target, values, twin=job.work.twin, notes=notes)
             on_reply(Reply(job, ended, 0, 1.0, ""))
 
     @staticmethod
     def _asked(runs: Sequence[tuple[Job, wire.Run]]) -> Asked:
         first = next(work for _, work in runs if not work.twin)
         steps, parts = first.steps, first.replay
-        what = f"steps {steps.first}-{steps.last}" if steps else "again"
+        what = f"steps {steps.first}-{steps.last}" if steps else ""
         if parts is not None:
             what = f"in {parts.inside}" if parts.inside else "parts"
+            what += f"{', held' if parts.held else ''}{f', but {parts.free}' if parts.free else ''}"
         more: Any = steps or parts
         return Asked(
             what=what,
@@ -181,6 +186,7 @@ class Search:
         ends, takes, computes: see `FakePool`.
         keras: the versions of Keras, by target, that are not the usual one.
         expect: differences that the case declares.
+        raised: what the case raised, by target.
     """
 
     def __init__(
@@ -196,9 +202,10 @@ class Search:
         keras: Mapping[str, str] | None = None,
         computes: Mapping[str, float] | None = None,
         expect: Mapping[str, Expected] | None = None,
+        raised: Mapping[str, list[Raised]] | None = None,
     ) -> None:
         self.folder = folder
-        self.pool = FakePool({"again": values, **replays}, ends or {}, takes, computes or {})
+        self.pool = FakePool(replays, ends or {}, takes, computes or {})
         clock = types.SimpleNamespace(monotonic=lambda: self.pool.now)
         for module in (search, replays_module, reproducer):
             monkeypatch.setattr(module, "time", clock)
@@ -208,6 +215,7 @@ class Search:
                 about = {
                     "environment": {"versions": {"keras": (keras or {}).get(str(target), "3.15.1")}},
                     "expect": expect or {},
+                    "raised": (raised or {}).get(str(target), []),
                 }
                 write(place / trace.TWIN if twin else place, str(target), values, twin=twin, **about)
         self.session = Session(Setup(list(targets), TORCH, folder, folder, Options()))
@@ -326,13 +334,12 @@ class TestOrder:
             "introduced in layer 'dense', by keras.ops.tanh",
         )
         assert it.asked == [
-            "again on torch jax",
             "parts on torch",
             "parts on torch jax, from torch",
             "in m/dense on torch",
             "in m/dense on torch jax, from torch",
         ]
-        assert [asked.twins for asked in it.pool.asked] == [False, False, True, False, True]
+        assert [asked.twins for asked in it.pool.asked] == [False, True, False, True]
 
     def test_parts_start_from_the_references_initial_weights_and_first_batch(self, searching: Any) -> None:
         it = searching(differing(fit(0), OUTPUT), {"parts": differing(PARTS, OUTPUT)})
@@ -362,7 +369,7 @@ class TestOrder:
         )
         blame = it.blame()
         assert (blame.part, blame.step, blame.phase) == ("(optimizer)", 6, "update")
-        assert it.asked[1:5] == [
+        assert it.asked[:4] == [
             "steps 5-7 on torch",
             "steps 5-7 on torch jax, from torch",
             "parts on torch",
@@ -378,18 +385,18 @@ class TestOrder:
     def test_what_a_step_leaves_behind_is_looked_for_in_steps(self, searching: Any, key: str) -> None:
         it = searching(differing(fit(0, 2), key), {})
         assert not it.blame().confirmed
-        assert it.asked[1:] == ["steps 1-2 on torch"]
+        assert it.asked == ["steps 1-2 on torch"]
 
     def test_the_first_step_is_one_too(self, searching: Any) -> None:
         it = searching(differing(fit(0, 2), "update/0/m/dense/kernel"), {})
         it.blame()
-        assert it.asked[1:] == ["steps 0-0 on torch"]
+        assert it.asked == ["steps 0-0 on torch"]
 
     def test_of_a_long_training_the_last_steps_are_followed(self, searching: Any) -> None:
         it = searching(differing(fit(0, 99), "update/99/m/dense/kernel"), {})
         it.blame()
         assert search.MOST_STEPS == 40
-        assert it.asked[1:] == ["steps 60-99 on torch"]
+        assert it.asked == ["steps 60-99 on torch"]
 
     def test_where_no_step_differs_from_equal_state_no_part_is_asked(self, searching: Any) -> None:
         weight = Value("update/1/m/dense/kernel", "dense")
@@ -397,7 +404,7 @@ class TestOrder:
         blame = it.blame()
         assert (blame.confirmed, blame.layer, blame.phase, blame.step) == (False, "dense", "update", 1)
         assert blame.text == ("no part differs by itself on equal values: it is amplified, or made between the parts")
-        assert it.asked[1:] == ["steps 1-1 on torch", "steps 1-1 on torch jax, from torch"]
+        assert it.asked == ["steps 1-1 on torch", "steps 1-1 on torch jax, from torch"]
 
     def test_a_prediction_is_replayed_after_training_on_its_worst_row(self, searching: Any) -> None:
         values = differing(fit(0, 7), "prediction/7/predict")
@@ -407,7 +414,7 @@ class TestOrder:
         assert index[0] > 0
         blame = it.blame()
         assert (blame.layer, blame.phase, blame.step) == ("dense", "prediction", 7)
-        assert it.asked[1:3] == ["parts on torch", "parts on torch jax, from torch"]
+        assert it.asked[:2] == ["parts on torch", "parts on torch jax, from torch"]
         parts = it.replay("parts")
         assert parts.start == wire.Start(it.places[TORCH], "update", 7, "after fit/")
         assert (parts.rows, parts.training) == ([index[0]], False)
@@ -427,7 +434,7 @@ class TestOrder:
         assert (blame.layer, blame.part, blame.op, blame.confirmed) == (None, "(case)", "keras.ops.exp", True)
         assert blame.text == "introduced in the case itself, by keras.ops.exp"
         # The suspect is an operation by now: nothing is looked for in it.
-        assert it.asked == ["again on torch jax", "in (case) on torch", "in (case) on torch jax, from torch"]
+        assert it.asked == ["in (case) on torch", "in (case) on torch jax, from torch"]
         assert it.replay("in (case)").start is None
 
     def test_what_a_recorded_case_makes_between_operations_is_blamed_on_none(self, searching: Any) -> None:
@@ -440,12 +447,12 @@ class TestOrder:
     def test_what_a_case_with_parts_records_by_hand_is_its_own(self, searching: Any) -> None:
         it = searching([*FORWARD, *differing(RECORDED, "recorded/a")], {})
         it.blame()
-        assert it.asked[1:] == ["in (case) on torch"]
+        assert it.asked == ["in (case) on torch"]
 
     def test_initial_weights_are_searched_by_the_operations_that_make_them(self, searching: Any) -> None:
         it = searching(differing(fit(0), "initial/0/m/dense/kernel"), {})
         it.blame()
-        assert it.asked[1:] == ["in (case) on torch"]
+        assert it.asked == ["in (case) on torch"]
 
     def test_a_call_whose_layers_agree_is_searched_by_its_own_operations(self, searching: Any) -> None:
         operation = Value("forward/0/(case)/operation 0000 keras.ops.exp/output")
@@ -455,7 +462,6 @@ class TestOrder:
         )
         assert it.blame().op == "keras.ops.exp"
         assert [asked.what for asked in it.pool.asked] == [
-            "again",
             "parts",
             "parts",
             "in (case)",
@@ -466,7 +472,7 @@ class TestOrder:
     def test_a_training_whose_parts_agree_is_not(self, searching: Any) -> None:
         it = searching(differing(fit(0), OUTPUT), {"parts": PARTS})
         assert not it.blame().confirmed
-        assert it.asked[1:] == ["parts on torch", "parts on torch jax, from torch"]
+        assert it.asked == ["parts on torch", "parts on torch jax, from torch"]
 
     def test_what_was_replayed_for_one_target_is_not_replayed_for_the_next(self, searching: Any) -> None:
         wrong = {"torch": 1.001}
@@ -478,11 +484,9 @@ class TestOrder:
         seen = it.examined()
         assert [comparison.blame.target for comparison in seen.comparisons] == ["torch", "torch"]
         assert it.asked == [
-            "again on torch tensorflow",
             "parts on torch",
             "parts on torch tensorflow jax, from torch",
             "in m/dense on torch",
-            "again on torch jax",
         ]
 
 
@@ -506,16 +510,29 @@ class TestSuspects:
         assert not self.blamed(searching, differing(PARTS, "forward/0/m/first/input")).confirmed
 
     def test_the_gradient_of_an_input_is_made_by_the_part(self, searching: Any) -> None:
-        blame = self.blamed(searching, differing(PARTS, "gradient/0/m/dense/input"))
+        values = differing(fit(0), "gradient/0/m/dense/kernel")
+        blame = searching(values, {"parts": differing(PARTS, "gradient/0/m/dense/input")}).blame()
         assert (blame.part, blame.text) == ("m/dense", "introduced in layer 'dense', in its gradient")
 
+    @parametrize("key", [OUTPUT, "loss/0/loss"])
+    def test_a_gradient_makes_nothing_that_comes_before_it(self, searching: Any, key: str) -> None:
+        it = searching(differing(fit(0), key), {"parts": differing(PARTS, "gradient/0/m/dense/input")})
+        assert not it.blame().confirmed
+
+    def test_a_part_that_differentiates_within_is_blamed_for_its_gradients(self, searching: Any) -> None:
+        taken = Value("gradient/0/m/dense/value/a gradient is taken", plain=True)
+        gradient = Value(f"gradient/0/{TANH}/input", "dense")
+        for inside, op in ((INSIDE, None), ([taken, *INSIDE], "keras.ops.tanh")):
+            replays = {"parts": differing(PARTS, OUTPUT), "in m/dense": differing([*inside, gradient], gradient.key)}
+            assert searching(differing(fit(0), OUTPUT), replays).blame().op == op
+
     def test_another_configuration_is_blamed(self, searching: Any) -> None:
-        parts = [TwoSided(PARTS[0], jax=replace(PARTS[0], plain='{"momentum": 0.5}')), *PARTS[1:]]
+        parts = [Either(PARTS[0], jax=replace(PARTS[0], plain='{"momentum": 0.5}')), *PARTS[1:]]
         blame = self.blamed(searching, parts)
         assert blame.text == "introduced in layer 'first', in its config; layer 'dense' inherits it"
 
     def test_of_two_versions_of_keras_another_configuration_is_no_fault(self, searching: Any) -> None:
-        parts = [TwoSided(PARTS[0], jax=replace(PARTS[0], plain='{"new": 1}')), *PARTS[1:]]
+        parts = [Either(PARTS[0], jax=replace(PARTS[0], plain='{"new": 1}')), *PARTS[1:]]
         assert not self.blamed(searching, parts, keras={"jax": "3.14.0"}).confirmed
         blame = self.blamed(searching, differing(parts, OUTPUT), keras={"jax": "3.14.0"})
         assert blame.part == "m/dense"
@@ -564,53 +581,221 @@ class TestSuspects:
         blame = it.blame()
         assert (blame.part, blame.op, blame.text) == ("m/dense", None, "introduced in layer 'dense'")
 
-    def test_an_operation_that_is_called_with_other_arguments_is_said_to_be(self, searching: Any) -> None:
-        arguments = INSIDE[2]
-        inside = [TwoSided(arguments, jax=replace(arguments, plain='{"args": [], "kwargs": {}}')), *INSIDE[3:]]
-        blame = searching(differing(fit(0), OUTPUT), {"parts": differing(PARTS, OUTPUT), "in m/dense": inside}).blame()
-        assert blame.text == "introduced in layer 'dense': it calls keras.ops.tanh with other arguments"
+    def called(self, searching: Any, inside: Sequence[Value], targets: Sequence[Target] = (TORCH, JAX)) -> Blame:
+        replays = {"parts": differing(PARTS, OUTPUT), "in m/dense": inside}
+        blame: Blame = searching(differing(fit(0), OUTPUT), replays, targets=targets).blame()
+        return blame
+
+    def other_arguments(self, ours: str, theirs: str, *wrong: str) -> list[Value]:
+        arguments = Either(replace(INSIDE[2], plain=theirs), jax=replace(INSIDE[2], plain=ours))
+        return differing([arguments, *INSIDE[3:]], *wrong) if wrong else [arguments, *INSIDE[3:]]
+
+    @parametrize(
+        ("ours", "theirs", "told"),
+        [
+            ('{"args": [{"tensor": 0}, 2.5], "kwargs": {}}', '{"args": [{"tensor": 0}, 2.0], "kwargs": {}}', "2.5 2.0"),
+            ('{"args": [], "kwargs": {"axis": 1}}', '{"args": [], "kwargs": {"axis": 0}}', "axis=1 axis=0"),
+            ('{"args": [], "kwargs": {"k": 2}}', '{"args": [], "kwargs": {}}', "k=2 nothing"),
+            ('{"args": [{"tuple": [1]}], "kwargs": {}}', '{"args": [{"list": [1]}], "kwargs": {}}', "(1,) [1]"),
+        ],
+    )
+    def test_an_operation_that_is_called_with_other_arguments_is_said_to_be(
+        self, searching: Any, ours: str, theirs: str, told: str
+    ) -> None:
+        inside = self.other_arguments(ours, theirs, f"forward/0/{TANH}/output")
+        blame = self.called(searching, inside)
+        ours, theirs = told.split()
+        assert blame.text == (
+            f"introduced in layer 'dense': it calls keras.ops.tanh with {theirs} on torch, with {ours} on jax"
+        )
+        blame = self.called(searching, inside, targets=[TORCH, TENSORFLOW, JAX])
+        assert (blame.target, blame.op) == ("jax", "keras.ops.tanh")
+        assert blame.text == (
+            f"introduced in layer 'dense': it calls keras.ops.tanh with {ours} on jax, with {theirs} elsewhere"
+        )
+
+    def test_other_arguments_that_change_nothing_are_no_fault(self, searching: Any) -> None:
+        inside = self.other_arguments('{"args": [1], "kwargs": {}}', '{"args": [2], "kwargs": {}}')
+        later = Value("forward/0/m/dense/operation 0000 keras.ops.exp/output", "dense")
+        assert self.called(searching, [*inside, *differing([later], later.key)]).op == "keras.ops.exp"
+        assert self.called(searching, inside).op is None
+
+    def test_what_an_operation_is_given_by_no_other_one_is_told_from_what_it_returns(self, searching: Any) -> None:
+        own = Value(f"forward/0/{TANH}/own", "dense")
+        blame = self.called(searching, differing([*INSIDE[:3], own, *INSIDE[3:]], own.key))
+        assert blame.op is None
+        assert blame.text == (
+            "introduced in layer 'dense': what it gives to keras.ops.tanh differs already, "
+            "and no operation of Keras made it"
+        )
+
+    def test_an_operation_that_one_side_alone_calls_is_said_to_be(self, searching: Any) -> None:
+        three = [TORCH, TENSORFLOW, JAX]
+        for lacking, who in (
+            (["torch", "tensorflow"], "on jax alone"),
+            (["jax"], "on torch and tensorflow, and not on jax"),
+        ):
+            inside = [replace(value, lacking=lacking) if TANH in value.key else value for value in INSIDE]
+            blame = self.called(searching, inside, targets=three)
+            assert (blame.target, blame.op) == ("jax", "keras.ops.tanh")
+            assert blame.text == f"introduced in layer 'dense': it calls keras.ops.tanh once more {who}"
+
+    def test_an_operation_that_differs_goes_before_one_that_one_side_alone_calls(self, searching: Any) -> None:
+        matmul = "forward/0/m/dense/operation 0000 keras.ops.matmul/output"
+        inside = [replace(value, lacking=["jax"]) if TANH in value.key else value for value in INSIDE]
+        assert self.called(searching, differing(inside, matmul)).op == "keras.ops.matmul"
+
+    @parametrize(("finding", "op"), [(OUTPUT, None), ("update/0/count", "keras.ops.add")])
+    def test_other_integers_go_into_no_float(self, searching: Any, finding: str, op: str | None) -> None:
+        class Integers(Value):
+            def on(self, target: str, *, twin: bool) -> Observation:  # noqa: ARG002 - as that of a value
+                kind = "int64" if target == "torch" else "int32"
+                phase, step, name = self.key.split("/", 2)
+                about: Any = (self.key, phase, int(step), name, self.layer)
+                return Observation(*about, kind, np.zeros(2, kind))
+
+        add = Integers("forward/0/m/dense/operation 0000 keras.ops.add/output", "dense")
+        values = differing(fit(0), OUTPUT) if finding == OUTPUT else [*FORWARD, Integers(finding)]
+        parts = differing(PARTS, OUTPUT)
+        it = searching(values, {"parts": parts, "in m/dense": [add]})
+        assert it.blame().op == op
+
+    def test_where_no_part_differs_what_lies_between_them_is_looked_at(self, searching: Any) -> None:
+        between = Value("forward/0/m/operation 0000 keras.ops.exp/output", "m")
+        it = searching(
+            differing(fit(0), OUTPUT),
+            {"parts": [*PARTS, Value("forward/0/m/output", "m")], "in m": differing([between], between.key)},
+        )
+        blame = it.blame()
+        assert (blame.part, blame.layer, blame.op) == ("m", "m", "keras.ops.exp")
+
+
+CASE_EXP, CASE_LOG = "(case)/operation 0000 keras.ops.exp", "(case)/operation 0000 keras.ops.log"
+B = RECORDED[1]
+
+
+def called_in_the_case(place: str) -> list[Value]:
+    """An operation of the case itself."""
+    arguments = Value(f"initial/0/{place}/arguments", plain='{"args": [], "kwargs": {}}')
+    return [arguments, Value(f"forward/0/{place}/output")]
+
+
+class TestTheCaseItself:
+    """Which of what a case does by hand has gone into what it records."""
+
+    def search(self, searching: Any, replay: Sequence[Value], **held: Sequence[Value]) -> Any:
+        replays = {
+            "in (case)": replay,
+            "in (case), held": held.get("held", [B]),
+            f"in (case), held, but {CASE_EXP}": held.get("exp", [B]),
+            f"in (case), held, but {CASE_LOG}": held.get("log", [B]),
+        }
+        return searching(differing(RECORDED, "recorded/b"), replays)
+
+    def test_what_differs_with_equal_operations_is_made_between_them(self, searching: Any) -> None:
+        blame = self.search(searching, differing([*called_in_the_case(CASE_EXP), B], "recorded/b")).blame()
+        assert (blame.part, blame.op, blame.confirmed) == ("(case)", None, True)
+        assert blame.text == (
+            "introduced in the case itself, in 'b': it is made between operations, and none of them differs"
+        )
+
+    def test_what_differs_although_all_operations_are_held_is_none_of_theirs(self, searching: Any) -> None:
+        wrong = differing([*called_in_the_case(CASE_EXP), B], f"forward/0/{CASE_EXP}/output", "recorded/b")
+        it = self.search(searching, wrong, held=differing([B], "recorded/b"))
+        assert (it.blame().op, it.blame().confirmed) == (None, True)
+
+    def test_the_one_of_several_that_makes_it_differ_alone_is_blamed(self, searching: Any) -> None:
+        wrong = differing(
+            [*called_in_the_case(CASE_EXP), *called_in_the_case(CASE_LOG), B],
+            f"forward/0/{CASE_EXP}/output",
+            f"forward/0/{CASE_LOG}/output",
+            "recorded/b",
+        )
+        assert self.search(searching, wrong, log=differing([B], "recorded/b")).blame().op == "keras.ops.log"
+        assert self.search(searching, wrong, exp=differing([B], "recorded/b")).blame().op == "keras.ops.exp"
+
+    def test_what_is_called_after_it_was_recorded_has_not_made_it(self, searching: Any) -> None:
+        wrong = differing(
+            [*called_in_the_case(CASE_EXP), B, *called_in_the_case(CASE_LOG)],
+            f"forward/0/{CASE_LOG}/output",
+            "recorded/b",
+        )
+        assert self.search(searching, wrong, held=differing([B], "recorded/b")).blame().op is None
+
+    @parametrize(("position", "op"), [(None, None), (0, "keras.ops.exp"), (3, None)])
+    def test_a_gradient_counts_where_the_case_takes_one_before(
+        self, searching: Any, position: int | None, op: str | None
+    ) -> None:
+        gradient = Value(f"gradient/0/{CASE_EXP}/input")
+        values = [*called_in_the_case(CASE_EXP), B, gradient]
+        if position is not None:
+            values.insert(position, Value("gradient/0/(case)/value/a gradient is taken", plain=True))
+        held = [replace(B, wrong={"torch": 0.5})]
+        assert self.search(searching, differing(values, gradient.key, "recorded/b"), held=held).blame().op == op
+
+    @parametrize(("without", "op"), [(1.0, None), (0.5, "keras.ops.exp")])
+    def test_a_gradient_counts_where_the_value_is_another_without_it(
+        self, searching: Any, without: float, op: str | None
+    ) -> None:
+        gradient = Value(f"gradient/0/{CASE_EXP}/input")
+        taken = Value("gradient/0/(case)/value/a gradient is taken", plain=True)
+        values = differing([taken, *called_in_the_case(CASE_EXP), B, gradient], gradient.key, "recorded/b")
+        held = replace(B, wrong={"torch": without, "jax": 1.001})
+        assert self.search(searching, values, held=[held]).blame().op == op
+
+    def test_what_was_not_observed_may_have_made_it(self, searching: Any) -> None:
+        it = self.search(searching, differing([*called_in_the_case(CASE_EXP), B], "recorded/b"))
+        it.pool.notes["in (case)", "jax"] = [Note("(case)", "operations of a compiled call were not observed")]
+        blame = it.blame()
+        assert (blame.confirmed, blame.text) == (False, "no part differs by itself on equal values")
+
+    def test_an_operation_of_one_side_alone_is_told(self, searching: Any) -> None:
+        values = [*(replace(value, lacking=["jax"]) for value in called_in_the_case(CASE_EXP)), B]
+        blame = self.search(searching, differing(values, "recorded/b")).blame()
+        assert (blame.op, blame.confirmed) == ("keras.ops.exp", True)
+        assert blame.text == "introduced in the case itself: it calls keras.ops.exp on torch, and not on jax"
+
+
+class TestExceptions:
+    """What one side raised is the finding."""
+
+    LOST = "gradient/0/m/dense/kernel"
+
+    def search(self, searching: Any, parts: Sequence[Value]) -> Any:
+        values = [replace(value, lacking=["jax"]) if value.key == self.LOST else value for value in fit(0)]
+        after = values[[value.key for value in values].index(self.LOST) - 1].key
+        return searching(values, {"parts": parts}, raised={"jax": [Raised("gradients", "ValueError: no", after)]})
+
+    def test_the_part_that_raises_is_told(self, searching: Any) -> None:
+        key = "gradient/0/m/dense/input"
+        parts = [Either(value, jax=replace(value, plain=RAISED)) if value.key == key else value for value in PARTS]
+        it = self.search(searching, parts)
+        assert it.comparison().first.to_json()["reason"] == "jax raises in 'gradients': ValueError: no"
+        blame = it.blame()
+        assert (blame.layer, blame.text) == ("dense", "jax raises in layer 'dense', in its gradient")
+
+    def test_where_no_part_raises_by_itself_that_is_not_called_amplified(self, searching: Any) -> None:
+        blame = self.search(searching, PARTS).blame()
+        assert blame.text == "jax raises in 'gradients', and the other side does not"
 
 
 class TestBeforeAnythingIsReplayed:
-    def restless(self, searching: Any, again: Sequence[Value]) -> Any:
-        return searching(differing(fit(0), OUTPUT), {"again": again, "parts": differing(PARTS, OUTPUT)})
-
-    def test_a_target_that_does_not_repeat_itself_is_found_first(self, searching: Any) -> None:
-        it = self.restless(searching, differing(fit(0), OUTPUT, jax=1.002))
-        blame = it.blame()
-        assert (blame.target, blame.confirmed, blame.nondeterministic) == (None, False, ("jax",))
-        assert blame.text == "jax does not repeat itself: two runs on one target differ as much as this"
-        assert it.asked == ["again on torch jax"]
-
-    def test_both_may_not(self, searching: Any) -> None:
-        it = self.restless(searching, differing(fit(0), OUTPUT, jax=1.002, torch=1.001))
-        assert it.blame().nondeterministic == ("torch", "jax")
-
-    def test_what_is_small_beside_the_finding_does_not_explain_it(self, searching: Any) -> None:
-        it = self.restless(searching, differing(fit(0), OUTPUT, jax=1.00101))
-        blame = it.blame()
-        assert (blame.nondeterministic, blame.part) == ((), "m/dense")
-
-    def test_another_observation_that_does_not_repeat_itself_does_not_explain_it(self, searching: Any) -> None:
-        it = self.restless(searching, differing(differing(fit(0), OUTPUT), "loss/0/loss", jax=1.1))
-        assert it.blame().nondeterministic == ()
-
     def test_of_data_that_differ_no_part_is_asked(self, searching: Any) -> None:
         data = fit(0)[0]
-        it = searching([TwoSided(data, jax=replace(data, plain={"sha256": "34"})), *differing(fit(0)[1:], OUTPUT)], {})
+        it = searching([Either(data, jax=replace(data, plain={"sha256": "34"})), *differing(fit(0)[1:], OUTPUT)], {})
         blame = it.blame()
         assert (blame.confirmed, blame.phase) == (False, "initial")
         assert blame.text == "the data that the case makes differ, before anything is trained"
-        assert it.asked == ["again on torch jax"]
+        assert it.asked == []
 
     def test_of_other_callbacks_no_part_is_asked(self, searching: Any) -> None:
         values = [
-            TwoSided(value, jax=replace(value, plain=["on_train_end"])) if value.key == "event/0/fit" else value
+            Either(value, jax=replace(value, plain=["on_train_end"])) if value.key == "event/0/fit" else value
             for value in fit(0)
         ]
         it = searching(values, {})
         assert it.blame().text == "callbacks are called in another order, or with other logs"
-        assert it.asked == ["again on torch jax"]
+        assert it.asked == []
 
 
 class TestBudget:
@@ -624,10 +809,10 @@ class TestBudget:
         it = searching(differing(fit(0), OUTPUT), self.answers(), takes=20)
         it.blame()
         assert search.BUDGET == 180
-        assert [asked.seconds for asked in it.pool.asked] == [180, 160, 140, 120, 100]
+        assert [asked.seconds for asked in it.pool.asked] == [180, 160, 140, 120]
 
     def test_what_is_known_when_it_is_spent_is_said(self, searching: Any) -> None:
-        it = searching(differing(fit(0), OUTPUT), self.answers(), takes=60)
+        it = searching(differing(fit(0), OUTPUT), self.answers(), takes=90)
         blame = it.blame()
         assert (blame.layer, blame.op, blame.confirmed) == ("dense", None, True)
         assert it.asked[-1] == "parts on torch jax, from torch"
@@ -635,18 +820,17 @@ class TestBudget:
     def test_where_nothing_is_known_by_then_that_is_said(self, searching: Any) -> None:
         it = searching(differing(fit(0), OUTPUT), self.answers(), takes=179.5)
         assert not it.blame().confirmed
-        assert it.asked == ["again on torch jax"]
+        assert it.asked == ["parts on torch"]
 
     def test_steps_are_part_of_it(self, searching: Any) -> None:
         update = "update/1/m/dense/kernel"
         followed = [Value("initial/1/rows", plain=[0]), *differing([Value(update, "dense")], update)]
-        it = searching(differing(fit(0, 1), update), {"steps 1-1": followed, **self.answers()}, takes=50)
+        it = searching(differing(fit(0, 1), update), {"steps 1-1": followed, **self.answers()}, takes=60)
         assert not it.blame().confirmed
         assert [(asked.what, asked.seconds) for asked in it.pool.asked] == [
-            ("again", 180),
-            ("steps 1-1", 130),
-            ("steps 1-1", 80),
-            ("parts", 30),
+            ("steps 1-1", 180),
+            ("steps 1-1", 120),
+            ("parts", 60),
         ]
 
 
@@ -663,28 +847,24 @@ class TestReplaysThatFail:
         blame = it.blame()
         assert (blame.confirmed, blame.layer) == (False, "dense")
         assert blame.text.startswith("no part differs by itself")
-        assert it.asked[1:] == ["parts on torch", "parts on torch jax, from torch"]
+        assert it.asked == ["parts on torch", "parts on torch jax, from torch"]
 
     @parametrize("ended", ["signal", "timeout", "worker", "exit 1"])
     def test_on_the_reference_nothing_more_is_asked(self, searching: Any, ended: str) -> None:
         it = self.search(searching, {("parts", "torch"): ended})
         assert not it.blame().confirmed
-        assert it.asked[1:] == ["parts on torch"]
+        assert it.asked == ["parts on torch"]
 
     def test_on_all_nothing_is_blamed(self, searching: Any) -> None:
-        replays = itertools.product(("again", "parts"), ("torch", "jax"))
+        replays = [("parts", "torch"), ("parts", "jax")]
         it = self.search(searching, dict.fromkeys(replays, "signal"))
         assert not it.blame().confirmed
-        assert it.asked == ["again on torch jax", "parts on torch"]
+        assert it.asked == ["parts on torch"]
 
     def test_on_a_third_target_the_others_decide(self, searching: Any) -> None:
         it = self.search(searching, {("parts", "tensorflow"): "worker"}, targets=[TORCH, TENSORFLOW, JAX])
         blame = it.blame()
         assert (blame.target, blame.part, blame.op) == ("jax", "m/dense", "keras.ops.tanh")
-
-    def test_of_the_case_itself_says_nothing_of_its_repeating(self, searching: Any) -> None:
-        it = self.search(searching, {("again", "jax"): "timeout"})
-        assert it.blame().op == "keras.ops.tanh"
 
     def test_in_the_operations_the_part_is_blamed(self, searching: Any) -> None:
         it = self.search(searching, {("in m/dense", "jax"): "signal"})
@@ -703,7 +883,7 @@ class TestReplaysThatFail:
             ends={("steps 1-1", "jax"): "worker"},
         )
         assert not it.blame().confirmed
-        assert it.asked[1:] == ["steps 1-1 on torch", "steps 1-1 on torch jax, from torch"]
+        assert it.asked == ["steps 1-1 on torch", "steps 1-1 on torch jax, from torch"]
 
 
 class TestFaultsOfTheSearch:

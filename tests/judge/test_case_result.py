@@ -94,11 +94,44 @@ def test_a_target_without_a_trace_is_unavailable_and_an_error(tmp_path: Path) ->
     assert run.error
 
 
-def test_without_the_reference_nothing_is_compared_and_that_is_an_error(tmp_path: Path) -> None:
-    case = judged(
-        tmp_path, torch=None, jax=recorded(tmp_path, "jax", X), tensorflow=recorded(tmp_path, "tensorflow", X)
-    )
-    assert (case.outcome, case.comparisons) == ("error", [])
+# Where the reference has failed
+
+
+@pytest.mark.parametrize("torch", [None, {"status": "error"}, {"status": "timeout"}, {"status": "unavailable"}])
+@pytest.mark.parametrize(("jax", "outcome"), [(X, "error"), (WRONG, "differ")])
+def test_the_others_are_compared_with_one_another(tmp_path: Path, torch: Any, jax: Any, outcome: str) -> None:
+    traces = {
+        "torch": None if torch is None else recorded(tmp_path, "torch", None, **torch),
+        "tensorflow": recorded(tmp_path, "tensorflow", X),
+        "jax": recorded(tmp_path, "jax", jax),
+    }
+    case = judged(tmp_path, **traces)
+    (comparison,) = [item for item in case.comparisons if item.target == "jax"]
+    assert (comparison.reference, comparison.observations) == ("tensorflow", 1)
+    assert (case.outcome, case.reference) == (outcome, "tensorflow")
+    assert "tensorflow" not in {item.target for item in case.comparisons}
+
+
+def test_what_the_reference_recorded_before_is_compared_too(tmp_path: Path) -> None:
+    traces = {name: recorded(tmp_path, name, X) for name in ("tensorflow", "jax")}
+    case = judged(tmp_path, torch=recorded(tmp_path, "torch", WRONG, status="error"), **traces)
+    verdicts = {item.target: str(item.verdict) for item in case.comparisons}
+    assert verdicts == {"torch": "divergent", "jax": "identical"}
+
+
+@pytest.mark.parametrize("jax", [None, {"status": "error"}, {"status": "unavailable", "inference_only": True}])
+def test_where_fewer_than_two_ran_none_stands_in(tmp_path: Path, jax: Any) -> None:
+    failed = recorded(tmp_path, "torch", X, status="error")
+    others = {"tensorflow": recorded(tmp_path, "tensorflow", X)}
+    others["jax"] = None if jax is None else recorded(tmp_path, "jax", X, **jax)
+    case = judged(tmp_path, torch=failed, **others)
+    assert {item.reference for item in case.comparisons} == {"torch"}
+
+
+def test_a_reference_that_only_infers_has_not_failed(tmp_path: Path) -> None:
+    traces = {name: recorded(tmp_path, name, X) for name in ("tensorflow", "jax")}
+    case = judged(tmp_path, torch=recorded(tmp_path, "torch", X, status="unavailable", inference_only=True), **traces)
+    assert {item.reference for item in case.comparisons} == {"torch"}
 
 
 # Runs

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from recordings import LEAKED, STEPS, WRONG, X, changed, compared, healthy, observation, place_of, recorded, without
 
 from harness.errors import TraceError
-from harness.judge.compare import compare, differences
+from harness.judge.compare import all_findings, compare, differences
+from harness.result.judgement import Lost, Missing
 from harness.result.model import Comparison
 from harness.result.words import reason
-from harness.trace import Header, Lack, Trace, write
+from harness.trace import Header, Lack, Raised, Trace, write
 from harness.verdict import Verdict
 
 IDENTICAL, ROUNDING, LEAK, IMPRECISE, DIVERGENT, MISMATCH = Verdict
@@ -196,6 +197,28 @@ def test_values_nested_deeply_are_compared_or_refused(tmp_path: Path) -> None:
     assert nested(tmp_path, 50) is MISMATCH
     assert nested(tmp_path, 400) in (MISMATCH, None)
     assert nested(tmp_path, 900) in (MISMATCH, None)
+
+
+def test_an_exception_is_what_its_part_lacks(tmp_path: Path) -> None:
+    raised = [Raised("gradients", "ValueError: there are none", "loss/0/loss")]
+    mine = without(healthy(), STEPS[3], STEPS[0])
+    comparison = compared(tmp_path / "ours", mine, healthy(), jax={"raised": raised})
+    findings, _ = all_findings(Trace(tmp_path / "ours" / "jax"), Trace(tmp_path / "ours" / "torch"))
+    causes = {key: finding.judgement.cause for key, finding in findings.items() if finding is not None}
+    assert causes[STEPS[0]] == Missing(on_target=True)  # it comes before what raised
+    assert causes[STEPS[3]] == Lost("jax", "gradients", "ValueError: there are none")
+    assert comparison.counts == {IDENTICAL: 3, MISMATCH: 2}
+    theirs = compared(tmp_path / "theirs", healthy(), without(healthy(), STEPS[3]), torch={"raised": raised})
+    assert theirs.first is not None
+    assert reason(theirs.first.judgement) == "torch raises in 'gradients': ValueError: there are none"
+    assert theirs.first.to_json()["raised"] == "torch"
+
+
+def test_of_two_runs_of_one_target_it_is_said_which_raised(tmp_path: Path) -> None:
+    mine = recorded(tmp_path / "new", "jax", without(healthy(), STEPS[0]), raised=[Raised("it", "E: e", None)])
+    first = compare(mine, recorded(tmp_path / "old", "jax", healthy())).first
+    assert first is not None
+    assert reason(first.judgement) == "this target raises in 'it': E: e"
 
 
 # Runs that stopped

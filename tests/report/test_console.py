@@ -59,6 +59,16 @@ def test_a_case_that_failed_to_run_says_how_and_where_its_output_is(run: RunFold
     assert command == "  next    harness run cases/c.py::reference_fails --targets torch"
 
 
+def test_what_stands_in_for_a_reference_that_failed_is_said(run: RunFolder) -> None:
+    text = printed(run)
+    (row,) = [line for line in text.splitlines() if line.startswith("cases/c.py::reference_fails  ")]
+    assert "error on torch, reference instead" in row
+    assert "rounding, against tensorflow" in row
+    assert (
+        "cases/c.py::reference_fails on jax: compared with tensorflow, because the reference torch has failed" in text
+    )
+
+
 def test_what_agrees_is_said_in_the_table_alone_and_its_details_when_asked(run: RunFolder) -> None:
     quiet, normal, verbose = (printed(run, detail) for detail in Detail)
     assert [text.count("cases/a.py::agrees") for text in (quiet, normal)] == [0, 1]

@@ -67,7 +67,7 @@ def test_markdown_and_html_say_what_lies_between(run: RunFolder) -> None:
 def test_the_page_draws_each_target_against_what_it_was(run: RunFolder) -> None:
     (text,) = re.findall(r'<script type="application/json" id="data">(.*)</script>', html.page(run).decode())
     data = json.loads(text)
-    assert data["references"] == {"torch": "torch (old)", "jax": "jax (old)"}
+    assert data["cases"][0]["references"] == {"torch": "torch (old)", "jax": "jax (old)"}
     (curve, _) = data["cases"][0]["curves"]
     assert [target for target, values in curve["values"].items() if values is None] == ["jax"]
     drawn = {item["target"]: "".join(levels for _, levels in item["rows"]) for item in data["cases"][0]["maps"]}

@@ -94,6 +94,12 @@ class JaxRuntime(Runtime):
             "disable_jit": jax.config.jax_disable_jit,
         }
 
+    def differentiators(self) -> list[tuple[Any, str]]:
+        import jax
+
+        names = ("grad", "value_and_grad", "vjp", "jvp", "linearize", "jacfwd", "jacrev", "hessian")
+        return [(jax, name) for name in names]
+
     def device_of(self, tensor: Any) -> str:
         return " ".join(sorted(_name(device) for device in tensor.devices()))
 

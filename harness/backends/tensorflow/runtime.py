@@ -44,6 +44,12 @@ class TensorFlowRuntime(Runtime):
         names = ("assertAllClose", "assertAllCloseAccordingToType", "assertAllEqual", "assertNotAllClose")
         return [(tf.test.TestCase, name) for name in names]
 
+    def differentiators(self) -> list[tuple[Any, str]]:
+        import tensorflow as tf
+
+        tape = [(tf.GradientTape, name) for name in ("gradient", "jacobian", "batch_jacobian")]
+        return [*tape, (tf, "gradients")]
+
     @contextlib.contextmanager
     def placed(self, target: Target, rank: int, meeting: Path) -> Iterator[None]:
         import tensorflow as tf

@@ -53,6 +53,11 @@ class TorchRuntime(Runtime):
 
         return [(torch.testing, "assert_close")]
 
+    def differentiators(self) -> list[tuple[Any, str]]:
+        import torch
+
+        return [(torch.autograd, name) for name in ("grad", "backward")]
+
     @contextlib.contextmanager
     def shuffle_with(self, permutation: Permutation) -> Iterator[None]:
         class Sampler:

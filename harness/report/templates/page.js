@@ -124,10 +124,10 @@
     place.append(grid);
     for (const curve of data.curves) {
       const { common, axis } = base();
-      const values = Object.entries(curve.values).map(([name, row]) => [name, row ?? curve.values[all.references[name]]]);
+      const values = Object.entries(curve.values).map(([name, row]) => [name, row ?? curve.values[data.references[name]]]);
       const same = Object.keys(curve.values).filter((name) => curve.values[name] === null);
       let caption = curve.name;
-      if (same.length) caption += `; the same in five digits: ${same.map((name) => `${name} as ${all.references[name]}`).join(", ")}`;
+      if (same.length) caption += `; the same in five digits: ${same.map((name) => `${name} as ${data.references[name]}`).join(", ")}`;
       if (curve.steps.length < data.steps) caption += `; ${curve.steps.length} of ${data.steps} steps, those where targets differ most`;
       figure(grid, `Curves of ${curve.name}`, caption, 260, {
         ...common,
@@ -148,7 +148,7 @@
   function heatMaps(place, data) {
     for (const map of data.maps.filter((map) => map.rows.length)) {
       const { common, axis, ink } = base();
-      heading(place, `Divergence of ${map.target} from ${all.references[map.target]}`);
+      heading(place, `Divergence of ${map.target} from ${data.references[map.target]}`);
       const names = map.rows.map(([name]) => name);
       const cells = map.rows.flatMap(([, levels], y) => [...levels].map((level, x) => [x, y, level])).filter(([, , level]) => level !== " ");
       const measured = cells.filter(([, , level]) => LEVELS.includes(level));

@@ -12,7 +12,7 @@ import numpy as np
 from harness.backends import runtime
 from harness.case import Plot
 from harness.errors import CaseError, InferenceOnly
-from harness.trace import EXTENDED, NUMBER, Key, Lack, Note, Observation, Phase, Plain, PlotEntry, numpy_dtype
+from harness.trace import EXTENDED, NUMBER, Key, Lack, Note, Observation, Phase, Plain, PlotEntry, Raised, numpy_dtype
 
 
 class Recorder:
@@ -30,6 +30,7 @@ class Recorder:
         self.observations: list[Observation] = []
         self.notes: list[Note] = []
         self.lacks: list[Lack] = []
+        self.raised: list[Raised] = []
         self.plots: list[PlotEntry] = []
         self.environment: dict[str, Any] = {}
         self._keys: set[str] = set()
@@ -111,10 +112,15 @@ class Attempt:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        if not self._forgiving or not isinstance(error, Exception) or isinstance(error, (CaseError, InferenceOnly)):
+        if not isinstance(error, Exception) or isinstance(error, (CaseError, InferenceOnly)):
             return False
-        self._recorder.note(self._name, f"{type(error).__name__}: {_shortened(error)}")
-        return True
+        recorder, told = self._recorder, f"{type(error).__name__}: {_shortened(error)}"
+        recorder.raised.append(
+            Raised(self._name, told, recorder.observations[-1].key if recorder.observations else None)
+        )
+        if self._forgiving:
+            recorder.note(self._name, told)
+        return self._forgiving
 
 
 class _Plain:
@@ -183,12 +189,18 @@ def _array(path: str, value: Any) -> tuple[np.ndarray[Any, Any], str | None]:
     )
 
 
-#: What Keras puts after the reason when a layer raises, and what colours a terminal.
+#: What Keras puts after the reason when a layer raises.
 _ARGUMENTS = re.compile(r"\n+Arguments received by .*", re.DOTALL)
-_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+#: What makes text bold or coloured in a terminal. Keras has it in what a layer's call raises.
+_STYLE = re.compile(r"\x1b\[[\d;]*m")
+
+
+def unstyled(text: str) -> str:
+    """A text without what makes it bold or coloured in a terminal."""
+    return _STYLE.sub("", text)
 
 
 def _shortened(error: BaseException, limit: int = 600) -> str:
     """An error's message as one line, without the arguments that Keras lists, and no longer than a person reads."""
-    text = " ".join(_ESCAPE.sub("", _ARGUMENTS.sub("", str(error))).split()) or "(no message)"
+    text = " ".join(unstyled(_ARGUMENTS.sub("", str(error))).split()) or "(no message)"
     return text if len(text) <= limit else f"{text[:limit]}..."

@@ -10,7 +10,8 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from harness.backends import runtime
 from harness.case import Fit, Forward
 from harness.trace import Key, Trace
 from harness.trace.key import numbered
-from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, name_in, operation
+from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, RAISED, TAKEN, name_in, operation
 from harness.wire import Replay, Start
 from harness.worker import keras_internals
 from harness.worker.capture import state, training
@@ -28,11 +29,13 @@ from harness.worker.capture.gradients import or_none, projected_gradients, value
 from harness.worker.capture.layers import Visit, record_tensors, takes_training, visited_layers
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.tensors import as_input, floating_leaves, has_value, is_float, numpy_of
+from harness.worker.patching import patched
 
-#: What is recorded in the place of gradients that could not be taken. Why is noted: backends have other words for it.
-RAISED = "raised an error"
 #: Operations of one part that are observed. A loop by hand may run any number of them.
 MOST_OPERATIONS = 500
+#: Why an operation of a part was not observed, as a note on that part.
+TOO_MANY = f"operations after the first {MOST_OPERATIONS} were not observed"
+TRACED = "operations on tensors without values, such as those of a compiled call, were not observed"
 
 
 class Parts:
@@ -42,9 +45,12 @@ class Parts:
         self._recorder = recorder
         self._given = None if replay.given is None else Trace(replay.given)
         self._inside = replay.inside
+        self._held, self._free = replay.held, replay.free
         self._later: list[Callable[[], None]] = []
         self._start: list[tuple[Any, Any]] = []
         self._observing = False
+        #: The part that runs now, within those whose parts it is.
+        self._part: str | None = None
         self.layer: str | None = None
 
     def starting_from(self, variables: Sequence[Any]) -> None:
@@ -61,16 +67,16 @@ class Parts:
         """What `visited_layers` calls in place of a layer: it runs the layer as a part."""
 
         def visit(part: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
-            outer, self.layer = self.layer, layer.name
+            outer = self._part, self.layer
+            self._part, self.layer = part, layer.name
             try:
                 is_leaf = not keras_internals.has_inner_layers(layer)
                 if is_leaf:
                     self._describe(part, layer, (args, kwargs))
-                # A whole model needs no gradients of its own, for each layer in it has some.
-                weights = layer.trainable_variables if outer is not None or is_leaf else None
-                outputs = self.run(part, call, args, kwargs, weights=weights, layer=layer.name)
+                # A layer that is made of others has gradients of its own too, for what it does between them.
+                outputs = self.run(part, call, args, kwargs, weights=layer.trainable_variables, layer=layer.name)
             finally:
-                self.layer = outer
+                self._part, self.layer = outer
             if is_leaf:
                 for name, _, variable in state.named(layer.non_trainable_variables):
                     if is_float(variable):
@@ -129,39 +135,64 @@ class Parts:
         return keras.tree.pack_sequence_as(structure, leaves)
 
     def observed(self, part: str, call: Callable[[], Any]) -> Any:
-        """Call a part, with its operations as parts of their own if they are asked for."""
+        """Call a part, with its operations as parts of their own if they are asked for.
+
+        Those of a layer in it are that layer's.
+        """
         if part != self._inside or self._observing:
             return call()
+        outer, self._part = self._part, part
         self._observing = True
-        count = depth = 0
+        try:
+            with keras_internals.wrapped_operations(self._wrapper(part)), _noted_gradients(part, self._recorder):
+                return call()
+        finally:
+            self._part, self._observing = outer, False
+
+    def _wrapper(self, part: str) -> Callable[[str, Callable[..., Any]], Callable[..., Any]]:
+        """What wraps the operations of a part. An operation that another one calls is not observed."""
+        calls: Counter[str] = Counter()
+        is_in_operation = False
 
         def wrap(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             def call_operation(*args: Any, **kwargs: Any) -> Any:
-                nonlocal count, depth
-                if depth or not self._observing or not _has_values((args, kwargs)):
+                nonlocal is_in_operation
+                if is_in_operation or not self._observing or self._part != part:
                     return function(*args, **kwargs)
-                if count == MOST_OPERATIONS:
-                    self._observing = False
-                    self._recorder.note(part, f"operations after the first {MOST_OPERATIONS} were not observed")
-                    return function(*args, **kwargs)
-                where = operation(part, count, name)
-                count += 1
-                depth += 1
+                is_in_operation = True
                 try:
+                    if keras_internals.in_symbolic_scope():
+                        return function(*args, **kwargs)
+                    if not _all_have_values((args, kwargs)):
+                        self._not_observed(part, TRACED)
+                        return function(*args, **kwargs)
+                    if calls.total() == MOST_OPERATIONS:
+                        self._observing = False
+                        self._not_observed(part, TOO_MANY)
+                        return function(*args, **kwargs)
+                    where = operation(part, calls[name], name)
+                    calls[name] += 1
                     called = _template((args, kwargs))
-                    self._recorder.add("initial", name_in(where, "arguments"), called, step=0, layer=layer)
-                    return self.run(where, function, args, kwargs, layer=self.layer)
+                    self._recorder.add("initial", name_in(where, "arguments"), called, step=0, layer=self.layer)
+                    return self._operation(where, function, args, kwargs)
                 finally:
-                    depth -= 1
+                    is_in_operation = False
 
             return call_operation
 
-        layer = self.layer
-        try:
-            with keras_internals.wrapped_operations(wrap):
-                return call()
-        finally:
-            self._observing = False
+        return wrap
+
+    def _operation(self, where: str, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Call an operation, and return what the replay wants the part to go on with."""
+        if where == self._free:
+            return function(*args, **kwargs)
+        record_tensors(self._recorder, name_in(where, "own"), [args, kwargs], 0, self.layer)
+        outputs = self.run(where, function, args, kwargs, layer=self.layer)
+        return self.given(outputs, name_in(where, "output")) if self._held else outputs
+
+    def _not_observed(self, part: str, reason: str) -> None:
+        if not any((note.part, note.reason) == (part, reason) for note in self._recorder.notes):
+            self._recorder.note(part, reason)
 
     def finish(self) -> None:
         """Take the gradients of the parts, last part first."""
@@ -235,11 +266,34 @@ def _observed(call: Callable[[], Any], recorder: Recorder, replay: Replay) -> No
         if isinstance(result, Fit) and not result.model.built:
             state.build(result.model, [training.batch(result)[0]])
         elif isinstance(result, Forward) and not isinstance(result.function, keras.Layer):
-            result.function(*keras.tree.map_structure(as_input, result.inputs), **result.options)
+            outputs = result.function(*keras.tree.map_structure(as_input, result.inputs), **result.options)
+            recorder.add("forward", "output", outputs, step=0)
 
     with visited_layers(visit):
         parts.observed(CASE, whole)
     parts.finish()
+
+
+@contextlib.contextmanager
+def _noted_gradients(part: str, recorder: Recorder) -> Iterator[None]:
+    """Record that a part takes a gradient, the first time that it does while the context is open."""
+    is_noted = False
+
+    def noted(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def differentiate(*args: Any, **kwargs: Any) -> Any:
+            nonlocal is_noted
+            if not is_noted:
+                is_noted = True
+                recorder.add("gradient", name_in(part, "value", TAKEN), True, step=0)
+            return original(*args, **kwargs)
+
+        return differentiate
+
+    with contextlib.ExitStack() as stack:
+        for owner, name in runtime.current().differentiators():
+            stack.enter_context(patched(owner, name, noted))
+        yield
 
 
 def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
@@ -360,13 +414,13 @@ def _tensors(structure: Any) -> Any:
     return keras.tree.map_structure(tensor, structure)
 
 
-def _has_values(structure: Any) -> bool:
-    """Whether tensors are among a structure's leaves, and all of them have values."""
+def _all_have_values(structure: Any) -> bool:
+    """Whether all tensors among a structure's leaves have values, as arrays and numbers always do."""
     import keras
 
     kinds = (keras.KerasTensor, keras.Variable)
     tensors = [leaf for leaf in keras.tree.flatten(structure) if keras.ops.is_tensor(leaf) or isinstance(leaf, kinds)]
-    return bool(tensors) and all(has_value(leaf) for leaf in tensors)
+    return all(has_value(leaf) for leaf in tensors)
 
 
 def _config(layer: Any) -> str:

@@ -885,8 +885,21 @@ def test_keys_tell_phases_and_steps_apart():
 def test_a_part_that_may_fail_is_noted_in_one_line(optional, twin):
     recorder = Recorder(twin=twin)
     with recorder.part("it", optional=optional):
-        raise ValueError("first line\nsecond line")
-    assert reasons(recorder) == {"it": "ValueError: first line"}
+        raise ValueError("first line\n\n\x1b[1msecond line\x1b[0m")
+    assert reasons(recorder) == {"it": "ValueError: first line second line"}
+
+
+def test_what_a_part_raised_is_kept_with_what_was_recorded_before():
+    recorder = Recorder()
+    with recorder.part("first", optional=True):
+        raise ValueError("1")
+    recorder.record("a", 1)
+    with pytest.raises(KeyError), recorder.part("second"):
+        raise KeyError("2")
+    assert recorder.raised == [
+        trace.Raised("first", "ValueError: 1", None),
+        trace.Raised("second", "KeyError: '2'", "recorded/a"),
+    ]
 
 
 def test_a_long_reason_is_shortened():

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+import harness
 from harness import Fit, Forward
 from harness.backends import runtime
 from harness.judge.compare import differences
 from harness.trace import Header, Trace, write
-from harness.trace.parts import CASE, LOSS, OPTIMIZER, part_of
+from harness.trace.parts import CASE, LOSS, OPTIMIZER, TAKEN, part_of
 from harness.verdict import Verdict
 from harness.wire import Replay, Start, Steps
 from harness.worker import randomness
@@ -90,7 +91,7 @@ def test_parts_are_recorded_with_what_they_were_given_and_their_gradients(tmp_pa
 def test_gradients_come_last_part_first(tmp_path):
     trace = replayed(lambda: Fit(small(), X, Y), tmp_path)
     parts = [part_of(entry.name).name for entry in trace.select("gradient") if entry.layer is not None]
-    assert list(dict.fromkeys(parts)) == ["m/last", "m/first"]
+    assert list(dict.fromkeys(parts)) == ["m/last", "m/first", "m"]
 
 
 def test_a_replay_leaves_the_model_as_it_was(tmp_path):
@@ -206,6 +207,95 @@ def test_a_layers_source_comes_with_its_imports_but_for_those_of_the_harness(tmp
     source = json.loads(trace["initial/0/s/config"].value)["source"]
     assert source.splitlines()[:3] == ["import keras", "from my_harness import FACTOR", ""]
     assert "class Scaled(keras.layers.Layer):" in source
+
+
+@differentiates
+def test_a_layer_made_of_layers_has_operations_and_gradients_of_its_own(tmp_path):
+    class Outer(layers.Layer):
+        def __init__(self):
+            super().__init__(name="outer")
+            self.inner = layers.Dense(2, activation="tanh", name="inner", kernel_initializer="ones")
+
+        def call(self, x):
+            return ops.exp(self.inner(x))
+
+    trace = replayed(lambda: Forward(Outer(), X), tmp_path, inside="outer")
+    operations = {part_of(entry.name).operation for entry in trace.select("initial")} - {None}
+    assert operations == {"keras.ops.exp"}  # those of the inner layer are its own
+    parts = [part_of(entry.name) for entry in trace.select("gradient")]
+    assert list(dict.fromkeys(part.name for part in parts if part.operation is None)) == ["outer/inner", "outer"]
+    kernel = next(key for key in trace.keys if key.startswith("gradient/0/outer/weight") and key.endswith("kernel"))
+    c = np.random.default_rng(0).standard_normal((20, 2)).astype("float32")
+    hidden = np.tanh(X @ np.ones((3, 2), "float32"))
+    expected = X.T @ (c * np.exp(hidden) * (1 - hidden**2))
+    np.testing.assert_allclose(value(trace, kernel), expected, rtol=1e-3, atol=1e-4)
+
+
+def operations_in(trace):
+    return [part_of(entry.name).place for entry in trace.select("initial") if entry.name.endswith("/arguments")]
+
+
+@pytest.mark.parametrize("given", [X, X.tolist(), 0.5], ids=["array", "list", "number"])
+def test_operations_are_observed_whatever_they_are_given(tmp_path, given):
+    trace = replayed(lambda: ops.exp(given), tmp_path, inside=CASE)
+    (place,) = operations_in(trace)
+    assert place.endswith("keras.ops.exp")
+    np.testing.assert_allclose(value(trace, f"forward/0/{place}/output"), np.exp(np.array(given)), rtol=1e-5)
+
+
+def test_each_operation_is_counted_by_itself(tmp_path):
+    def case():
+        for function in (ops.exp, ops.tanh, ops.exp):
+            function(ops.convert_to_tensor(X))
+
+    endings = [place.partition("/operation ")[2] for place in operations_in(replayed(case, tmp_path, inside=CASE))]
+    assert endings == ["0000 keras.ops.exp", "0000 keras.ops.tanh", "0001 keras.ops.exp"]
+
+
+def test_what_an_operation_would_have_been_given_is_kept_beside_what_it_is_given(tmp_path):
+    def case(factor):
+        return lambda: ops.exp(ops.convert_to_tensor(X) * factor)
+
+    replayed(case(1.0), tmp_path / "own", inside=CASE)
+    trace = replayed(case(2.0), tmp_path / "given", inside=CASE, given=tmp_path / "own")
+    (place,) = operations_in(trace)
+    np.testing.assert_allclose(value(trace, f"forward/0/{place}/own"), X * 2)
+    np.testing.assert_array_equal(value(trace, f"forward/0/{place}/input"), X)
+
+
+@pytest.mark.parametrize(("held", "free", "power"), [(False, False, 3), (True, False, 2), (True, True, 3)])
+def test_operations_that_are_held_return_what_the_references_did(tmp_path, held, free, power):
+    """All but the one that is free."""
+    returned = []
+
+    def case(power):
+        return lambda: returned.append(ops.convert_to_numpy(ops.power(ops.convert_to_tensor(X), power)))
+
+    (place,) = operations_in(replayed(case(2), tmp_path / "own", inside=CASE))
+    options = {"held": held, "free": place if free else None, "given": tmp_path / "own"}
+    trace = replayed(case(3), tmp_path / "given", inside=CASE, **options)
+    np.testing.assert_allclose(returned[-1], X**power, rtol=1e-5)
+    if not free:
+        np.testing.assert_allclose(value(trace, f"forward/0/{place}/output"), X**3, rtol=1e-5)
+
+
+@differentiates
+def test_that_a_case_takes_gradients_stands_where_it_first_does():
+    def case(recorder):
+        def run():
+            recorder.record("before", 1)
+            harness.value_and_grad(ops.sum, X)
+            recorder.record("after", 2)
+
+        return run
+
+    recorder = Recorder()
+    replay_case(case(recorder), recorder, Replay(inside=CASE))
+    keys = [item.key for item in recorder.observations if item.phase == "recorded" or item.name.endswith(TAKEN)]
+    assert keys == ["recorded/before", f"gradient/0/{CASE}/value/{TAKEN}", "recorded/after"]
+    recorder = Recorder()
+    replay_case(lambda: ops.exp(ops.convert_to_tensor(X)), recorder, Replay(inside=CASE))
+    assert not any(item.name.endswith(TAKEN) for item in recorder.observations)
 
 
 def test_the_operations_of_a_case_are_recorded_with_how_they_were_called(tmp_path):

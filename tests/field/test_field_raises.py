@@ -1,0 +1,70 @@
+"""A part that raises on one backend: its own words are the finding, in everything that tells of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+CASES = Path(__file__).parent / "cases"
+WORDS = "ValueError: Reverse-mode differentiation does not work for lax.while_loop"
+
+
+@pytest.fixture(scope="module")
+def ran(make_project: Callable[[], Any]) -> Any:
+    project = make_project()
+    project.write("cases/empty.txt", "")
+    for name in ("raises_on_one_side.py", "saving_raises.py"):
+        shutil.copy(CASES / name, project.folder / "cases")
+    project.ran = project.harness("run", "cases", "--out", "out", "--junit", "junit.xml")
+    return project
+
+
+def block(text: str, title: str) -> list[str]:
+    """The lines that follow a title, up to an empty one."""
+    lines = text.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(title))
+    return lines[start + 1 : lines.index("", start)]
+
+
+def test_its_own_words_head_the_case(ran: Any) -> None:
+    told = block(ran.ran.stdout, "cases/raises_on_one_side.py::reconstruct: jax against torch: jax raises")
+    assert told[0].strip().startswith(f"what    jax raises in 'gradients': {WORDS}")
+    assert "layer 'reconstruct', in its gradient" in "\n".join(told)
+    told = block(ran.ran.stdout, "cases/saving_raises.py::saved: jax against torch: jax raises")
+    words = "what    jax raises in 'save to .keras, and load': TypeError: Cannot serialize object"
+    assert told[0].strip().startswith(words)
+    assert "was not recorded" not in ran.ran.stdout
+    assert "amplified" not in ran.ran.stdout
+
+
+def test_they_are_the_finding_of_the_result(ran: Any) -> None:
+    assert ran.ran.returncode == 1
+    (comparison,) = [item for item in ran.cases()["reconstruct"]["comparisons"] if item["target"] == "jax"]
+    first, blame = comparison["first"], comparison["blame"]
+    assert (first["phase"], first["layer"], first["raised"]) == ("gradient", "reconstruct", "jax")
+    assert WORDS in first["reason"]
+    assert (blame["target"], blame["layer"]) == ("jax", "reconstruct")
+    assert blame["text"] == "jax raises in layer 'reconstruct', in its gradient"
+    assert "jax raises in 'gradients'" in (ran.folder / "junit.xml").read_text(encoding="utf-8")
+
+
+def test_a_run_that_ends_by_it_says_in_what(ran: Any) -> None:
+    case = ran.cases()["reconstruct_in_training"]
+    assert case["outcome"] == "error"
+    told = block(ran.ran.stdout, "cases/raises_on_one_side.py::reconstruct_in_training on jax: error")
+    assert told[0].strip().startswith(f"what    {WORDS}")
+    assert told[1].strip() == "where   it raised in 'gradients' and 'fit and all that follows'"
+
+
+def test_so_do_traces_that_are_compared_later(ran: Any) -> None:
+    ran.harness("record", "cases/raises_on_one_side.py::reconstruct", "--target", "torch", "--out", "one")
+    ran.harness("record", "cases/raises_on_one_side.py::reconstruct", "--target", "jax", "--out", "two")
+    compared = ran.harness("compare", "one", "two")
+    assert compared.returncode == 1
+    assert f"jax raises in 'gradients': {WORDS}" in compared.stdout
