@@ -93,8 +93,29 @@ def owners(layer: Any) -> dict[int, str]:
     """The innermost layer that each variable belongs to, by the variable's `id`. Paths do not tell that of seeds."""
     found: dict[int, str] = {}
     for inner in layer._flatten_layers():  # from the outside in
-        found |= {id(variable): inner.name for variable in inner.variables}
+        found |= {id(variable): inner.name for variable in [*inner.variables, *untracked_variables(inner)]}
     return found
+
+
+def untracked_variables(layer: Any) -> list[Any]:
+    """The variables that a layer and those inside it hold and do not count among their `variables`.
+
+    A stateful recurrent layer has its states so: they are not saved, and what knows `variables` alone loses them.
+    """
+    known = {id(variable) for variable in layer.variables}
+    held = [variable for inner in layer._flatten_layers() for variable in _variables_in(list(vars(inner).values()))]
+    return list({id(variable): variable for variable in held if id(variable) not in known}.values())
+
+
+def _variables_in(structure: Any) -> Iterator[Any]:
+    """The variables in nested lists, tuples and dicts."""
+    import keras
+
+    if isinstance(structure, keras.Variable):
+        yield structure
+    elif isinstance(structure, (list, tuple, dict)):
+        for item in structure.values() if isinstance(structure, dict) else structure:
+            yield from _variables_in(item)
 
 
 def has_inner_layers(layer: Any) -> bool:
@@ -190,6 +211,9 @@ def dataset_shuffle(shuffle: Callable[[list[int]], None]) -> AbstractContextMana
 def tracking_scope(state: Sequence[tuple[Any, Any]]) -> Any:
     """A `keras.StatelessScope` that remembers which variables were updated in it, in order (`updated`).
 
+    Losses that layers add in it are in their `losses` while it is open, as they are without a scope. `added` has those
+    that are still there at its end, each with its layer.
+
     Inside another such scope it starts from that scope's state.
     """
     import keras
@@ -200,8 +224,10 @@ def tracking_scope(state: Sequence[tuple[Any, Any]]) -> Any:
 
         def __init__(self) -> None:
             outer = get_stateless_scope()
-            super().__init__(state)
+            super().__init__(state, collect_losses=True)
             self.updated: list[Any] = []
+            self.added: list[tuple[Any, Any]] = []
+            self._observed = contextlib.ExitStack()
             if outer is not None:
                 self.state_mapping = {**outer.state_mapping, **self.state_mapping}
 
@@ -214,6 +240,27 @@ def tracking_scope(state: Sequence[tuple[Any, Any]]) -> Any:
             if not any(variable is update[0] for variable in self.updated):
                 self.updated.append(update[0])
             super().add_update(update)
+
+        def __enter__(self) -> TrackingScope:
+            self._observed.enter_context(patched(keras.Layer, "add_loss", self._noted))
+            super().__enter__()
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            super().__exit__(*error)
+            self._observed.close()
+            for layer, loss in self.added:
+                layer._loss_ids.discard(id(loss))  # another object may have this id once the loss is gone
+            kept = {id(loss) for loss in self.losses}  # a second call of a layer drops what its first one added
+            self.added = [(layer, loss) for layer, loss in self.added if id(loss) in kept]
+
+        def _noted(self, original: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+            def add_loss(layer: Any, loss: Any) -> None:
+                before = len(self.losses)
+                original(layer, loss)
+                self.added += [(layer, new) for new in self.losses[before:]]
+
+            return add_loss
 
     return TrackingScope()
 

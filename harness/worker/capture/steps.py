@@ -57,7 +57,7 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
             if self.followed:
                 recorder.add("log", BATCH, dict(logs or {}), step=self.step)
-                state.record_variables(recorder, "update", self.model.variables, self.step, owner=self.model)
+                state.record_variables(recorder, "update", state.variables_of(self.model), self.step, owner=self.model)
                 state.record_variables(recorder, "optimizer", self.model.optimizer.variables, self.step)
             if self.step >= steps.last:
                 self.model.stop_training = True

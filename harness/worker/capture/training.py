@@ -163,7 +163,7 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> Non
         recorder.note("initial weights", "the model could not be built before training")
         return
     noise.disturb(model.variables)
-    state.record_variables(recorder, "initial", model.variables, 0, owner=model)
+    state.record_variables(recorder, "initial", state.variables_of(model), 0, owner=model)
     if first is None:
         return
     x, y, sample_weight = first
@@ -242,7 +242,7 @@ def _as_tensors(structure: Any) -> Any:
 
 
 def _record_weights(model: Any, recorder: Recorder, step: int, *, prefix: str = "") -> None:
-    state.record_variables(recorder, "update", model.variables, step, prefix=prefix, owner=model)
+    state.record_variables(recorder, "update", state.variables_of(model), step, prefix=prefix, owner=model)
     state.record_variables(recorder, "optimizer", model.optimizer.variables, step, prefix=prefix)
 
 

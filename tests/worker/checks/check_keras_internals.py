@@ -396,3 +396,30 @@ def test_dataset_shuffle():
     with keras_internals.dataset_shuffle(lambda batches: asked.append(len(batches))):
         small_model().fit(Batches(), verbose=0)
     assert set(asked) == {3}, "A PyDataset's batches are no longer shuffled by the random of py_dataset_adapter."
+
+
+def test_tracking_scope_has_the_losses_that_layers_add():
+    class Adding(keras.Layer):
+        def call(self, x):
+            self.add_loss(ops.sum(x))
+            return x
+
+    layer = Adding()
+    with keras_internals.tracking_scope([]) as outer:
+        with keras_internals.tracking_scope([]) as scope:
+            layer(ops.ones((2,)))
+            layer(ops.ones((3,)))
+            assert [as_list(loss) for loss in layer.losses] == [3.0], "Keras moved the losses of a StatelessScope."
+        assert layer.losses == []
+    assert [(adding, as_list(loss)) for adding, loss in scope.added] == [(layer, 3.0)], "Keras moved _loss_ids."
+    assert outer.added == []
+    assert layer.losses == []
+
+
+def test_untracked_variables():
+    layer = keras.layers.LSTM(2, stateful=True)
+    model = keras.Sequential([keras.Input(batch_shape=(1, 3, 1)), layer, keras.layers.Dense(1)])
+    found = keras_internals.untracked_variables(model)
+    assert [id(variable) for variable in found] == [id(state) for state in layer.states], "Keras moved RNN.states."
+    assert not {id(variable) for variable in found} & {id(variable) for variable in model.variables}
+    assert {keras_internals.owners(model)[id(state)] for state in found} == {layer.name}
