@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from harness.blame.replays import Replays
 from harness.blame.reproducer import reproducer_of
@@ -147,7 +148,9 @@ class _Search:
         if finding.phase == "initial" and below(finding.name, DATA) is not None:
             return self._unconfirmed(words.DATA_DIFFER)
         if finding.phase == "event":
-            return self._unconfirmed(words.EVENTS_DIFFER)
+            sides = [(str(side), self._traces[side]) for side in (self._target, self._reference)]
+            values = [(name, trace[finding.key].value if finding.key in trace else None) for name, trace in sides]
+            return self._unconfirmed(words.events_differ(finding.name, values))
         suspect, step = self._suspect()
         if suspect is None:
             return self._unconfirmed(words.nothing_differs(finding.phase))
@@ -176,7 +179,9 @@ class _Search:
         if finding.phase in ("prediction", "metric") and _is_fit(reference):
             return self._first(self._parts(self._after_training())), self._after_training()
         if _is_fit(reference):
-            start = _At(0, Replay(state=Start(reference.folder, "initial", 0)))
+            rows = _value(reference, "initial", 0, ROWS)
+            state = Start(reference.folder, "initial", 0)
+            start = _At(0, Replay(state=state, rows=rows if isinstance(rows, list) else None))
             if finding.phase in ("update", "optimizer", "log"):
                 found = self._step()
                 if found is None:
@@ -204,7 +209,7 @@ class _Search:
             return None
         step = min(finding.step for finding in found)
         given = traces[self._reference]
-        rows = given[str(Key("initial", step, ROWS))].value
+        rows = _value(given, "initial", step, ROWS)
         state = Start(given.folder, "initial", step)
         return _At(step, Replay(state=state, rows=rows if isinstance(rows, list) else None))
 
@@ -312,6 +317,12 @@ def _is_as_large(leak: Finding, size: float) -> bool:
 def _alone(traces: Mapping[Target, Trace], finding: Finding) -> str | None:
     by_name = {str(target): trace for target, trace in traces.items()}
     return standing_alone(by_name, finding.key, min(finding.judgement.verdict, Verdict.DIVERGENT))
+
+
+def _value(trace: Trace, phase: Phase, step: int, name: str) -> Any:
+    """What a trace has of a name; None where it has nothing."""
+    key = str(Key(phase, step, name))
+    return trace[key].value if key in trace else None
 
 
 def _is_fit(trace: Trace) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from harness.result.golden import Change
 from harness.result.judgement import Drawn, Judgement, LessPrecise, Missing, OneSided, Reordered, Unequal, Unlike
 from harness.trace import Phase
+from harness.trace.key import CALLBACK, CALLBACKS, DATA, below
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part
 from harness.verdict import Verdict
 
@@ -95,7 +96,9 @@ def spread(count: int, size: int, band: tuple[str, int, int] | None) -> str:
 # Whose a difference between targets is
 
 DATA_DIFFER = "the data that the case makes differ, before anything is trained"
+BATCHES_DIFFER = "the pipeline gives other batches: seed it, or use arrays"
 EVENTS_DIFFER = "callbacks are called in another order, or with other logs"
+_NO_CHANGE = "nothing"
 _NOTHING_DIFFERS = "no part differs by itself on equal values"
 _PARTS = {LOSS: "the loss", OPTIMIZER: "the optimizer's step", METRICS: "the metrics", CASE: "the case itself"}
 
@@ -103,6 +106,27 @@ _PARTS = {LOSS: "the loss", OPTIMIZER: "the optimizer's step", METRICS: "the met
 def not_repeating(targets: Sequence[str]) -> str:
     """That targets differ from themselves."""
     return f"{' and '.join(targets)} does not repeat itself: two runs on one target differ as much as this"
+
+
+def events_differ(name: str, values: Sequence[tuple[str, object]]) -> str:
+    """What differs between two targets in an event.
+
+    Args:
+        name: of the observation.
+        values: each target and what was observed there; None where nothing was.
+    """
+    if below(name, DATA) is not None:
+        return BATCHES_DIFFER
+    if name == CALLBACKS:
+        lists = [f"{', '.join(value) if isinstance(value, list) else value} on {target}" for target, value in values]
+        return f"other callbacks are called, or in another order: {'; '.join(lists)}"
+    what = below(name, CALLBACK)
+    if what is None:
+        return EVENTS_DIFFER
+    callback, _, when = what.rpartition("/")
+    (target, value), (other, others) = sorted(values, key=lambda item: item[1] in (_NO_CHANGE, None))
+    otherwise = "it is not called" if others is None else "nothing is" if others == _NO_CHANGE else f"{others}"
+    return f"{value} changed by `{callback}` {when} on {target}, and {otherwise} on {other}"
 
 
 def nothing_differs(phase: Phase) -> str:

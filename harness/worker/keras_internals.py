@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any
 
-from harness.worker.patching import FOR_GOOD, patched
+from harness.worker.patching import FOR_GOOD, patched, where_defined
 
 #: Makes what stands for a function of what it stands for.
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -201,6 +201,41 @@ def dataset_adapter_method(name: str, wrap: Wrap) -> AbstractContextManager[None
     return patched(PyDatasetAdapter, name, wrap)
 
 
+@contextlib.contextmanager
+def observed_source(observed: Callable[[Any], Any]) -> Iterator[None]:
+    """Let `observed(source)` stand for what the next `fit` takes its batches from, while the context is open.
+
+    The source of an epoch is what the epoch iterator of the backend's trainer gives: an iterable of batches, or a
+    `tf.data.Dataset`. Epoch iterators that are made later, as for validation, keep their own.
+    """
+    import keras
+    from keras.src.trainers.epoch_iterator import EpochIterator
+
+    trainer = importlib.import_module(f"keras.src.backend.{keras.config.backend()}.trainer")
+    kinds = [kind for kind in vars(trainer).values() if isinstance(kind, type) and issubclass(kind, EpochIterator)]
+    kind = next((kind for kind in kinds if kind is not EpochIterator), EpochIterator)
+    first: list[Any] = []
+
+    def made(original: Callable[..., None]) -> Callable[..., None]:
+        def __init__(iterator: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - stands for the method
+            if not first:
+                first.append(iterator)
+            original(iterator, *args, **kwargs)
+
+        return __init__
+
+    def given(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def _get_iterator(iterator: Any) -> Any:
+            source = original(iterator)
+            return observed(source) if first and iterator is first[0] else source
+
+        return _get_iterator
+
+    getter = where_defined(kind, "_get_iterator")
+    with patched(EpochIterator, "__init__", made), patched(getter, "_get_iterator", given):
+        yield
+
+
 def dataset_shuffle(shuffle: Callable[[list[int]], None]) -> AbstractContextManager[None]:
     """Let a `PyDataset`'s batches be shuffled by `shuffle`, in place, and not by Python's `random`."""
     from keras.src.trainers.data_adapters import py_dataset_adapter
@@ -263,6 +298,27 @@ def tracking_scope(state: Sequence[tuple[Any, Any]]) -> Any:
             return add_loss
 
     return TrackingScope()
+
+
+def values_in_training(model: Any) -> dict[int, Any]:
+    """Values of a model's variables by the variables' `id`, where these do not hold them: between steps on jax.
+
+    There the results of a step are given to the variables when somebody asks for `self.model` in a callback. Looking
+    at them here does not do that, for it would change what a callback finds that does not ask.
+    """
+    held = getattr(model, "_jax_state", None)
+    if held is None or getattr(model, "_jax_state_synced", True):
+        return {}
+    variables = {
+        "trainable_variables": model.trainable_variables,
+        "non_trainable_variables": model.non_trainable_variables,
+        "optimizer_variables": model.optimizer.variables,
+    }
+    return {
+        id(variable): value
+        for kind, of_kind in variables.items()
+        for variable, value in zip(of_kind, held.get(kind) or (), strict=False)
+    }
 
 
 def in_symbolic_scope() -> bool:
