@@ -102,4 +102,6 @@ def _is_plain_descent(optimizer: Any) -> bool:
         "gradient_accumulation_steps",
         "loss_scale_factor",
     )
-    return type(optimizer) is keras.optimizers.SGD and not any(getattr(optimizer, name, None) for name in further)
+    # On torch Keras makes an optimizer of a class of its own, which is derived from the public one.
+    is_kerass = isinstance(optimizer, keras.optimizers.SGD) and type(optimizer).__module__.startswith("keras.")
+    return is_kerass and not any(getattr(optimizer, name, None) for name in further)

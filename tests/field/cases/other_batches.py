@@ -79,10 +79,13 @@ def equal_values_of_other_widths(rng):
 
     x, y = arrays(rng)
     wide = BACKEND == "jax"
-    x, labels = x.astype("float64" if wide else "float32"), (y > 0).astype("int64" if wide else "int32")
+    x = x.astype("float64" if wide else "float32")
+    labels = (y > 0).astype("int64" if wide else "int32")
     net = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     net.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    dataset = tf.data.Dataset.from_tensor_slices((x, labels)).shuffle(24, seed=5).batch(4)
+    dataset = (
+        tf.data.Dataset.from_tensor_slices((x, labels)).shuffle(24, seed=5, reshuffle_each_iteration=False).batch(4)
+    )
     return Fit(net, dataset, epochs=2)
 
 
@@ -95,3 +98,13 @@ def validated_and_evaluated_on_the_way(rng):
             self.model.evaluate(x[:5], y[:5], verbose=0)
 
     return Fit(model(), x, y, epochs=2, batch_size=8, validation_split=0.25, callbacks=[Evaluating()])
+
+
+@case
+def shuffled_anew_in_each_pass(rng):
+    import tensorflow as tf
+
+    # Keras on torch and jax looks at a batch before training, which is a pass more than on tensorflow.
+    net = keras.Sequential([keras.layers.Dense(1)])
+    net.compile("sgd", "mse")
+    return Fit(net, tf.data.Dataset.from_tensor_slices(arrays(rng)).shuffle(24, seed=5).batch(4), epochs=2)
