@@ -82,7 +82,8 @@ class Backend(abc.ABC):
         """The observations that a target cannot have as others have them: patterns of keys, each with the reason."""
         steps = target.count("steps_per_execution")
         why = f"callbacks are called once for {steps} steps"
-        where = ("log/*/batch/*", "update/0/*", "optimizer/0/*", "event/*") if steps > 1 else ()
+        events = ("event/*/fit", "event/*/evaluate", "event/*/predict", "event/*/callback/*")
+        where = ("log/*/batch/*", "update/0/*", "optimizer/0/*", *events) if steps > 1 else ()
         return [(pattern, why) for pattern in where]
 
 

@@ -7,7 +7,7 @@ import contextlib
 import ctypes
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,6 +26,9 @@ Call = Callable[[Sequence[Any]], tuple[Any, Any]]
 
 #: The order in which an `ArrayDataAdapter` gives out that many rows in its next pass over the data.
 Permutation = Callable[[Any, int], "NDArray[np.int64]"]
+
+#: Is given a batch: tensors or arrays, and None where there is nothing, in the structure that the data has.
+See = Callable[[Any], None]
 
 
 class Runtime(abc.ABC):
@@ -82,6 +85,19 @@ class Runtime(abc.ABC):
     @abc.abstractmethod
     def shuffle_with(self, permutation: Permutation) -> contextlib.AbstractContextManager[None]:
         """Let Keras take the order of array data from `permutation` while the context is open."""
+
+    def observed_batches(self, see: See) -> contextlib.AbstractContextManager[None]:
+        """Let `see` have each batch that the next `fit` trains on, when its step takes it, while the context is open.
+
+        It may be given a batch more before training begins, where Keras looks at one to build the model.
+        """
+
+        def observed(source: Any) -> Iterator[Any]:
+            for batch in source:
+                see(batch)
+                yield batch
+
+        return keras_internals.observed_source(observed)
 
     @abc.abstractmethod
     def settings(self) -> dict[str, Any]:

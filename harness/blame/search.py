@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from harness.blame import calls
 from harness.blame.replays import Replays
@@ -155,11 +156,15 @@ class _Search:
     def blame(self) -> Blame:
         finding = self._finding
         if finding.phase == "initial" and below(finding.name, DATA) is not None:
-            return self._unconfirmed(words.DATA_DIFFER)
+            cause = finding.judgement.cause
+            is_dtype = isinstance(cause, Unlike) and cause.item == "dtype" and cause.is_all
+            return self._unconfirmed(words.DTYPES_OF_DATA_DIFFER if is_dtype else words.DATA_DIFFER)
         if isinstance(finding.judgement.cause, Reordered):
             return self._unconfirmed(words.ORDER_DIFFERS)
         if finding.phase == "event":
-            return self._unconfirmed(words.EVENTS_DIFFER)
+            sides = [(str(side), self._traces[side]) for side in (self._target, self._reference)]
+            values = [(name, trace[finding.key].value if finding.key in trace else None) for name, trace in sides]
+            return self._unconfirmed(words.events_differ(finding.name, values))
         reference = self._traces[self._reference]
         if finding.phase in ("initial", "recorded") or not _has_parts(reference):
             return self._made_by_the_case() or self._unknown()
@@ -177,7 +182,9 @@ class _Search:
         if finding.phase in ("prediction", "metric") and _is_fit(reference):
             start = self._after_training()
         elif _is_fit(reference):
-            start = _At(0, Replay(state=Start(reference.folder, "initial", 0)))
+            rows = _value(reference, "initial", 0, ROWS)
+            state = Start(reference.folder, "initial", 0)
+            start = _At(0, Replay(state=state, rows=rows if isinstance(rows, list) else None))
             if finding.phase in ("update", "optimizer", "log"):
                 found = self._step()
                 if found is None:
@@ -274,7 +281,7 @@ class _Search:
             return None
         step = min(finding.step for finding in found)
         given = traces[self._reference]
-        rows = given[str(Key("initial", step, ROWS))].value
+        rows = _value(given, "initial", step, ROWS)
         state = Start(given.folder, "initial", step)
         return _At(step, Replay(state=state, rows=rows if isinstance(rows, list) else None))
 
@@ -498,6 +505,12 @@ def _is_number(finding: Finding, traces: Mapping[Target, Trace]) -> bool:
 def _alone(traces: Mapping[Target, Trace], finding: Finding) -> str | None:
     by_name = {str(target): trace for target, trace in traces.items()}
     return standing_alone(by_name, finding.key, min(finding.judgement.verdict, Verdict.DIVERGENT))
+
+
+def _value(trace: Trace, phase: Phase, step: int, name: str) -> Any:
+    """What a trace has of a name; None where it has nothing."""
+    key = str(Key(phase, step, name))
+    return trace[key].value if key in trace else None
 
 
 def _is_fit(trace: Trace) -> bool:

@@ -123,7 +123,8 @@ def judge(
     ours, theirs = target.array, reference.array
     explains_dtypes = precisions[0] != precisions[1] and ours.dtype.kind in REAL and theirs.dtype.kind in REAL
     if target.dtype != reference.dtype and not explains_dtypes:
-        return _mismatch(Unlike("dtype", str(target.dtype), str(reference.dtype)))
+        is_equal = ours.shape == theirs.shape and bool(np.array_equal(ours, theirs))
+        return _mismatch(Unlike("dtype", str(target.dtype), str(reference.dtype), is_all=is_equal))
     if ours.shape != theirs.shape:
         return _mismatch(Unlike("shape", str(ours.shape), str(theirs.shape)))
     same_bits = target.dtype == reference.dtype and ours.tobytes() == theirs.tobytes()
@@ -253,7 +254,15 @@ def _unlike_plain(mine: Any, theirs: Any) -> Unlike:
             if not _same_plain(left, right):
                 return Unlike("item", repr(left), repr(right), position)
         return Unlike("length", str(len(mine)), str(len(theirs)))
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        names = [name for name in {**theirs, **mine} if not _same_plain(mine.get(name, _NONE), theirs.get(name, _NONE))]
+        ours, others = (repr(side[names[0]]) if names[0] in side else "missing" for side in (mine, theirs))
+        return Unlike("entry", ours, others, names[0], is_all=len(names) == 1)
     return Unlike("value", repr(mine), repr(theirs))
+
+
+#: What a dict has in place of an entry that it lacks. It is equal to no plain value.
+_NONE = object()
 
 
 def _judge_discrete(a: Array, b: Array) -> Judgement:

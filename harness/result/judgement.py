@@ -17,15 +17,17 @@ class Unlike:
 
     Attributes:
         what: in what they are unlike: whether they are arrays, their dtype or shape, the length of a list, one item of
-            a list, or the plain value as a whole.
+            a list, one entry of a dict, or the plain value as a whole.
         ours, theirs: what the target and the reference have, as text.
-        item: the position of that item.
+        item: the position of that item, or the key of that entry.
+        is_all: whether everything else is equal: the other items or entries, or the values of arrays of two dtypes.
     """
 
-    what: Literal["kind", "dtype", "shape", "length", "item", "value"]
+    what: Literal["kind", "dtype", "shape", "length", "item", "entry", "value"]
     ours: str
     theirs: str
-    item: int | None = None
+    item: int | str | None = None
+    is_all: bool = False
 
 
 @dataclass(frozen=True)

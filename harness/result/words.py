@@ -21,7 +21,7 @@ from harness.result.judgement import (
     Unlike,
 )
 from harness.trace import Phase
-from harness.trace.key import DATA, below
+from harness.trace.key import AS_PROMISED, CALLBACK, CALLBACKS, DATA, GENERATOR, below
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part
 from harness.verdict import Verdict
 
@@ -42,8 +42,10 @@ def reason(judgement: Judgement) -> str:
         case Unlike(what="length"):
             return f"it has {cause.ours} items, and {cause.theirs} on the reference"
         case Unlike():
-            what = {"dtype": "dtype", "shape": "shape", "item": f"item {cause.item}"}.get(cause.what, "it")
-            return f"{what} is {cause.ours}, and {cause.theirs} on the reference"
+            named = {"item": f"item {cause.item}", "entry": f"its {cause.item}"}
+            what = {"dtype": "dtype", "shape": "shape", **named}.get(cause.what, "it")
+            rest = {"dtype": "; the values are equal", "entry": "; all else is equal"}.get(cause.what, "")
+            return f"{what} is {cause.ours}, and {cause.theirs} on the reference{rest if cause.is_all else ''}"
         case Unequal():
             elements = f"{cause.count} of {cause.size} elements differ, first " if cause.size > 1 else ""
             return f"{elements}{cause.ours}{_at(judgement)}, and {cause.theirs} on the reference"
@@ -131,6 +133,8 @@ def spread(count: int, size: int, band: tuple[str, int, int] | None) -> str:
 # Whose a difference between targets is
 
 DATA_DIFFER = "the data that the case makes differ, before anything is trained"
+DTYPES_OF_DATA_DIFFER = "the case makes data of another dtype, with equal values"
+BATCHES_DIFFER = "the pipeline gives other batches: seed it, or use arrays"
 EVENTS_DIFFER = "callbacks are called in another order, or with other logs"
 ORDER_DIFFERS = "the order is all that was looked at: values are compared by name"
 _MOST_MOVED = 4
@@ -138,6 +142,7 @@ _SEED_IT = (
     "Something draws numbers that nobody seeded: use the case's argument `rng`, or give every generator, layer and "
     "data pipeline a seed. What is meant to be random is compared as distributions under `--randomness native`."
 )
+_NO_CHANGE = "nothing"
 _NOTHING_DIFFERS = "no part differs by itself on equal values"
 _PARTS = {LOSS: "the loss", OPTIMIZER: "the optimizer's step", METRICS: "the metrics", CASE: "the case itself"}
 
@@ -148,6 +153,31 @@ def not_repeating(targets: Sequence[str], phase: Phase, name: str) -> str:
     is_data = phase == "initial" and below(name, DATA) is not None
     cure = "Draw the case's data from its argument `rng`." if is_data else _SEED_IT
     return f"{listed(targets)} {verb}: two runs on one target differ as much as two targets. {cure}"
+
+
+def events_differ(name: str, values: Sequence[tuple[str, object]]) -> str:
+    """What differs between two targets in an event.
+
+    Args:
+        name: of the observation.
+        values: each target and what was observed there; None where nothing was.
+    """
+    if below(name, DATA) is not None:
+        return BATCHES_DIFFER
+    if name == CALLBACKS:
+        lists = [f"{', '.join(value) if isinstance(value, list) else value} on {target}" for target, value in values]
+        return f"other callbacks are called, or in another order: {'; '.join(lists)}"
+    function = below(name, GENERATOR)
+    if function is not None:
+        faults = [f"{value} on {target}" for target, value in values if value not in (AS_PROMISED, None)]
+        return f"the backend's own {function}, for which the harness's generator stands in here: {'; '.join(faults)}"
+    what = below(name, CALLBACK)
+    if what is None:
+        return EVENTS_DIFFER
+    callback, _, when = what.rpartition("/")
+    (target, value), (other, others) = sorted(values, key=lambda item: item[1] in (_NO_CHANGE, None))
+    otherwise = "it is not called" if others is None else "nothing is" if others == _NO_CHANGE else f"{others}"
+    return f"{value} changed by `{callback}` {when} on {target}, and {otherwise} on {other}"
 
 
 def nothing_differs(phase: Phase) -> str:

@@ -8,13 +8,18 @@ from harness.trace.model import Named, Phase
 
 #: What the logs of a training step are below, as `batch/loss`.
 BATCH = "batch"
-#: What the digests of a case's data are below, in the phase `initial`.
+#: What the digests of data are below: of all that a case has, in the phase `initial`, and of the batch that a training
+#: step took, in the phase `event`.
 DATA = "data"
-#: The rows of the data that a followed training step was given, in the phase `initial`.
+#: The rows of the data that a training step is given, in the phase `initial`.
 ROWS = "rows"
 #: What is below this, in the phase `event`, is whether the backend's own random function gives what it promises.
 GENERATOR = "generator"
 AS_PROMISED = "as promised"
+#: The callbacks that `fit` calls, in order, in the phase `event`.
+CALLBACKS = "callbacks"
+#: What a callback changed is below this, in the phase `event`.
+CALLBACK = "callback"
 #: What stands before the names of a model's state when `fit` has returned.
 AFTER_FIT = "after fit/"
 

@@ -173,7 +173,7 @@ def _call(work: Run, target: Target, recorder: Recorder, folder: Path, order: ra
     if isinstance(result, Fit) and work.steps is not None:
         follow_fit(result, recorder, work.steps, order)
     elif isinstance(result, Fit):
-        record_fit(result, recorder, folder, noise, observed=observed)
+        record_fit(result, recorder, folder, noise, observed=observed, order=order)
     elif isinstance(result, Forward):
         record_forward(result, recorder, noise, observed=observed, mode=target.mode)
     elif result is None and work.noise:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any
 
-from harness.worker.patching import FOR_GOOD, patched
+from harness.worker.patching import FOR_GOOD, patched, where_defined
 
 #: Makes what stands for a function of what it stands for.
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -93,8 +93,29 @@ def owners(layer: Any) -> dict[int, str]:
     """The innermost layer that each variable belongs to, by the variable's `id`. Paths do not tell that of seeds."""
     found: dict[int, str] = {}
     for inner in layer._flatten_layers():  # from the outside in
-        found |= {id(variable): inner.name for variable in inner.variables}
+        found |= {id(variable): inner.name for variable in [*inner.variables, *untracked_variables(inner)]}
     return found
+
+
+def untracked_variables(layer: Any) -> list[Any]:
+    """The variables that a layer and those inside it hold and do not count among their `variables`.
+
+    A stateful recurrent layer has its states so: they are not saved, and what knows `variables` alone loses them.
+    """
+    known = {id(variable) for variable in layer.variables}
+    held = [variable for inner in layer._flatten_layers() for variable in _variables_in(list(vars(inner).values()))]
+    return list({id(variable): variable for variable in held if id(variable) not in known}.values())
+
+
+def _variables_in(structure: Any) -> Iterator[Any]:
+    """The variables in nested lists, tuples and dicts."""
+    import keras
+
+    if isinstance(structure, keras.Variable):
+        yield structure
+    elif isinstance(structure, (list, tuple, dict)):
+        for item in structure.values() if isinstance(structure, dict) else structure:
+            yield from _variables_in(item)
 
 
 def has_inner_layers(layer: Any) -> bool:
@@ -180,6 +201,41 @@ def dataset_adapter_method(name: str, wrap: Wrap) -> AbstractContextManager[None
     return patched(PyDatasetAdapter, name, wrap)
 
 
+@contextlib.contextmanager
+def observed_source(observed: Callable[[Any], Any]) -> Iterator[None]:
+    """Let `observed(source)` stand for what the next `fit` takes its batches from, while the context is open.
+
+    The source of an epoch is what the epoch iterator of the backend's trainer gives: an iterable of batches, or a
+    `tf.data.Dataset`. Epoch iterators that are made later, as for validation, keep their own.
+    """
+    import keras
+    from keras.src.trainers.epoch_iterator import EpochIterator
+
+    trainer = importlib.import_module(f"keras.src.backend.{keras.config.backend()}.trainer")
+    kinds = [kind for kind in vars(trainer).values() if isinstance(kind, type) and issubclass(kind, EpochIterator)]
+    kind = next((kind for kind in kinds if kind is not EpochIterator), EpochIterator)
+    first: list[Any] = []
+
+    def made(original: Callable[..., None]) -> Callable[..., None]:
+        def __init__(iterator: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - stands for the method
+            if not first:
+                first.append(iterator)
+            original(iterator, *args, **kwargs)
+
+        return __init__
+
+    def given(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def _get_iterator(iterator: Any) -> Any:
+            source = original(iterator)
+            return observed(source) if first and iterator is first[0] else source
+
+        return _get_iterator
+
+    getter = where_defined(kind, "_get_iterator")
+    with patched(EpochIterator, "__init__", made), patched(getter, "_get_iterator", given):
+        yield
+
+
 def dataset_shuffle(shuffle: Callable[[list[int]], None]) -> AbstractContextManager[None]:
     """Let a `PyDataset`'s batches be shuffled by `shuffle`, in place, and not by Python's `random`."""
     from keras.src.trainers.data_adapters import py_dataset_adapter
@@ -189,6 +245,9 @@ def dataset_shuffle(shuffle: Callable[[list[int]], None]) -> AbstractContextMana
 
 def tracking_scope(state: Sequence[tuple[Any, Any]]) -> Any:
     """A `keras.StatelessScope` that remembers which variables were updated in it, in order (`updated`).
+
+    Losses that layers add in it are in their `losses` while it is open, as they are without a scope. `added` has those
+    that are still there at its end, each with its layer.
 
     Inside another such scope it starts from that scope's state.
     """
@@ -200,8 +259,10 @@ def tracking_scope(state: Sequence[tuple[Any, Any]]) -> Any:
 
         def __init__(self) -> None:
             outer = get_stateless_scope()
-            super().__init__(state)
+            super().__init__(state, collect_losses=True)
             self.updated: list[Any] = []
+            self.added: list[tuple[Any, Any]] = []
+            self._observed = contextlib.ExitStack()
             if outer is not None:
                 self.state_mapping = {**outer.state_mapping, **self.state_mapping}
 
@@ -215,7 +276,49 @@ def tracking_scope(state: Sequence[tuple[Any, Any]]) -> Any:
                 self.updated.append(update[0])
             super().add_update(update)
 
+        def __enter__(self) -> TrackingScope:
+            self._observed.enter_context(patched(keras.Layer, "add_loss", self._noted))
+            super().__enter__()
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            super().__exit__(*error)
+            self._observed.close()
+            for layer, loss in self.added:
+                layer._loss_ids.discard(id(loss))  # another object may have this id once the loss is gone
+            kept = {id(loss) for loss in self.losses}  # a second call of a layer drops what its first one added
+            self.added = [(layer, loss) for layer, loss in self.added if id(loss) in kept]
+
+        def _noted(self, original: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+            def add_loss(layer: Any, loss: Any) -> None:
+                before = len(self.losses)
+                original(layer, loss)
+                self.added += [(layer, new) for new in self.losses[before:]]
+
+            return add_loss
+
     return TrackingScope()
+
+
+def values_in_training(model: Any) -> dict[int, Any]:
+    """Values of a model's variables by the variables' `id`, where these do not hold them: between steps on jax.
+
+    There the results of a step are given to the variables when somebody asks for `self.model` in a callback. Looking
+    at them here does not do that, for it would change what a callback finds that does not ask.
+    """
+    held = getattr(model, "_jax_state", None)
+    if held is None or getattr(model, "_jax_state_synced", True):
+        return {}
+    variables = {
+        "trainable_variables": model.trainable_variables,
+        "non_trainable_variables": model.non_trainable_variables,
+        "optimizer_variables": model.optimizer.variables,
+    }
+    return {
+        id(variable): value
+        for kind, of_kind in variables.items()
+        for variable, value in zip(of_kind, held.get(kind) or (), strict=False)
+    }
 
 
 def in_symbolic_scope() -> bool:

@@ -619,7 +619,24 @@ DTYPES = ["float32", "float64", "float16", "bfloat16", "int32", "int64", "uint8"
 def test_another_dtype_is_a_mismatch_though_every_value_is_equal(mine: str, theirs: str) -> None:
     judgement = judged(np.ones(3, np.dtype(mine)), np.ones(3, np.dtype(theirs)), np.ones(3), np.ones(3))
     assert judgement.verdict is MISMATCH
-    assert reason(judgement) == f"dtype is {mine}, and {theirs} on the reference"
+    assert reason(judgement) == f"dtype is {mine}, and {theirs} on the reference; the values are equal"
+
+
+def test_of_another_dtype_it_is_said_whether_the_values_are_equal() -> None:
+    ids = np.arange(3, dtype=np.int64)
+    assert "values are equal" in reason(judged(ids.astype(np.int32), ids))
+    assert reason(judged(ids.astype(np.int32) + 1, ids)) == "dtype is int32, and int64 on the reference"
+    assert reason(judged(ids[:2].astype(np.int32), ids)) == "dtype is int32, and int64 on the reference"
+
+
+def test_the_entry_of_a_dict_that_differs_is_named() -> None:
+    theirs = {"dtype": "int64", "shape": [3], "sha256": "12"}
+    one = judge(plain(theirs | {"dtype": "int32"}), plain(theirs))
+    assert reason(one) == "its dtype is 'int32', and 'int64' on the reference; all else is equal"
+    two = judge(plain(theirs | {"shape": [2], "sha256": "34"}), plain(theirs))
+    assert reason(two) == "its shape is [2], and [3] on the reference"
+    less = judge(plain({"a": 1}), plain({"a": 1, "b": None}))
+    assert reason(less) == "its b is missing, and None on the reference; all else is equal"
 
 
 def test_a_python_float_is_not_an_array_of_one() -> None:

@@ -214,6 +214,12 @@ def test_a_forward_is_compiled_where_the_mode_says_so(modes: Any, targets: str) 
     assert any("runs as written" in note["reason"] for note in run["notes"])
 
 
+def _batches(trace: Trace) -> list[tuple[str, Any]]:
+    """What the steps of training took, in order."""
+    names = ("data/x", "data/y")
+    return [(item.key, item.value) for item in trace if item.phase == "event" and item.name in names]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "tensorflow"])
 def test_several_steps_in_one_execution(modes: Any, backend: str) -> None:
@@ -224,8 +230,12 @@ def test_several_steps_in_one_execution(modes: Any, backend: str) -> None:
         assert compared[target]["verdict"] in ("identical", "rounding"), compared[target]["first"]
         assert compared[target]["not_compared"] > 0
         assert {"update/7/sequential/dense/kernel", "log/7/epoch 1/loss"} <= set(modes.trace("healthy", target).keys)
+        # Each step has the batch that it took, also where its logs are those of several.
+        taken = _batches(modes.trace("healthy", backend))
+        assert len(taken) == 16
+        assert _batches(modes.trace("healthy", target)) == taken
     (run,) = [run for run in modes.cases()["healthy"]["runs"] if run["target"] == targets[1]]
-    assert {"part": "event/*", "reason": "callbacks are called once for 2 steps"} in run["notes"]
+    assert {"part": "event/*/fit", "reason": "callbacks are called once for 2 steps"} in run["notes"]
 
 
 @pytest.mark.slow

@@ -125,12 +125,12 @@ class JaxRuntime(Runtime):
         import jax
         import jax.numpy as jnp
 
-        updated: list[Any] = []
+        effects = _Effects()
         reached: list[bool] = []
 
         def pure(leaves: list[Any]) -> tuple[Any, Any]:
-            (value, rest), states = _stateless(call, leaves, len(tensors), variables, updated)
-            return value, (rest, states)
+            (value, rest), values = effects.kept_from(call, leaves, len(tensors), variables)
+            return value, (rest, values)
 
         def value_and_gradients(leaves: list[Any]) -> tuple[Any, Any, list[Any]]:
             value, tangent_map, aux = jax.linearize(pure, leaves, has_aux=True)
@@ -146,9 +146,8 @@ class JaxRuntime(Runtime):
 
         leaves = [*tensors, *(variable.value for variable in variables)]
         compute = jax.jit(value_and_gradients) if whole else value_and_gradients
-        value, (rest, states), gradients = compute(leaves)
-        for variable, state in zip(updated, states, strict=True):
-            variable.assign(state)
+        value, (rest, values), gradients = compute(leaves)
+        effects.take(values)
         gradients = [g if hit else None for g, hit in zip(gradients, reached, strict=True)]
         return value, rest, gradients[: len(tensors)], gradients[len(tensors) :]
 
@@ -157,31 +156,50 @@ class JaxRuntime(Runtime):
     ) -> Any:
         import jax
 
-        updated: list[Any] = []
+        effects = _Effects()
 
-        def pure(leaves: list[Any]) -> tuple[Any, list[Any]]:
-            return _stateless(function, leaves, len(tensors), variables, updated)
+        def pure(leaves: list[Any]) -> tuple[Any, Any]:
+            return effects.kept_from(function, leaves, len(tensors), variables)
 
-        outputs, states = jax.jit(pure)([*tensors, *(variable.value for variable in variables)])
-        for variable, state in zip(updated, states, strict=True):
-            variable.assign(state)
+        outputs, values = jax.jit(pure)([*tensors, *(variable.value for variable in variables)])
+        effects.take(values)
         return outputs
 
 
-def _stateless(
-    function: Callable[[Sequence[Any]], Any],
-    leaves: list[Any],
-    inputs: int,
-    variables: Sequence[Any],
-    updated: list[Any],
-) -> tuple[Any, list[Any]]:
-    """What a function returns of the first leaves, the others being the values of its variables, and the new values
-    of those that it updates, which are left in `updated`."""
-    scope = keras_internals.tracking_scope(list(zip(variables, leaves[inputs:], strict=True)))
-    with scope:
-        result = function(leaves[:inputs])
-    updated[:] = scope.updated
-    return result, [scope.get_current_value(variable) for variable in updated]
+class _Effects:
+    """What a traced function does to Keras' objects: kept from them while it is traced, and done to them afterwards."""
+
+    def __init__(self) -> None:
+        self._updated: list[Any] = []
+        self._adding: list[Any] = []
+
+    def kept_from(
+        self,
+        function: Callable[[Sequence[Any]], Any],
+        leaves: list[Any],
+        inputs: int,
+        variables: Sequence[Any],
+    ) -> tuple[Any, tuple[list[Any], list[Any]]]:
+        """What a function returns of the first leaves, the others being the values of its variables.
+
+        Returns:
+            That, and what `take` takes: new values of the variables that it updates, and the losses that layers add.
+        """
+        scope = keras_internals.tracking_scope(list(zip(variables, leaves[inputs:], strict=True)))
+        with scope:
+            result = function(leaves[:inputs])
+        self._updated = scope.updated
+        self._adding = [layer for layer, _ in scope.added]
+        states = [scope.get_current_value(variable) for variable in scope.updated]
+        return result, (states, [loss for _, loss in scope.added])
+
+    def take(self, values: tuple[list[Any], list[Any]]) -> None:
+        """Update the variables, and let the layers add their losses."""
+        states, losses = values
+        for variable, state in zip(self._updated, states, strict=True):
+            variable.assign(state)
+        for layer, loss in zip(self._adding, losses, strict=True):
+            layer.add_loss(loss)
 
 
 def _never(*_: Any, **__: Any) -> bool:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.backends.runtime import Call, Permutation, Runtime
+import numpy as np
+
+from harness.backends.runtime import Call, Permutation, Runtime, See
 from harness.backends.tensorflow import BACKEND
 from harness.target import Target
 from harness.worker import keras_internals
@@ -95,6 +97,20 @@ class TensorFlowRuntime(Runtime):
         with keras_internals.array_adapter_method("get_tf_dataset", ordered):
             yield
 
+    def observed_batches(self, see: See) -> contextlib.AbstractContextManager[None]:
+        import tensorflow as tf
+
+        observed: dict[int, Any] = {}
+
+        def source_of(dataset: Any) -> Any:
+            if not isinstance(dataset, tf.data.Dataset):
+                return dataset  # each replica is given its own rows
+            if id(dataset) not in observed:  # Keras asks for the same one in each epoch
+                observed[id(dataset)] = _seen(dataset, see)
+            return observed[id(dataset)]
+
+        return keras_internals.observed_source(source_of)
+
     def settings(self) -> dict[str, Any]:
         import tensorflow as tf
 
@@ -159,6 +175,48 @@ def _name(device: str) -> str:
     """`cpu:0` of `/job:localhost/replica:0/task:0/device:CPU:0`, and `cuda:0` of what TensorFlow calls a GPU."""
     kind, index = device.split(":")[-2:]
     return f"{'cuda' if kind == 'GPU' else kind.lower()}:{index}"
+
+
+def _seen(dataset: Any, see: See) -> Any:
+    """A dataset whose elements `see` is given when they are taken out: the step that takes them may be compiled."""
+    import tensorflow as tf
+
+    def told(*elements: Any) -> Any:
+        given = elements if type(dataset.element_spec) is tuple else elements[0]
+        leaves = tf.nest.flatten(tf.nest.map_structure(_looked_at, given))
+
+        def tell(*arrays: Any) -> Any:
+            remaining = iter(arrays)
+            see(tf.nest.pack_sequence_as(given, [None if leaf is None else next(remaining) for leaf in leaves]))
+            return np.int32(0)
+
+        is_told = tf.numpy_function(tell, [leaf for leaf in leaves if leaf is not None], tf.int32, stateful=True)
+        with tf.control_dependencies([is_told]):
+            copies = [tf.identity(leaf) if isinstance(leaf, tf.Tensor) else leaf for leaf in _components(given)]
+        return tf.nest.pack_sequence_as(given, copies, expand_composites=True)
+
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False  # which would take batches before their steps do
+    return dataset.map(told).with_options(options)
+
+
+def _components(structure: Any) -> list[Any]:
+    import tensorflow as tf
+
+    leaves: list[Any] = tf.nest.flatten(structure, expand_composites=True)
+    return leaves
+
+
+def _looked_at(leaf: Any) -> Any:
+    """A leaf of a batch as a tensor that Python may look at; None where it is none."""
+    import tensorflow as tf
+
+    if isinstance(leaf, tf.SparseTensor):
+        return tf.sparse.to_dense(leaf)
+    if isinstance(leaf, tf.RaggedTensor):
+        return leaf.to_tensor()
+    is_plain = isinstance(leaf, tf.Tensor) and leaf.dtype not in (tf.variant, tf.resource)
+    return leaf if is_plain else None
 
 
 def _exact_cast(native: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -75,6 +75,7 @@ class Torch(Backend):
         lacks = super().lacks(target)
         if self.processes(target) > 1:
             lacks.append(("log/*", "each process logs its own rows"))
+            lacks.append(("event/*/data/*", "each process is given its own rows"))
         return lacks
 
 

@@ -1,12 +1,21 @@
-"""A callback that observes: events, logs, and the state that training leaves behind."""
+"""Callbacks that observe: events, logs, the state that training leaves behind, and what other callbacks change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.trace.key import BATCH
+import numpy as np
+
+from harness.trace.key import BATCH, CALLBACK, CALLBACKS
+from harness.worker import keras_internals
+from harness.worker.capture import state
+from harness.worker.capture.data import Batches
 from harness.worker.capture.record import Recorder
+from harness.worker.capture.tensors import is_float, numpy_of
 
 HOOKS = (
     *(f"on_{mode}_{end}" for mode in ("train", "test", "predict") for end in ("begin", "end")),
@@ -15,9 +24,25 @@ HOOKS = (
     "on_epoch_end",
 )
 
+#: The hooks in which it is looked at what a callback changes, as people say when they are.
+_WHEN = {
+    "on_train_begin": "before training",
+    "on_epoch_begin": "before epoch",
+    "on_train_batch_begin": "before batch",
+    "on_train_batch_end": "after batch",
+    "on_epoch_end": "after epoch",
+    "on_train_end": "after training",
+}
+#: Other names of hooks, which Keras calls unless the newer ones are overridden.
+_OLDER = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
+#: What a callback is said to change if it changes nothing.
+NOTHING = "nothing"
+#: The most elements of a model whose weights and optimizer are looked at around each batch.
+_MOST_PER_BATCH = 1_000_000
 
-def observer(recorder: Recorder, record_state: Callable[[int], None]) -> Any:
-    """A callback that records logs of each step and epoch, and keeps the sequence of events.
+
+def observer(recorder: Recorder, record_state: Callable[[int], None], batches: Batches) -> Any:
+    """A callback that records batches and logs of each step, logs of each epoch, and keeps the sequence of events.
 
     It reads the model only after the first step and after each epoch (through `record_state`), because reading it
     makes jax synchronise. It is not safe to run in a thread, so no event of another callback is either.
@@ -25,6 +50,7 @@ def observer(recorder: Recorder, record_state: Callable[[int], None]) -> Any:
     Args:
         recorder: where logs go.
         record_state: called with the index of the step that has just ended.
+        batches: those that the steps of training take.
 
     Returns:
         A `keras.callbacks.Callback` with `events` (each `[hook, index or None, names of the logs]`) and `step`, the
@@ -51,6 +77,7 @@ def observer(recorder: Recorder, record_state: Callable[[int], None]) -> Any:
             # With several steps in one execution it is called after the last of them. There may be fewer in the last.
             most = (self.params or {}).get("steps")
             self.step = self._before + (batch if most is None else min(batch, most - 1))
+            batches.record_steps()
             recorder.add("log", BATCH, dict(logs), step=self.step)
             if self.step == 0:
                 self._record_state()
@@ -72,7 +99,9 @@ def observer(recorder: Recorder, record_state: Callable[[int], None]) -> Any:
             index = int(args[0]) if indexed else None
             logs = logs if logs is not None else (args[indexed] if len(args) > indexed else None) or {}
             self.events.append([name, index, list(logs)])
-            if name == "on_epoch_begin":
+            if name in ("on_train_begin", "on_test_begin", "on_predict_begin"):
+                batches.forget()
+            elif name == "on_epoch_begin":
                 self._before = self.step + 1
             elif name == "on_train_batch_end":
                 self._on_train_batch_end(index, logs)
@@ -84,3 +113,109 @@ def observer(recorder: Recorder, record_state: Callable[[int], None]) -> Any:
     for name in HOOKS:
         setattr(Observer, name, hook(name))
     return Observer()
+
+
+def watched(callbacks: Sequence[Any], model: Any, recorder: Recorder, watcher: Any, batches: Batches) -> list[Any]:
+    """What `fit` is given instead of a case's callbacks: those, what looks at the model between them, and the observer.
+
+    Which callbacks there are is recorded at once, and of each of their hooks, when it is called, what it changed:
+    learning rate, weights, optimizer, names of the logs, and whether training goes on. Hooks that a callback inherits
+    from Keras are passed by.
+
+    Args:
+        watcher: the observer.
+        batches: those that the steps of training take, which are recorded before what callbacks make of the step.
+    """
+    import keras
+
+    flat = keras.tree.flatten(callbacks)
+    classes: Counter[str] = Counter()
+    names = []
+    for callback in flat:
+        name = type(callback).__name__
+        classes[name] += 1
+        names.append(name if classes[name] == 1 else f"{name}#{classes[name]}")
+    recorder.add("event", CALLBACKS, [type(callback).__name__ for callback in flat], step=0)
+    last: dict[str, Any] = {}  # what the gap before the callback saw
+
+    class Gap(keras.callbacks.Callback):  # type: ignore[misc]
+        async_safe = False
+
+        def __init__(self, position: int) -> None:
+            super().__init__()
+            self.position = position
+
+        def look(self, hook: str, index: int | None, logs: dict[str, Any] | None) -> None:
+            if self.position == 0 and hook == "on_train_batch_end":
+                batches.record_steps()
+            is_after = self.position > 0 and _overrides(flat[self.position - 1], hook)
+            is_before = self.position < len(flat) and _overrides(flat[self.position], hook)
+            if not is_after and not is_before:
+                return
+            now = _looked_at(model, logs, is_batch="batch" in hook)
+            if is_after:
+                step = watcher.step + 1 if "batch" in hook else max(watcher.step, 0)
+                when = _WHEN[hook] if index is None else f"{_WHEN[hook]} {index}"
+                name = f"{CALLBACK}/{names[self.position - 1]}/{when}"
+                recorder.add("event", name, _changes(last, now), step=step)
+            last.clear()
+            last.update(now)
+
+    def looking(hook: str) -> Callable[..., None]:
+        indexed = "batch" in hook or "epoch" in hook
+
+        def method(self: Any, *args: Any, logs: dict[str, Any] | None = None) -> None:
+            given = logs if logs is not None else (args[indexed] if len(args) > indexed else None)
+            self.look(hook, int(args[0]) if indexed else None, given)
+
+        return method
+
+    for hook in _WHEN:
+        setattr(Gap, hook, looking(hook))
+    gaps = [Gap(position) for position in range(len(flat) + 1)]
+    between = [item for pair in zip(gaps, flat, strict=False) for item in pair]
+    return [*between, gaps[-1], watcher]
+
+
+def _overrides(callback: Any, hook: str) -> bool:
+    """Whether a hook of a callback is its own, in its class or in itself."""
+    import keras
+
+    base = keras.callbacks.Callback
+    names = [name for name in (hook, _OLDER.get(hook)) if name is not None]
+    return any(name in vars(callback) or getattr(type(callback), name) is not getattr(base, name) for name in names)
+
+
+def _looked_at(model: Any, logs: dict[str, Any] | None, *, is_batch: bool) -> dict[str, Any]:
+    """What a callback may change, each as something that is equal as long as it is not changed."""
+    found: dict[str, Any] = {"logs": list(logs or {}), "stop_training": bool(model.stop_training)}
+    weights = [variable for variable in state.variables_of(model) if is_float(variable)]
+    optimizer = list(getattr(model.optimizer, "variables", []))
+    rates = [variable for variable in optimizer if variable.path.rpartition("/")[2] == "learning_rate"]
+    others = [variable for variable in optimizer if not any(variable is rate for rate in rates)]
+    held = keras_internals.values_in_training(model)
+    found["learning rate"] = _digest(rates, held)
+    if not is_batch or sum(math.prod(variable.shape) for variable in (*weights, *others)) <= _MOST_PER_BATCH:
+        found |= {"weights": _digest(weights, held), "optimizer": _digest(others, held)}
+    return found
+
+
+def _digest(variables: Sequence[Any], held: dict[int, Any]) -> str:
+    import keras
+
+    hashed = hashlib.sha256()
+    for variable in variables:
+        value = held.get(id(variable))
+        array = numpy_of(variable) if value is None else keras.ops.convert_to_numpy(value)
+        hashed.update(np.ascontiguousarray(array).tobytes())
+    return hashed.hexdigest()
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """What differs between two looks, in words."""
+    changed = [what for what in ("learning rate", "weights", "optimizer") if before.get(what) != after.get(what)]
+    names = [*(name for name in after["logs"] if name not in before["logs"])]
+    names += [name for name in before["logs"] if name not in after["logs"]]
+    changed += [f"logs ({', '.join(names)})"] if names else []
+    changed += ["whether training goes on"] if before["stop_training"] != after["stop_training"] else []
+    return ", ".join(changed) or NOTHING

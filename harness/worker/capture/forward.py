@@ -35,7 +35,7 @@ def record_forward(
     inputs, options = prepared(forward, noise)
     if layer is not None:
         noise.disturb(layer.variables)
-        state.record_variables(recorder, "initial", layer.variables, 0, owner=layer)
+        state.record_variables(recorder, "initial", state.variables_of(layer), 0, owner=layer)
     name, owner = ("output", None) if layer is None else (name_in(layer.name, "output"), layer.name)
     if not observed:
         record_tensors(recorder, name, function(*inputs, **options), 0, owner)
@@ -61,7 +61,9 @@ def record_forward(
         recorder.lack("gradient/*", f"Keras has no gradients on {runtime.current().backend.name}")
     if layer is not None:
         # The gradients, where there are any, were taken of the one call whose effects are kept.
-        state.record_variables(recorder, "update", layer.non_trainable_variables, 0, owner=layer)
+        trained = {id(variable) for variable in layer.trainable_variables}
+        left = [variable for variable in state.variables_of(layer) if id(variable) not in trained]
+        state.record_variables(recorder, "update", left, 0, owner=layer)
 
 
 def prepared(forward: Forward, noise: Noise = QUIET) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -63,9 +63,14 @@ def assign(variables: Iterable[Any], trace: Trace, phase: Phase, step: int, pref
             variable.assign(np.asarray(trace[key].value, variable.dtype))
 
 
+def variables_of(layer: Any) -> list[Any]:
+    """Every variable of a layer or model: its `variables`, and the states that a recurrent layer keeps beside them."""
+    return [*layer.variables, *keras_internals.untracked_variables(layer)]
+
+
 def model_state(model: Any) -> list[Any]:
-    """Every variable a training step may change: weights, seeds, metrics and, once built, the optimizer's."""
-    state = list(model.variables)
+    """Every variable a training step may change: weights, seeds, states, metrics and, once built, the optimizer's."""
+    state = variables_of(model)
     state += getattr(model, "metrics_variables", [])
     optimizer = getattr(model, "optimizer", None)
     state += getattr(optimizer, "variables", [])

@@ -5,7 +5,6 @@ So no step inherits a difference from an earlier one, and none grows: what diffe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +13,7 @@ from harness.trace import Key, Trace
 from harness.trace.key import BATCH, ROWS
 from harness.wire import Steps
 from harness.worker.capture import state, training
+from harness.worker.capture.data import rows_of
 from harness.worker.capture.record import Recorder
 from harness.worker.randomness import Order
 
@@ -54,7 +54,7 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
                 state.assign(variables, given, "initial", self.step)
                 variables = self._as_given(variables, given)
             state.record_variables(recorder, "initial", variables, self.step)
-            recorder.add("initial", ROWS, _rows(fit, batch, self.epoch, number, order), step=self.step)
+            recorder.add("initial", ROWS, rows_of(fit, batch, self.epoch, number, order), step=self.step)
 
         def _as_given(self, variables: Iterable[Any], given: Trace) -> list[Any]:
             """The variables that the reference had before the step too.
@@ -71,7 +71,7 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
             if self.followed:
                 recorder.add("log", BATCH, dict(logs or {}), step=self.step)
-                state.record_variables(recorder, "update", self.model.variables, self.step, owner=self.model)
+                state.record_variables(recorder, "update", state.variables_of(self.model), self.step, owner=self.model)
                 state.record_variables(recorder, "optimizer", self.model.optimizer.variables, self.step)
             if self.step >= steps.last:
                 self.model.stop_training = True
@@ -79,20 +79,3 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
     if not model.built:
         state.build(model, [training.batch(fit)[0]])
     model.fit(fit.x, fit.y, **{"verbose": 0, **fit.options, "callbacks": [*training.callbacks_of(fit), Follower()]})
-
-
-def _rows(fit: Fit, batch: int, epoch: int, number: int, order: Order | None) -> list[int] | None:
-    """The rows of the data that make a batch of an epoch; None where they cannot be told."""
-    import keras
-
-    leaves = keras.tree.flatten(fit.x)
-    arrays = all(hasattr(leaf, "shape") and len(leaf.shape) for leaf in leaves)
-    if not arrays or fit.options.get("class_weight") or fit.options.get("steps_per_epoch"):
-        return None
-    size = training.batch_size(fit)
-    count = math.floor(len(leaves[0]) * (1 - (fit.options.get("validation_split") or 0)))
-    shuffled = fit.options.get("shuffle", True)
-    if shuffled and (order is None or shuffled == "batch"):
-        return None
-    rows = order.of(number, epoch, count) if shuffled and order is not None else range(count)
-    return [int(row) for row in rows[batch * size : (batch + 1) * size]]

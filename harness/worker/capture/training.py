@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,26 +12,37 @@ import numpy as np
 from harness.backends import runtime
 from harness.case import Fit
 from harness.errors import CaseError
-from harness.trace.key import AFTER_FIT, DATA
+from harness.trace.key import AFTER_FIT, DATA, ROWS
 from harness.worker import keras_internals
-from harness.worker.capture import state
-from harness.worker.capture.callbacks import observer
+from harness.worker.capture import agreement, state
+from harness.worker.capture.callbacks import observer, watched
+from harness.worker.capture.data import Batches, batch_size, digest, digests, rows_of
 from harness.worker.capture.gradients import or_none, value_and_grad_once
 from harness.worker.capture.layers import observed_layers, takes_training
 from harness.worker.capture.noise import QUIET, Noise
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.tensors import as_tensor, is_float, numpy_of
+from harness.worker.randomness import Order
 
 #: What `fit` takes that `evaluate` and `predict` take as well.
 _SHARED_OPTIONS = ("batch_size", "verbose")
 
 
-def record_fit(fit: Fit, recorder: Recorder, folder: Path, noise: Noise = QUIET, *, observed: bool = True) -> None:
+def record_fit(
+    fit: Fit,
+    recorder: Recorder,
+    folder: Path,
+    noise: Noise = QUIET,
+    *,
+    observed: bool = True,
+    order: Order | None = None,
+) -> None:
     """Train a model and record everything on the way, in order of execution.
 
     Args:
         folder: an empty folder, for the saved model.
         noise: what disturbs data and weights.
+        order: the order of the rows, unless the backend keeps its own.
         observed: whether the instruments are on. If not, only the epochs' logs and the predictions are recorded, as
             whoever calls `fit` and `predict` sees them.
     """
@@ -50,11 +60,14 @@ def record_fit(fit: Fit, recorder: Recorder, folder: Path, noise: Noise = QUIET,
 
     _record_data(fit, recorder)
     fit.x = noise.disturbed(fit.x)
-    _record_instrumented_pass(fit, recorder, noise)
+    looked_at = _record_instrumented_pass(fit, recorder, noise, order)
     # After an exception in here the weights are not those of other targets, so nothing that follows can be compared.
     with recorder.part("fit and all that follows"):
-        watcher = _train(fit, options, recorder)
-        _record_inference(fit, options, watcher, recorder, folder)
+        batches = Batches(recorder)
+        watcher = _train(fit, options, recorder, batches)
+        if looked_at is not None and looked_at == batches.first:
+            agreement.check(model, recorder)
+        _record_inference(fit, options, watcher, batches, recorder, folder)
 
 
 def _fit_unobserved(fit: Fit, options: dict[str, Any], recorder: Recorder) -> None:
@@ -79,19 +92,19 @@ def _record_data(fit: Fit, recorder: Recorder) -> None:
     for name, data in (("x", fit.x), ("y", fit.y), ("sample_weight", fit.options.get("sample_weight"))):
         for position, leaf in enumerate(keras.tree.flatten(data)):
             if isinstance(leaf, np.ndarray):
-                digest = hashlib.sha256(np.ascontiguousarray(leaf).tobytes()).hexdigest()
-                value = {"dtype": leaf.dtype.name, "shape": list(leaf.shape), "sha256": digest}
-                recorder.add("initial", f"{DATA}/{name}/{position}", value, step=0)
+                recorder.add("initial", f"{DATA}/{name}/{position}", digest(leaf), step=0)
 
 
-def _train(fit: Fit, options: dict[str, Any], recorder: Recorder) -> Any:
+def _train(fit: Fit, options: dict[str, Any], recorder: Recorder, batches: Batches) -> Any:
     model = fit.model
 
     def record_state(step: int) -> None:
         _record_weights(model, recorder, step)
 
-    watcher = observer(recorder, record_state)
-    model.fit(fit.x, fit.y, **{**options, "callbacks": [*callbacks_of(fit), watcher]})
+    watcher = observer(recorder, record_state, batches)
+    callbacks = watched(callbacks_of(fit), model, recorder, watcher, batches)
+    with batches.watched():
+        model.fit(fit.x, fit.y, **{**options, "callbacks": callbacks})
     step = max(watcher.step, 0)
     recorder.add("event", "fit", watcher.take_events(), step=step)
     _record_weights(model, recorder, step, prefix=AFTER_FIT)
@@ -99,7 +112,9 @@ def _train(fit: Fit, options: dict[str, Any], recorder: Recorder) -> Any:
     return watcher
 
 
-def _record_inference(fit: Fit, options: dict[str, Any], watcher: Any, recorder: Recorder, folder: Path) -> None:
+def _record_inference(
+    fit: Fit, options: dict[str, Any], watcher: Any, batches: Batches, recorder: Recorder, folder: Path
+) -> None:
     import keras
 
     model, step = fit.model, max(watcher.step, 0)
@@ -108,11 +123,14 @@ def _record_inference(fit: Fit, options: dict[str, Any], watcher: Any, recorder:
         return
     shared = {name: options[name] for name in _SHARED_OPTIONS if name in options}
     if has_loss(model) or type(model).test_step is not keras.Model.test_step:
-        _record_evaluation(fit, options, watcher, recorder, shared)
+        _record_evaluation(fit, options, watcher, batches, recorder, shared)
     else:
         recorder.note("evaluate", "compile was given no loss, and the model has no test_step of its own")
     with recorder.part("predict"):
-        recorder.add("prediction", "predict", model.predict(fit.x, callbacks=[watcher], **shared), step=step)
+        with batches.watched():
+            predicted = model.predict(fit.x, callbacks=[watcher], **shared)
+        batches.record_pass("predict", step)
+        recorder.add("prediction", "predict", predicted, step=step)
         recorder.add("event", "predict", watcher.take_events(), step=step)
     with recorder.part("save to .keras, and load", optional=True):
         loaded = _saved_and_loaded(model, folder)
@@ -121,12 +139,14 @@ def _record_inference(fit: Fit, options: dict[str, Any], watcher: Any, recorder:
 
 
 def _record_evaluation(
-    fit: Fit, options: dict[str, Any], watcher: Any, recorder: Recorder, shared: dict[str, Any]
+    fit: Fit, options: dict[str, Any], watcher: Any, batches: Batches, recorder: Recorder, shared: dict[str, Any]
 ) -> None:
     with recorder.part("evaluate"):
         weights = {"sample_weight": options["sample_weight"]} if "sample_weight" in options else {}
         step = max(watcher.step, 0)
-        values = fit.model.evaluate(fit.x, fit.y, return_dict=True, callbacks=[watcher], **shared, **weights)
+        with batches.watched():
+            values = fit.model.evaluate(fit.x, fit.y, return_dict=True, callbacks=[watcher], **shared, **weights)
+        batches.record_pass("evaluate", step)
         recorder.add("metric", "evaluate", values, step=step)
         recorder.add("event", "evaluate", watcher.take_events(), step=step)
 
@@ -151,22 +171,34 @@ def callbacks_of(fit: Fit) -> list[Any]:
     return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 
 
-def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> None:
-    """Initial weights, then an eager forward and backward pass over the first batch. The model is left as it was."""
+def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise, order: Order | None) -> dict[str, Any] | None:
+    """Initial weights, then an eager forward and backward pass over the first batch. The model is left as it was.
+
+    That batch is the one that training begins with where this is known, and the first rows of the data elsewhere.
+
+    Returns:
+        Digests of the batch; None if there was none.
+    """
     model = fit.model
     first: tuple[Any, Any, Any] | None = None
     with recorder.part("forward, layer by layer, and gradients", optional=True):
-        first = batch(fit)
+        rows = None
+        if order is not None:
+            rows = rows_of(fit, 0, fit.options.get("initial_epoch") or 0, order.fits, order)
+        first = batch(fit, rows)
+        if rows is not None:
+            recorder.add("initial", ROWS, rows, step=0)
         if not model.built:
             state.build(model, [first[0]])
     if not model.built:
         recorder.note("initial weights", "the model could not be built before training")
-        return
+        return None
     noise.disturb(model.variables)
-    state.record_variables(recorder, "initial", model.variables, 0, owner=model)
+    state.record_variables(recorder, "initial", state.variables_of(model), 0, owner=model)
     if first is None:
-        return
+        return None
     x, y, sample_weight = first
+    looked_at = digests(tuple(part for part in first if part is not None))
     training = {"training": True} if takes_training(model.call) else {}
     before = state.model_state(model)
     with (
@@ -181,11 +213,11 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> Non
 
     if not has_loss(model):
         recorder.note("gradients", "compile was given no loss")
-        return
+        return looked_at
     if not runtime.current().backend.trains:
         with recorder.part("loss", optional=True), state.preserved(before):
             recorder.add("loss", "loss", loss(None), step=0)
-        return
+        return looked_at
     with recorder.part("gradients", optional=True), state.preserved(before):
         weights = model.trainable_variables
         value, gradients = value_and_grad_once(loss, weights)
@@ -194,6 +226,7 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise) -> Non
         named = list(state.named(weights))
         for (name, layer, _), gradient in reversed(list(zip(named, gradients, strict=True))):
             recorder.add("gradient", name, or_none(gradient), step=0, layer=layer)
+    return looked_at
 
 
 def _reset_new_metrics(model: Any, before: list[Any]) -> None:
@@ -224,15 +257,16 @@ def batch(fit: Fit, rows: Sequence[int] | None = None) -> tuple[Any, Any, Any]:
     return _as_tensors(x), _as_tensors(y), _as_tensors(sample_weight)
 
 
-def batch_size(fit: Fit) -> int:
-    """Rows of a batch, as `fit` takes them."""
-    return int(fit.options.get("batch_size") or 32)
-
-
 def _rows(structure: Any, chosen: slice | list[int]) -> Any:
     import keras
 
-    return None if structure is None else keras.tree.map_structure(lambda leaf: leaf[chosen], structure)
+    def rows_of_leaf(leaf: Any) -> Any:
+        if isinstance(chosen, slice):
+            return leaf[chosen]
+        # A tensor of tensorflow takes no list of rows, and a DataFrame takes it for columns.
+        return np.asarray(keras.ops.convert_to_numpy(leaf) if keras.ops.is_tensor(leaf) else leaf)[chosen]
+
+    return None if structure is None else keras.tree.map_structure(rows_of_leaf, structure)
 
 
 def _as_tensors(structure: Any) -> Any:
@@ -242,7 +276,7 @@ def _as_tensors(structure: Any) -> Any:
 
 
 def _record_weights(model: Any, recorder: Recorder, step: int, *, prefix: str = "") -> None:
-    state.record_variables(recorder, "update", model.variables, step, prefix=prefix, owner=model)
+    state.record_variables(recorder, "update", state.variables_of(model), step, prefix=prefix, owner=model)
     state.record_variables(recorder, "optimizer", model.optimizer.variables, step, prefix=prefix)
 
 

@@ -396,3 +396,75 @@ def test_dataset_shuffle():
     with keras_internals.dataset_shuffle(lambda batches: asked.append(len(batches))):
         small_model().fit(Batches(), verbose=0)
     assert set(asked) == {3}, "A PyDataset's batches are no longer shuffled by the random of py_dataset_adapter."
+
+
+def test_tracking_scope_has_the_losses_that_layers_add():
+    class Adding(keras.Layer):
+        def call(self, x):
+            self.add_loss(ops.sum(x))
+            return x
+
+    layer = Adding()
+    with keras_internals.tracking_scope([]) as outer:
+        with keras_internals.tracking_scope([]) as scope:
+            layer(ops.ones((2,)))
+            layer(ops.ones((3,)))
+            assert [as_list(loss) for loss in layer.losses] == [3.0], "Keras moved the losses of a StatelessScope."
+        assert layer.losses == []
+    assert [(adding, as_list(loss)) for adding, loss in scope.added] == [(layer, 3.0)], "Keras moved _loss_ids."
+    assert outer.added == []
+    assert layer.losses == []
+
+
+def test_untracked_variables():
+    layer = keras.layers.LSTM(2, stateful=True)
+    model = keras.Sequential([keras.Input(batch_shape=(1, 3, 1)), layer, keras.layers.Dense(1)])
+    found = keras_internals.untracked_variables(model)
+    assert [id(variable) for variable in found] == [id(state) for state in layer.states], "Keras moved RNN.states."
+    assert not {id(variable) for variable in found} & {id(variable) for variable in model.variables}
+    assert {keras_internals.owners(model)[id(state)] for state in found} == {layer.name}
+
+
+def test_observed_source_is_that_of_the_next_fit_alone():
+    seen = []
+
+    class Evaluating(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002 - Keras' signature
+            self.model.evaluate(np.full((2, 1), 9.0), np.full((2, 1), 9.0), verbose=0)
+
+    x = np.arange(6.0).reshape(6, 1)
+    with runtime.current().observed_batches(lambda batch: seen.append(np.asarray(batch[0]).ravel().tolist())):
+        model = small_model()
+        model.build((None, 1))
+        model.fit(x, x, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=[Evaluating()])
+    model.fit(x, x, verbose=0)
+    epoch = [[0.0, 1.0, 2.0, 3.0], [4.0, 5.0]]
+    assert seen[-4:] == epoch * 2, "fit takes its batches from elsewhere than EpochIterator._get_iterator."
+    assert len(seen) <= 5, "Keras looks at more than one batch before training."
+
+
+def test_observed_source():
+    sources = []
+    with keras_internals.observed_source(lambda source: sources.append(source) or source):
+        small_model().fit(np.zeros((4, 1)), np.zeros((4, 1)), verbose=0)
+    assert sources, "the trainer has an epoch iterator of another class."
+
+
+def test_values_in_training():
+    held, at_end = [], []
+
+    class Looking(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002 - Keras' signature
+            held.append(keras_internals.values_in_training(model))
+
+        def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002 - Keras' signature
+            at_end.append([as_list(variable.value) for variable in model.trainable_variables])
+
+    model = small_model()
+    model.fit(np.ones((4, 1)), np.zeros((4, 1)), verbose=0, callbacks=[Looking()])
+    if BACKEND == "jax":
+        values = [as_list(held[0][id(variable)]) for variable in model.trainable_variables]
+        assert values == at_end[0], "Keras moved Model._jax_state."
+    else:
+        assert held == [{}]
+    assert keras_internals.values_in_training(model) == {}

@@ -16,7 +16,7 @@ from keras import ops
 from harness import CaseError, Fit, Forward, Plot, trace
 from harness.backends import runtime
 from harness.worker import keras_internals, randomness
-from harness.worker.capture import state
+from harness.worker.capture import state, training
 from harness.worker.capture.forward import record_forward
 from harness.worker.capture.layers import observed_layers, takes_training
 from harness.worker.capture.record import Recorder
@@ -57,6 +57,11 @@ def fit_recorded(fit, folder, **options):
     recorder = Recorder(**options)
     record_fit(fit, recorder, folder)
     return recorder
+
+
+def sequences(recorder):
+    """The sequences of events of `fit`, `evaluate` and `predict`, by name."""
+    return {name: value for name, value in by_name(recorder, "event").items() if name in ("fit", "evaluate", "predict")}
 
 
 def forward_recorded(*arguments, **options):
@@ -232,9 +237,11 @@ def test_nothing_is_left_out(both):
 def test_phases_are_in_order_of_execution(run):
     phases = [phase for phase, _ in itertools.groupby(o.phase for o in run.recorder.observations)]
     # Logs of four steps; state after the first, and after the two epochs of two steps.
-    steps = ["log", "update", "optimizer", "log", "update", "optimizer", "log", "update", "optimizer"]
-    after = ["event", "update", "optimizer", "metric", "event", "prediction", "event", "prediction"]
-    assert phases == ["initial", "forward", "loss", "gradient", *steps, *after]
+    state_of = ["update", "optimizer"]
+    steps = ["event", "log", *state_of, "event", "log", "event", "log", *state_of]
+    epochs = [*steps, "event", "log", "event", "log", "event", "log", *state_of]
+    after = ["event", *state_of, "event", "metric", "event", "prediction", "event", "prediction"]
+    assert phases == ["initial", "forward", "loss", "gradient", *epochs, *after]
 
 
 def test_every_weight_and_seed_is_recorded_first_with_its_layer(run):
@@ -311,13 +318,12 @@ def test_each_step_has_its_logs(run):
 
 def test_events_are_those_that_another_callback_sees(run):
     assert {name for name, _, _ in run.watcher.events} > {"on_train_begin", "on_test_batch_end", "on_epoch_end"}
-    events = [(o.name, o.value) for o in run.recorder.observations if o.phase == "event"]
-    assert [name for name, _ in events] == ["fit", "evaluate", "predict"]
-    assert events[0][1] == run.watcher.events
+    assert list(sequences(run.recorder)) == ["fit", "evaluate", "predict"]
+    assert sequences(run.recorder)["fit"] == run.watcher.events
 
 
 def test_evaluation_and_prediction_have_events_of_their_own(run):
-    _, evaluate, predict = (o.value for o in run.recorder.observations if o.phase == "event")
+    _, evaluate, predict = sequences(run.recorder).values()
     batches = [["on_test_batch_begin", "on_test_batch_end"], ["on_predict_batch_begin", "on_predict_batch_end"]]
     assert [name for name, _, _ in evaluate] == ["on_test_begin", *3 * batches[0], "on_test_end"]
     assert [name for name, _, _ in predict] == ["on_predict_begin", *3 * batches[1], "on_predict_end"]
@@ -520,6 +526,136 @@ def test_takes_training(call, expected):
     assert takes_training(call) is expected
 
 
+# Batches, and whether the instruments say what the first step says.
+
+
+def ordered(fit, folder, seed=3):
+    """What a `Fit` records where arrays are shuffled in the shared order."""
+    recorder = Recorder()
+    with randomness.shared_order(seed) as order:
+        record_fit(fit, recorder, folder, order=order)
+    return recorder
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"shuffle": False}, {"initial_epoch": 1}, {"sample_weight": np.arange(10.0)}, {"validation_split": 0.3}],
+    ids=["shuffled", "in order", "from a later epoch", "weighted", "split"],
+)
+def test_the_instruments_look_at_the_batch_that_training_begins_with(options, tmp_path):
+    recorder = ordered(Fit(linear(), X, Y, batch_size=4, epochs=2, **options), tmp_path)
+    rows = by_name(recorder, "initial")["rows"]
+    assert (rows == [0, 1, 2, 3]) is (options == {"shuffle": False})
+    first = by_name(recorder, "event")["data/x"]
+    taken = {o.step: o.value for o in recorder.observations if o.name == "data/x"}
+    assert taken[0]["sha256"] == hashlib.sha256(X[rows].tobytes()).hexdigest()
+    assert first["dtype"] == "float32"
+    values = {o.key: o.value for o in recorder.observations}
+    np.testing.assert_allclose(values["loss/0/loss"], values["log/0/batch/loss"], rtol=1e-5)
+    assert recorder.lacks == []
+
+
+def test_batches_of_equal_values_have_equal_digests(tmp_path):
+    def taken(x, y, name):
+        recorder = ordered(Fit(linear(), x, y, batch_size=4, epochs=2, shuffle=False), tmp_path / name)
+        return {o.key: o.value["sha256"] for o in recorder.observations if o.name.startswith("data/") and o.step < 6}
+
+    whole = np.arange(10)[:, None]
+    one = taken(X, whole.astype("int32"), "one")
+    for name in ("x", "y"):
+        assert [key for key in one if key.startswith("event") and key.endswith(f"data/{name}")] == [
+            f"event/{step}/data/{name}" for step in range(6)
+        ]
+    other = taken(X.astype("float64"), whole, "other")
+    assert {k: v for k, v in one.items() if k.startswith("event")} == {
+        k: v for k, v in other.items() if k.startswith("event")
+    }
+    changed = np.array(X)
+    changed[5, 1] += 1.0
+    third = taken(changed, whole, "third")
+    assert {key for key in one if key.startswith("event") and third[key] != one[key]} == {
+        "event/1/data/x",
+        "event/4/data/x",
+        "event/5/data/evaluate/1/x",
+        "event/5/data/predict/1/x",
+    }
+
+
+def test_an_instrument_that_says_something_else_than_the_step_is_not_compared(tmp_path, monkeypatch):
+    real = training.compute_loss
+    monkeypatch.setattr(training, "compute_loss", lambda *arguments: real(*arguments) + 0.1)
+    recorder = ordered(Fit(linear("adam"), X, Y, batch_size=4), tmp_path)
+    assert [lack.where for lack in recorder.lacks] == ["forward/0/*", "loss/0/*", "gradient/0/*"]
+    assert "fault of the harness and not of the case" in recorder.lacks[0].reason
+
+
+@pytest.mark.parametrize(("optimizer", "expected"), [("sgd", ["gradient/0/*"]), ("adam", [])])
+def test_a_gradient_that_is_not_the_one_that_was_applied_is_not_compared(optimizer, expected, tmp_path, monkeypatch):
+    real = training.value_and_grad_once
+
+    def doubled(function, weights):
+        value, gradients = real(function, weights)
+        return value, [gradient * 2 for gradient in gradients]
+
+    monkeypatch.setattr(training, "value_and_grad_once", doubled)
+    recorder = ordered(Fit(linear(optimizer), X, Y, batch_size=4), tmp_path)
+    assert [lack.where for lack in recorder.lacks] == expected
+
+
+def test_a_first_step_on_weights_that_a_callback_changed_is_not_held_against_the_instruments(tmp_path):
+    class Doubling(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):  # noqa: ARG002 - Keras' signature
+            for variable in self.model.trainable_variables:
+                variable.assign(2 * variable)
+
+    recorder = ordered(Fit(linear(), X, Y, batch_size=4, callbacks=[Doubling()]), tmp_path)
+    assert by_name(recorder, "event")["callback/Doubling/before training"] == "weights"
+    assert recorder.lacks == []
+
+
+# What callbacks change.
+
+
+def test_what_a_callback_changes_is_recorded_where_it_does(tmp_path):
+    class Changing(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):  # noqa: ARG002 - Keras' signature
+            if batch == 1:
+                self.model.optimizer.learning_rate.assign(0.5)
+
+        def on_batch_end(self, batch, logs=None):  # noqa: ARG002 - Keras' signature
+            if batch == 2:
+                self.model.layers[0].kernel.assign(self.model.layers[0].kernel * 2)
+
+        def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002 - Keras' signature
+            logs["more"] = 1.0
+            self.model.optimizer.iterations.assign(0)
+            self.model.stop_training = True
+
+    class Idle(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None): ...
+
+    callbacks = [[Changing()], keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: None), Idle(), Idle()]
+    recorder = ordered(Fit(linear(), X, Y, batch_size=4, epochs=2, callbacks=callbacks), tmp_path)
+    found = {
+        (o.step, o.name.removeprefix("callback/")): o.value
+        for o in recorder.observations
+        if o.name.startswith("callback/")
+    }
+    assert found == {
+        (0, "LambdaCallback/before epoch 0"): "nothing",
+        (0, "Changing/before batch 0"): "nothing",
+        (0, "Changing/after batch 0"): "nothing",
+        (1, "Changing/before batch 1"): "learning rate",
+        (1, "Changing/after batch 1"): "nothing",
+        (2, "Changing/before batch 2"): "nothing",
+        (2, "Changing/after batch 2"): "weights",
+        (2, "Changing/after epoch 0"): "optimizer, logs (more), whether training goes on",
+        (2, "Idle/after epoch 0"): "nothing",
+        (2, "Idle#2/after epoch 0"): "nothing",
+    }
+    assert by_name(recorder, "event")["callbacks"] == ["Changing", "LambdaCallback", "Idle", "Idle"]
+
+
 # Callbacks, and other ways to call fit.
 
 
@@ -527,13 +663,14 @@ def test_takes_training(call, expected):
 def test_callbacks_are_called_however_they_are_given(wrap, tmp_path):
     watcher = watching()
     recorder = fit_recorded(Fit(linear(), X, Y, callbacks=wrap(watcher)), tmp_path)
-    assert next(o.value for o in recorder.observations if o.phase == "event") == watcher.events
+    assert sequences(recorder)["fit"] == watcher.events
+    assert by_name(recorder, "event")["callbacks"] == ["Watching"]
     assert watcher.events[-1][0] == "on_train_end"
 
 
 def test_callbacks_may_be_none(tmp_path):
     recorder = fit_recorded(Fit(linear(), X, Y, callbacks=None), tmp_path)
-    fit = next(o.value for o in recorder.observations if o.phase == "event")
+    fit = sequences(recorder)["fit"]
     assert [fit[0][0], fit[-1][0]] == ["on_train_begin", "on_train_end"]
 
 
