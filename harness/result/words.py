@@ -255,7 +255,7 @@ def given_other_values(operation: str) -> str:
 
 def made_in_the_case(name: str) -> str:
     """That an observation differs although all operations of its case return the same."""
-    return f"introduced in the case itself, in {name!r}: it is made between operations, and none of them differs"
+    return f"introduced in the case itself, in {name!r}, between operations: it differs where all of these agree"
 
 
 # Whose a difference between old and new is

@@ -695,9 +695,8 @@ class TestTheCaseItself:
     def test_what_differs_with_equal_operations_is_made_between_them(self, searching: Any) -> None:
         blame = self.search(searching, differing([*called_in_the_case(CASE_EXP), B], "recorded/b")).blame()
         assert (blame.part, blame.op, blame.confirmed) == ("(case)", None, True)
-        assert blame.text == (
-            "introduced in the case itself, in 'b': it is made between operations, and none of them differs"
-        )
+        text = "introduced in the case itself, in 'b', between operations: it differs where all of these agree"
+        assert blame.text == text
 
     def test_what_differs_although_all_operations_are_held_is_none_of_theirs(self, searching: Any) -> None:
         wrong = differing([*called_in_the_case(CASE_EXP), B], f"forward/0/{CASE_EXP}/output", "recorded/b")

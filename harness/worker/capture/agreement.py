@@ -20,8 +20,8 @@ from harness.worker.capture.record import Recorder
 #: How far two computations of one thing may be apart, relative to it, in float32 or better and in what is coarser.
 _ROUNDING, _COARSE_ROUNDING = 1e-3, 1e-1
 _NOT_YOURS = (
-    "The harness's own pass is not what was trained, so it is not compared. That is a fault of the harness and not of "
-    "the case, unless the case does something else where its code is compiled"
+    "That pass is not what was trained, so it is not compared. This is a fault of the harness and not of the case, "
+    "unless the case does something else where its code is compiled"
 )
 
 
@@ -36,13 +36,14 @@ def check(model: Any, recorder: Recorder) -> None:
     tolerance = _tolerance(model)
     own, real = (_number(found.get(key)) for key in ("loss/0/loss", f"log/0/{BATCH}/loss"))
     if own is not None and real is not None and not np.isclose(own, real, rtol=tolerance, atol=1e-6, equal_nan=True):
-        reason = f"it has a loss of {own:.6g} on the first batch, and the training step one of {real:.6g}"
+        losses = f"a loss of {own:.6g}, and the training step one of {real:.6g}"
+        reason = f"the harness's own pass over the first batch has {losses}"
         for phase in ("forward", "loss", "gradient"):
             recorder.lack(f"{phase}/0/*", f"{reason}. {_NOT_YOURS}")
         return
     wrong = _unlike_the_update(model, found, tolerance)
     if wrong is not None:
-        reason = f"its gradient of {wrong} is not the one that the first training step applied"
+        reason = f"the harness's own pass has a gradient of {wrong} that the first training step did not apply"
         recorder.lack("gradient/0/*", f"{reason}. {_NOT_YOURS}")
 
 
