@@ -32,7 +32,7 @@ from harness.result.model import Blame, CaseResult, Comparison, Continuation, Fi
 from harness.session.session import Session
 from harness.target import Target
 from harness.trace import ArrayEntry, Key, Phase, Trace
-from harness.trace.key import AFTER_FIT, DATA, ROWS, below
+from harness.trace.key import AFTER_FIT, AS_PROMISED, DATA, GENERATOR, ROWS, below
 from harness.trace.parts import CASE, RAISED, TAKEN, Part, name_in, part_of
 from harness.verdict import Verdict
 from harness.wire import Replay, Start
@@ -164,7 +164,10 @@ class _Search:
         if finding.phase == "event":
             sides = [(str(side), self._traces[side]) for side in (self._target, self._reference)]
             values = [(name, trace[finding.key].value if finding.key in trace else None) for name, trace in sides]
-            return self._unconfirmed(words.events_differ(finding.name, values))
+            blame = self._unconfirmed(words.events_differ(finding.name, values))
+            return (
+                blame if below(finding.name, GENERATOR) is None else replace(blame, target=self._breaking(finding.key))
+            )
         reference = self._traces[self._reference]
         if finding.phase in ("initial", "recorded") or not _has_parts(reference):
             return self._made_by_the_case() or self._unknown()
@@ -174,6 +177,13 @@ class _Search:
             return self._confirmed(suspect, inner, step)
         made = None if _is_fit(reference) else self._made_by_the_case()
         return made or self._unknown()
+
+    def _breaking(self, key: str) -> str | None:
+        """The one target whose own random function breaks its promise; None if several do."""
+        breaking = [
+            str(side) for side, trace in self._traces.items() if key in trace and trace[key].value != AS_PROMISED
+        ]
+        return breaking[0] if len(breaking) == 1 else None
 
     def _suspect(self) -> tuple[Suspect | None, _At]:
         """The first part that differs on equal values, and where it was replayed."""

@@ -20,7 +20,7 @@ from harness.judge.verdict import U32
 from harness.result.judgement import Judgement, Lost, Missing, Reordered
 from harness.result.model import Comparison, Finding, Unrepeated
 from harness.trace import Observation, Phase, Trace
-from harness.trace.key import AS_PROMISED, GENERATOR, below, layer_path
+from harness.trace.key import AS_PROMISED, DATA, GENERATOR, below, layer_path
 from harness.verdict import Verdict
 
 #: Relative distance between a float32 run and its twin past which free runs are no longer compared step by step.
@@ -159,6 +159,7 @@ def _is_beyond(finding: Finding | None, parted: int) -> bool:
         finding is not None
         and finding.step > parted
         and finding.phase in _FOLLOWING_TRAINING
+        and below(finding.name, DATA) is None  # batches depend on no step before them
         and finding.judgement.verdict >= Verdict.LEAK
     )
 

@@ -796,6 +796,18 @@ class TestBeforeAnythingIsReplayed:
         assert it.blame().text == "callbacks are called in another order, or with other logs"
         assert it.asked == []
 
+    @parametrize(
+        ("others", "jax", "culprit"), [("as promised", "it mixes rows", "jax"), ("no rows", "as promised", None)]
+    )
+    def test_a_random_function_that_breaks_its_promise_is_told_with_its_backend(
+        self, searching: Any, others: str, jax: str, culprit: str | None
+    ) -> None:
+        value = Value("event/0/generator/keras.random.shuffle", plain=others)
+        it = searching([Either(value, jax=replace(value, plain=jax))], {}, targets=[TORCH, TENSORFLOW, JAX])
+        blame = it.examined().comparisons[-1].blame
+        assert blame.target == culprit
+        assert blame.text.startswith("the backend's own keras.random.shuffle")
+
 
 class TestBudget:
     """Seconds are those of a clock that goes on by what each replay takes, and stands still otherwise."""
