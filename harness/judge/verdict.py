@@ -70,14 +70,14 @@ SLACK_FEW = 32.0
 FEW = 16
 #: One target's float32 error this many times the other's is a sign of lower precision (TF32 is 2**13 times coarser).
 COARSER = 512.0
+#: The same where a target runs in less than float32: there no error is larger than about 1, and rounding has less room.
+COARSER_LOW = 32.0
 #: Roundoff of the lowest precision that a float32 computation may drop to, and is then imprecise: bfloat16.
 LOWEST = 2.0**-8
 #: The same for errors with a pattern, which rounding has only where operands repeat themselves: TF32.
 LOWEST_OF_PATTERN = 2.0**-11
 #: An error has a pattern if a straight line through the values leaves less than this part of it.
 PATTERN = 1 / 8
-#: The same where a target runs in less than float32: there no error is larger than about 1, and rounding has less room.
-COARSER_LOW = 32.0
 #: Without any twin: relative tolerance in units of the dtype's roundoff, for each training step behind it.
 BLIND = 256.0
 #: The largest tolerance without any twin, however coarse the dtype and long the training.
