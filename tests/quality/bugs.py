@@ -192,6 +192,11 @@ def averages_cannot_be_saved(_):
     print(REACHED)
 
 
+@bug("real", "jax", scenarios.shuffled_rows, "event")
+def rows_are_shuffled_column_by_column(_):
+    print(REACHED)
+
+
 # Initial weights.
 
 
@@ -1423,6 +1428,11 @@ def states_are_lost_between_windows(victim):
 @bug("state", "jax", scenarios.running_mean, "update|forward", layer="running")
 def counter_counts_double(victim):
     victim.part("RunningMean", "step", lambda native: lambda self: 2.0 * native(self))
+
+
+@bug("state", "jax", scenarios.running_mean, "gradient", layer="running")
+def gradients_pass_through_what_was_assigned(victim):
+    victim.part("RunningMean", "centre", lambda _: lambda self: self.mean + 0.0)
 
 
 # Names of variables.

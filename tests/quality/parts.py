@@ -88,8 +88,11 @@ class RunningMean(keras.layers.Layer):
         if training:
             self.count.assign(self.count + self.step())
             self.mean.assign(self.mean + (ops.mean(x, axis=0) - self.mean) / self.count)
+        return x - self.centre()
+
+    def centre(self):
         # Gradients pass through what was assigned on jax, and not elsewhere.
-        return x - ops.stop_gradient(self.mean)
+        return ops.stop_gradient(self.mean)
 
     def step(self):
         return 1.0

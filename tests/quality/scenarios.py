@@ -642,6 +642,11 @@ def fed(keras, rng, kind):
     return Fit(model, batches, shuffle=False, steps_per_epoch=4)
 
 
+def shuffled_rows(keras, rng, record):
+    """Keras shuffles every column by itself on jax, and rows elsewhere."""
+    record("rows", keras.random.shuffle(keras.ops.convert_to_tensor(normal(rng, 9, 3)), seed=3))
+
+
 def normal(rng, *shape):
     return rng.normal(size=shape).astype("float32")
 
