@@ -1467,7 +1467,7 @@ def factor_is_behind_a_rotation(victim):
 
 
 @bug("one twin", "torch", scenarios.segments, "forward", layer="head")
-def bias_is_doubled_behind_segments(victim):
+def head_is_off_behind_segments(victim):
     def wrap(native):
         def call(self, x, *args, **options):
             y = native(self, x, *args, **options)
