@@ -1488,13 +1488,7 @@ def softmax_is_off_behind_hits(victim):
 
 @bug("callback", "jax", scenarios.logging_callbacks, "event|log")
 def callbacks_are_given_in_reverse(victim):
-    def wrap(native):
-        def __init__(self, callbacks=None, *args, **options):  # noqa: N807 - stands for the method
-            native(self, callbacks[::-1] if callbacks else callbacks, *args, **options)
-
-        return __init__
-
-    victim.method(victim.src("callbacks.callback_list").CallbackList, "__init__", wrap)
+    victim.part("Callbacks", "listed", lambda native: lambda self: native(self)[::-1])
 
 
 @bug("callback", "tensorflow", scenarios.logging_callbacks, "optimizer|update|event|log")

@@ -244,6 +244,13 @@ class Halve(keras.callbacks.Callback):
             rate.assign(0.5 * float(ops.convert_to_numpy(rate)))
 
 
+class Callbacks:
+    """The callbacks of a training, in the order in which they are called."""
+
+    def listed(self):
+        return [Smooth(), Reader(), Halve()]
+
+
 class Batches:
     """Batches of eight rows in an order of their own, as a pipeline of each kind."""
 

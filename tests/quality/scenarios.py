@@ -451,7 +451,7 @@ def logging_callbacks(keras, rng, _record):
     import parts
 
     layers = [keras.Input((5,)), keras.layers.Dense(4, "tanh", name="hidden")]
-    callbacks = [parts.Smooth(), parts.Reader(), parts.Halve(), keras.callbacks.TerminateOnNaN()]
+    callbacks = [*parts.Callbacks().listed(), keras.callbacks.TerminateOnNaN()]
     return trained(keras, rng, layers, (5,), epochs=4, callbacks=callbacks)
 
 
