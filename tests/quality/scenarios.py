@@ -273,6 +273,257 @@ def schedules(keras, _rng, record):
         record(name, keras.ops.stack([keras.ops.cast(schedule(step), keras.config.floatx()) for step in range(20)]))
 
 
+def few_elements(keras, rng, _record):
+    """A layer of one's own on three numbers."""
+    import parts
+
+    return Forward(keras.Sequential([keras.Input((3,)), parts.Scaled(name="scaled")]), 1.6 * normal(rng, 1, 3) + 0.1)
+
+
+def many_elements(keras, rng, _record):
+    import parts
+
+    layers = [keras.Input((24,)), keras.layers.LayerNormalization(name="norm"), parts.Scaled(name="scaled")]
+    layers += [keras.layers.Dense(9, "softplus", bias_initializer="ones", name="dense")]
+    return Forward(keras.Sequential(layers), normal(rng, 32, 24))
+
+
+def seeded_noise(keras, rng, _record):
+    """Noise of seeds that the layer owns."""
+    import parts
+
+    layers = [keras.Input((6,)), keras.layers.Dense(5, name="hidden"), parts.Noisy(name="noisy")]
+    return trained(keras, rng, layers, (6,))
+
+
+def noisy_data(keras, rng, record):
+    """Noise that the case draws of the generator that it was given."""
+    x = keras.ops.convert_to_tensor(1.0 + 0.1 * rng.normal(size=(32,)), keras.config.floatx())
+    record("y", keras.ops.tanh(x))
+
+
+def unseeded_record(keras, _rng, record):
+    """Nobody seeded the noise, so nothing can be said."""
+    x = 1.0 + 0.1 * np.random.default_rng().normal(size=(32,))
+    record("y", keras.ops.tanh(keras.ops.convert_to_tensor(x, keras.config.floatx())))
+
+
+def unseeded_training(keras, _rng, _record):
+    layers = [keras.Input((4,)), keras.layers.Dense(3, "tanh", name="hidden")]
+    return trained(keras, np.random.default_rng(), layers, (4,))
+
+
+def batches_of_a_generator(keras, rng, _record):
+    return fed(keras, rng, "generator")
+
+
+def batches_of_tensorflow(keras, rng, _record):
+    return fed(keras, rng, "dataset")
+
+
+def batches_of_torch(keras, rng, _record):
+    return fed(keras, rng, "loader")
+
+
+def batches_of_keras(keras, rng, _record):
+    return fed(keras, rng, "sequence")
+
+
+def added_loss(keras, rng, _record):
+    import parts
+
+    layers = [keras.Input((5,)), keras.layers.Dense(4, name="hidden"), parts.Penalised(name="penalised")]
+    return trained(keras, rng, layers, (5,))
+
+
+def activity(keras, rng, _record):
+    """Activity regularisers of two layers."""
+    hidden = keras.layers.Dense(4, "tanh", activity_regularizer=keras.regularizers.L2(0.05), name="hidden")
+    second = keras.layers.Dense(3, "relu", activity_regularizer=keras.regularizers.L1(0.05), name="second")
+    return trained(keras, rng, [keras.Input((5,)), hidden, second], (5,))
+
+
+def variational(keras, rng, _record):
+    """An autoencoder that samples its code, and adds a divergence to its loss."""
+    import parts
+
+    inputs = keras.Input((6,))
+    x = keras.layers.Dense(5, "tanh", name="encoder")(inputs)
+    mean = keras.layers.Dense(2, name="mean")(x)
+    log_variance = keras.layers.Dense(2, name="log_variance")(x)
+    code = parts.Sampling(name="sampling")([mean, log_variance])
+    model = keras.Model(inputs, keras.layers.Dense(6, name="decoder")(code))
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    x = normal(rng, 32, 6)
+    return Fit(model, x, x, batch_size=8)
+
+
+def stateful_windows(keras, rng, record):
+    """States that are carried from one window to the next, and reset by hand before the last."""
+    model = keras.Sequential(
+        [
+            keras.Input(batch_shape=(4, 5, 3)),
+            keras.layers.LSTM(6, return_sequences=True, stateful=True, name="lstm"),
+            keras.layers.GRU(5, stateful=True, name="gru"),
+            keras.layers.Dense(1, name="head"),
+        ]
+    )
+    for window in range(4):
+        if window == 3:
+            for layer in model.layers[:2]:
+                layer.reset_state()
+        x = keras.ops.convert_to_tensor(normal(rng, 4, 5, 3), keras.config.floatx())
+        record(f"window/{window}", model(x))
+
+
+def running_mean(keras, rng, _record):
+    """A layer with a counter and a mean of its own."""
+    import parts
+
+    layers = [keras.Input((5,)), keras.layers.Dense(4, name="hidden"), parts.RunningMean(name="running")]
+    return trained(keras, rng, layers, (5,))
+
+
+def renamed(keras, rng, _record):
+    """A variable of another name on tensorflow."""
+    import parts
+
+    layers = [keras.Input((5,)), keras.layers.Dense(4, name="hidden"), parts.Renamed(name="renamed")]
+    return trained(keras, rng, layers, (5,))
+
+
+def two_scales(keras, rng, _record):
+    import parts
+
+    return trained(keras, rng, [keras.Input((5,)), parts.TwoScales(name="scales")], (5,))
+
+
+def island(keras, rng, _record):
+    """A layer that computes in float32 whatever it is asked for, and one behind it that does not."""
+    import parts
+
+    layers = [keras.Input((12,)), parts.Island(name="island"), keras.layers.Dense(3, name="head")]
+    return Forward(keras.Sequential(layers), rng.uniform(size=(16, 12)))
+
+
+def buckets(keras, rng, _record):
+    import parts
+
+    layers = [keras.Input((6,)), parts.Buckets(name="buckets"), keras.layers.Dense(4, "tanh", name="hidden")]
+    return trained(keras, rng, layers, (6,))
+
+
+def rotation(keras, rng, _record):
+    """`RandomRotation` fails in float64 on tensorflow: what is behind it has no twin there."""
+    model = keras.Sequential(
+        [
+            keras.layers.RandomRotation(0.1, name="rotation"),
+            keras.layers.Conv2D(4, 3, name="conv"),
+            keras.layers.GlobalAveragePooling2D(name="average"),
+            keras.layers.Dense(2, name="head"),
+        ]
+    )
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return Fit(model, rng.uniform(size=(16, 12, 12, 3)).astype("float32"), rng.integers(0, 2, 16), batch_size=8)
+
+
+def segments(keras, rng, _record):
+    """`segment_max` fails in float64 on torch."""
+    import parts
+
+    inputs = keras.Input(batch_shape=(6, 5))
+    x = keras.layers.Dense(4, "tanh", name="hidden")(inputs)
+    x = parts.Largest(name="largest")(x)
+    return Forward(keras.Model(inputs, keras.layers.Dense(2, name="head")(x)), normal(rng, 6, 5))
+
+
+def hits_by_hand(keras, rng, record):
+    """Whether the label is among the largest two, which is not to be had in float64 everywhere."""
+    scores = keras.ops.convert_to_tensor(normal(rng, 12, 5), keras.config.floatx())
+    labels = keras.ops.convert_to_tensor(rng.integers(0, 5, 12), "int32")
+    record("hits", keras.ops.in_top_k(labels, scores, 2))
+    record("accuracy", keras.metrics.sparse_top_k_categorical_accuracy(labels, scores, 2))
+    record("softmax", keras.ops.softmax(scores))
+
+
+def logging_callbacks(keras, rng, _record):
+    """Callbacks that log, read what others logged, and change the rate."""
+    import parts
+
+    layers = [keras.Input((5,)), keras.layers.Dense(4, "tanh", name="hidden")]
+    callbacks = [*parts.Callbacks().listed(), keras.callbacks.TerminateOnNaN()]
+    return trained(keras, rng, layers, (5,), epochs=4, callbacks=callbacks)
+
+
+def scheduled_by_hand(keras, rng, _record):
+    """A rate for each epoch, and a callback made of functions."""
+    seen = []
+    callbacks = [
+        keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate if epoch < 2 else 0.3 * rate),
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append((epoch, logs["loss"]))),
+    ]
+    layers = [keras.Input((5,)), keras.layers.Dense(4, "tanh", name="hidden")]
+    return trained(keras, rng, layers, (5,), epochs=4, callbacks=callbacks)
+
+
+def sentinels(keras, rng, _record):
+    """Masked scores: -1e9, the lowest float32 and the lowest of the dtype, beside values of a usual size."""
+    import parts
+
+    inputs = keras.Input((7,))
+    hidden = [parts.Hidden(sentinel, name=sentinel) for sentinel in ("large", "lowest", "own")]
+    outputs = [layer(inputs) for layer in hidden]
+    outputs += [keras.layers.Softmax(name=f"softmax_of_{layer.name}")(layer.output) for layer in hidden]
+    return Forward(keras.Model(inputs, outputs), normal(rng, 5, 7))
+
+
+def outlier(keras, rng, _record):
+    import parts
+
+    return Forward(keras.Sequential([keras.Input((6,)), parts.Outlier(name="outlier")]), normal(rng, 5, 6))
+
+
+def own_draws(keras, rng, record):
+    """Numbers that the case draws by itself, with seeds of its own."""
+    import parts
+
+    draws, table = parts.Draws(), keras.ops.convert_to_tensor(normal(rng, 9, 3), keras.config.floatx())
+    seeds = keras.random.SeedGenerator(11)
+    record("noise", draws.noise(keras.random.normal((600,), seed=seeds)))
+    record("kept", draws.kept(keras.random.uniform((600,), seed=seeds)))
+    record("drawn", draws.drawn(table, keras.random.randint((20,), 0, 9, seed=seeds)))
+    record("shuffled", keras.random.shuffle(table[:, 0], seed=seeds))
+    record("truncated", keras.random.truncated_normal((20,), seed=3))
+    record("dropped", keras.random.dropout(table, 0.4, seed=5))
+
+
+def inner_layer(keras, rng, _record):
+    """A layer within is called on jax alone, for the same product."""
+    import parts
+
+    return trained(keras, rng, [keras.Input((5,)), parts.Inner(name="inner")], (5,))
+
+
+def large_offset(keras, rng, _record):
+    """Rounding is amplified in the first step already, for the data are far from zero."""
+
+    def spread(y, p):
+        return keras.ops.mean(keras.ops.square(p - keras.ops.mean(p) - y))
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, name="head")])
+    model.compile(keras.optimizers.SGD(0.5), spread, metrics=["mae"])
+    x = (1e5 + rng.normal(size=(32, 4))).astype("float32")
+    return Fit(model, x, normal(rng, 32, 1), batch_size=8, shuffle=False)
+
+
+def offset_without_a_loss_of_ones_own(keras, rng, _record):
+    """The rate is far too large for data of this size, so that training grows beyond all bounds."""
+    layers = [keras.Input((4,)), keras.layers.Dense(3, "tanh", name="hidden")]
+    model = keras.Sequential([*layers, keras.layers.Dense(1, name="head")])
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    return Fit(model, 300.0 + normal(rng, 32, 4), 40.0 * normal(rng, 32, 1), batch_size=8)
+
+
 #: Healthy on every backend. What follows them here is not.
 HEALTHY = {
     scenario.__name__: scenario
@@ -293,8 +544,41 @@ HEALTHY = {
         operations,
         optimizers,
         schedules,
+        few_elements,
+        many_elements,
+        seeded_noise,
+        noisy_data,
+        unseeded_record,
+        unseeded_training,
+        batches_of_a_generator,
+        batches_of_tensorflow,
+        batches_of_torch,
+        batches_of_keras,
+        added_loss,
+        activity,
+        variational,
+        stateful_windows,
+        running_mean,
+        renamed,
+        two_scales,
+        island,
+        buckets,
+        rotation,
+        segments,
+        hits_by_hand,
+        logging_callbacks,
+        scheduled_by_hand,
+        sentinels,
+        outlier,
+        own_draws,
+        inner_layer,
+        large_offset,
+        offset_without_a_loss_of_ones_own,
     )
 }
+
+#: Of these nothing can be said, for what is in them differs from run to run: they must come out `nondeterministic`.
+UNSEEDED = frozenset({"unseeded_record", "unseeded_training"})
 
 
 def padded_average(keras, rng, _record):
@@ -337,6 +621,30 @@ def averaged_weights(keras, rng, _record):
     model = keras.Sequential([keras.layers.Dense(1, name="head")])
     model.compile(keras.optimizers.SGD(0.05, use_ema=True), "mse")
     return Fit(model, normal(rng, 32, 4), normal(rng, 32, 1), batch_size=16)
+
+
+def trained(keras, rng, layers, shape, **options):
+    """These layers and a head, trained on 32 random rows in batches of eight."""
+    model = keras.Sequential([*layers, keras.layers.Dense(1, name="head")])
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse")
+    return Fit(model, normal(rng, 32, *shape), normal(rng, 32, 1), batch_size=8, **options)
+
+
+def fed(keras, rng, kind):
+    """A model that is trained on batches of a pipeline, which has shuffled them by itself."""
+    import parts
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "tanh", name="hidden")])
+    model.add(keras.layers.Dense(1, name="head"))
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    batches = getattr(parts.Batches(normal(rng, 32, 4), normal(rng, 32, 1)), kind)()
+    # Their number is given, for of a generator that just ends Keras announces one batch more on tensorflow and jax.
+    return Fit(model, batches, shuffle=False, steps_per_epoch=4)
+
+
+def shuffled_rows(keras, rng, record):
+    """Keras shuffles every column by itself on jax, and rows elsewhere."""
+    record("rows", keras.random.shuffle(keras.ops.convert_to_tensor(normal(rng, 9, 3)), seed=3))
 
 
 def normal(rng, *shape):

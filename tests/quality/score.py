@@ -30,6 +30,7 @@ FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER))
 
 from bugs import BUGS, REACHED, Bug  # noqa: E402
+from scenarios import UNSEEDED  # noqa: E402
 
 from harness.result.file import FILE  # noqa: E402
 from harness.trace import Trace  # noqa: E402
@@ -39,6 +40,8 @@ CORPUS = FOLDER / "corpus.py"
 BUGS_RUN, HEALTHY_RUN, SCORES = "bugs", "healthy-{}", "scores.json"
 #: What has to be reached, of 1. The first is of every bug.
 GOALS = {"detected": 1.0, "phase": 0.95, "layer": 0.90, "op": 0.80, "target": 0.95}
+#: The outcome of a case that differs from run to run.
+UNREPEATABLE = "nondeterministic"
 
 Judge = Callable[[Trace, Trace], bool]
 
@@ -130,7 +133,10 @@ def _score(bug: Bug, case: dict[str, Any], run: Path) -> Row:
     # A bug of the reference shows in every comparison, and one of another target in its own.
     touched = [item for target, item in by_target.items() if bug.victim in (target, reference)]
     enough = Verdict.LEAK if bug.below else Verdict.DIVERGENT
-    detected = all(item["verdict"] is not None and Verdict.parse(item["verdict"]) >= enough for item in touched)
+    if bug.unseeded:
+        detected = case["outcome"] == UNREPEATABLE
+    else:
+        detected = all(item["verdict"] is not None and Verdict.parse(item["verdict"]) >= enough for item in touched)
     found = next((item for item in touched if item.get("blame")), touched[0])
     first, blame = found["first"] or {}, found.get("blame") or {}
     said = {
@@ -154,11 +160,11 @@ def _score(bug: Bug, case: dict[str, Any], run: Path) -> Row:
         ran=all(item["status"] == "ok" for item in case["runs"]),
         verdicts={target: item["verdict"] for target, item in by_target.items()},
         detected=detected,
-        phase=said["phase"] in bug.phases,
+        phase=None if bug.unseeded else said["phase"] in bug.phases,
         layer=None if bug.layers is None else said["layer"] in bug.layers,
         op=None if bug.op is None else said["op"] == bug.op,
-        target=said["target"] == bug.victim,
-        bystander_differs=any(_is_alarm(item) for item in bystanders),
+        target=None if bug.unseeded else said["target"] == bug.victim,
+        bystander_differs=not bug.unseeded and any(_is_alarm(item) for item in bystanders),
         said=said,
         others={
             name: all(judge(traces[item["target"]], traces[reference]) for item in touched)
@@ -171,7 +177,11 @@ def _healthy(folder: Path) -> Iterator[dict[str, Any]]:
     """Every target of every healthy case, and who raises an alarm on it."""
     for run in sorted(file.parent for file in folder.glob(f"{HEALTHY_RUN.format('*')}/{FILE}")):
         for name, case in _cases(run).items():
-            alarms = {item["target"]: _is_alarm(item) for item in case["comparisons"]}
+            repeats = case["outcome"] != UNREPEATABLE
+            alarms = {
+                item["target"]: repeats if name in UNSEEDED else _is_alarm(item) or not repeats
+                for item in case["comparisons"]
+            }
             traces = {item["target"]: Trace(run / item["trace"]) for item in case["runs"]}
             for item in case["runs"]:
                 target = item["target"]
