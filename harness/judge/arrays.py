@@ -11,6 +11,8 @@ from harness.trace import NUMBER, Array, Observation
 REAL = "fV"
 #: Kinds of dtypes whose values carry rounding.
 INEXACT = "fVc"
+#: Errors of less than this part of the largest one tell nothing of a pattern: they may be rounding.
+LARGE = 16
 
 
 def rms(array: Array) -> float:
@@ -47,21 +49,29 @@ def distance(a: Array, b: Array, scale: float) -> tuple[float, tuple[int, ...] |
     return float(difference[index]), tuple(int(i) for i in index)
 
 
-def off_a_line(array: Array, exact: Array) -> float:
-    """Which part of an array's error is no straight line of the exact values: from 0, a scale or an offset, to 1.
+def has_pattern(array: Array, exact: Array) -> bool:
+    """Whether an array's errors are one factor or one offset, as a formula makes them and rounding does not.
 
-    The root mean square of what the least-squares line through (exact, error) leaves, over that of the error. It is 1
-    of fewer than 5 finite elements, through which a line says nothing.
+    Looked at are the elements with large errors, at least a `LARGE`th of the largest one: three in four of these have
+    the same factor or the same offset, within an eighth of it. It is False of fewer than 4, which may agree by chance.
     """
     array, exact = widen(array).ravel(), widen(exact).ravel()
     finite = np.isfinite(array) & np.isfinite(exact)
     error, exact = (array - exact)[finite], exact[finite]
-    size = rms(error)
-    if error.size < 5 or size == 0.0:
-        return 1.0
-    centred = exact - exact.mean()
-    slope = np.vdot(centred, error) / (np.vdot(centred, centred) or 1.0)
-    return rms(error - error.mean() - slope * centred) / size
+    sizes = np.abs(error)
+    large = sizes >= max(sizes.max(initial=0.0) / LARGE, np.finfo(np.float64).tiny)
+    error, exact = error[large], exact[large]
+    if error.size < 4:
+        return False
+    return any(_is_one(values) for values in (error, error[exact != 0] / exact[exact != 0]))
+
+
+def _is_one(values: Array) -> bool:
+    """Whether three in four values are the same, within an eighth."""
+    if values.size < 4:
+        return False
+    middle = np.median(values)
+    return bool(np.mean(np.abs(values - middle) <= np.abs(middle) / 8) >= 0.75)
 
 
 def widen(array: Array) -> Array:

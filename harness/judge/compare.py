@@ -178,7 +178,8 @@ def _findings(
     if target.header.precision != reference.header.precision:
         lacks.append(_LOSS_SCALE)
     inner = one_sided(target, reference)
-    has_twins, inherited = target.twin is not None or reference.twin is not None, 0.0
+    has_twins = target.twin is not None or reference.twin is not None
+    inherited = leaked = 0.0
     last: dict[Trace, str | None] = {target: None, reference: None}
     for key in _merged(target, reference):
         last |= {side: key for side in last if key in side}
@@ -198,15 +199,25 @@ def _findings(
             runs = drawn[key]
             judgement = None if runs is None else judge_distribution(*runs, tests=len(drawn))
         else:
-            judgement = judge_key(target, reference, key, scales.get((item.phase, item.step), 0.0), inherited)
-            inherited = max(inherited, _rounding(judgement)) if has_twins else 0.0
+            scale = scales.get((item.phase, item.step), 0.0)
+            judgement = judge_key(target, reference, key, scale, inherited, leaked)
+            if has_twins:
+                inherited = max(inherited, _rounding(judgement, judgement.d32))
+                leaked = max(leaked, _rounding(judgement, _leak(judgement)))
         yield key, None if judgement is None else _finding(item, judgement, declared)
 
 
-def _rounding(judgement: Judgement) -> float:
+def _rounding(judgement: Judgement, size: float | None) -> float:
     """By how much rounding moved an observation; 0 if it differs by more, or is nothing but rounding."""
-    size, error = judgement.d32 or 0.0, (judgement.amplification or 0.0) * U32
+    size, error = size or 0.0, (judgement.amplification or 0.0) * U32
     return size if judgement.verdict < Verdict.IMPRECISE and max(size, error) <= PARTED else 0.0
+
+
+def _leak(judgement: Judgement) -> float | None:
+    """By how much float64 runs differ that are float32 somewhere; None where they are not."""
+    if judgement.verdict is Verdict.LEAK:
+        return judgement.d64
+    return judgement.d32 if judgement.basis in ("one twin", "noise", "inherited", "tolerance") else None
 
 
 def _lost(lacking: Trace, after: str | None, target: Trace, reference: Trace) -> Lost | None:

@@ -7,11 +7,13 @@ from harness.result.judgement import Judgement
 from harness.trace import Observation, Trace
 
 
-def judge_key(target: Trace, reference: Trace, key: str, group_scale: float = 0.0, inherited: float = 0.0) -> Judgement:
+def judge_key(
+    target: Trace, reference: Trace, key: str, group_scale: float = 0.0, inherited: float = 0.0, leaked: float = 0.0
+) -> Judgement:
     """Judge an observation that both traces have.
 
     Args:
-        group_scale, inherited: see `harness.judge.verdict.judge`.
+        group_scale, inherited, leaked: see `harness.judge.verdict.judge`.
     """
     return judge(
         target[key],
@@ -22,6 +24,7 @@ def judge_key(target: Trace, reference: Trace, key: str, group_scale: float = 0.
         target_noise=[run[key] for run in target.noise if key in run],
         reference_noise=[run[key] for run in reference.noise if key in run],
         inherited=inherited,
+        leaked=leaked,
         precisions=precisions_of(target, reference),
     )
 

@@ -7,7 +7,7 @@ two sides have alone is paired by owner, shape and dtype, by value where the val
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from harness.judge.pair import judge_key
 from harness.trace import ArrayEntry, Entry, Phase, Trace
@@ -33,7 +33,21 @@ def paired(target: Trace, reference: Trace) -> tuple[Trace, dict[str, str]]:
             for ours, theirs in _pairs(target, reference, alone, others):
                 changed[phase, ours.name] = theirs.name
     names = {ours: theirs for (_, ours), theirs in changed.items()}
+    changed |= _named_after(target, reference, names)
     return (target.renamed(changed) if changed else target), names
+
+
+def _named_after(target: Trace, reference: Trace, names: Mapping[str, str]) -> dict[tuple[Phase, str], str]:
+    """New names for what is called after a renamed variable, such as whether it survived being saved."""
+    theirs = {(entry.phase, entry.name) for entry in reference.select()}
+    found = {}
+    for entry in target.select() if names else ():
+        if entry.phase not in _OF_VARIABLES:
+            for old, new in names.items():
+                name = entry.name.replace(old, new)
+                if name != entry.name and (entry.phase, name) in theirs:
+                    found[entry.phase, entry.name] = name
+    return found
 
 
 def _alone(trace: Trace, other: Trace, phase: Phase) -> dict[_Likeness, list[Entry]]:

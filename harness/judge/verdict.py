@@ -45,7 +45,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.arrays import INEXACT, REAL, distance, first_index, off_a_line, rms, twin_array, widen
+from harness.judge.arrays import INEXACT, REAL, distance, first_index, has_pattern, rms, twin_array, widen
 from harness.result.judgement import Basis, Cause, InOnePrecision, Judgement, LessPrecise, OneSided, Unequal, Unlike
 from harness.trace import NUMBER, Array, Observation
 from harness.verdict import Verdict
@@ -72,12 +72,13 @@ FEW = 16
 COARSER = 512.0
 #: The same where a target runs in less than float32: there no error is larger than about 1, and rounding has less room.
 COARSER_LOW = 32.0
+#: The largest error that low precision explains is so many times its roundoff times the other side's amplification.
+#: What TF32 makes on a GPU is at most 1.3 times, see docs/verdicts.md.
+SLACK_LOW = 4.0
 #: Roundoff of the lowest precision that a float32 computation may drop to, and is then imprecise: bfloat16.
 LOWEST = 2.0**-8
 #: The same for errors with a pattern, which rounding has only where operands repeat themselves: TF32.
 LOWEST_OF_PATTERN = 2.0**-11
-#: An error has a pattern if a straight line through the values leaves less than this part of it.
-PATTERN = 1 / 8
 #: Without any twin: relative tolerance in units of the dtype's roundoff, for each training step behind it.
 BLIND = 256.0
 #: The largest tolerance without any twin, however coarse the dtype and long the training.
@@ -100,6 +101,7 @@ def judge(
     target_noise: Sequence[Observation] = (),
     reference_noise: Sequence[Observation] = (),
     inherited: float = 0.0,
+    leaked: float = 0.0,
     precisions: tuple[str, str] = ("float32", "float32"),
 ) -> Judgement:
     """Judge one observation on a target against the same on the reference.
@@ -115,6 +117,8 @@ def judge(
             They tell how much the value amplifies rounding where the twins do not.
         inherited: the largest distance that was rounding in what the value is made of. It is used where a twin is
             missing: what is made of values that differ by rounding differs by about as much.
+        leaked: the largest distance that was rounding of float32 in float64 runs, in what the value is made of: behind
+            a part that computes in float32 whatever it is asked for, float64 runs differ by about as much.
         precisions: of the target and of the reference, see `harness.target.PRECISIONS`. If they are not equal, the
             floating dtypes of the two sides need not be equal either.
     """
@@ -144,7 +148,13 @@ def judge(
     its = _Values(b32, b64, _arrays(reference_noise, ours.shape))
     judged = [
         _judge_floats(
-            (mine.only(kept), its.only(kept)), precisions, group_scale, inherited, reference, same_bits=same_bits
+            (mine.only(kept), its.only(kept)),
+            precisions,
+            group_scale,
+            inherited,
+            leaked,
+            reference,
+            same_bits=same_bits,
         )
         for kept in _populations((mine, its))
     ]
@@ -203,6 +213,7 @@ def _judge_floats(
     precisions: tuple[str, str],
     group_scale: float,
     inherited: float,
+    leaked: float,
     reference: Observation,
     *,
     same_bits: bool,
@@ -213,7 +224,7 @@ def _judge_floats(
         _Side(side.low, side.wide, _lower(precision), scale, side.disturbed)
         for side, precision in zip(sides, precisions, strict=True)
     )
-    pair = _Pair(ours, theirs, scale, group_scale, same_bits)
+    pair = _Pair(ours, theirs, scale, group_scale, leaked, same_bits)
     if ours.wide is not None and theirs.wide is not None and (ours.is_measured or theirs.is_measured or not pair.d64):
         return _judge_twins(pair)
     if same_bits:
@@ -399,7 +410,7 @@ class _Pair:
 
     Attributes:
         scale: what distances are relative to.
-        group_scale: see `judge`.
+        group_scale, leaked: see `judge`.
         same_bits: true if the two sides are equal bit for bit in their own precisions.
     """
 
@@ -407,6 +418,7 @@ class _Pair:
     theirs: _Side
     scale: float
     group_scale: float
+    leaked: float
     same_bits: bool
 
     @cached_property
@@ -480,14 +492,14 @@ class _Pair:
     @property
     def explained(self) -> float:
         """The largest d64 that rounding explains if one of the float64 runs drops to single precision."""
-        return max(self.slack * self.amplification * U32, self.rounding)
+        return max(self.slack * max(self.amplification * U32, self.leaked), self.rounding)
 
     @property
     def _lowest(self) -> float:
         """The largest error of the coarse side that a lower precision explains."""
         assert self.coarse.wide is not None
-        has_pattern = off_a_line(self.coarse.low, self.coarse.wide) < PATTERN
-        return SLACK * self.fine.amplification * (LOWEST_OF_PATTERN if has_pattern else LOWEST)
+        is_formula = has_pattern(self.coarse.low, self.coarse.wide)
+        return SLACK_LOW * self.fine.amplification * (LOWEST_OF_PATTERN if is_formula else LOWEST)
 
     def judged(self, verdict: Verdict, bound: float, cause: Cause | None = None) -> Judgement:
         """The judgement that rests on the twins of both sides."""

@@ -481,3 +481,16 @@ def test_what_one_side_lacks_is_no_difference_of_a_replay(tmp_path: Path) -> Non
     mine, theirs = {"loss/0/loss": WRONG, "loss/1/loss": X}, {"loss/1/loss": X, "loss/2/loss": X}
     traces = recorded(tmp_path, "jax", mine), recorded(tmp_path, "torch", theirs)
     assert differences(*traces, LEAK) == []
+
+
+def test_behind_a_part_that_is_float32_inside_float64_runs_differ_by_as_much(tmp_path: Path) -> None:
+    """The first value is float32 in both runs of each target; the second is made of it, in float64."""
+    island, behind = "forward/0/m/island/output", "forward/0/m/head/output"
+    sides = []
+    for name, moved in (("jax", 1 + 3e-6), ("torch", 1.0)):
+        single = (X * moved).astype(np.float32).astype(np.float64)
+        sides.append(recorded(tmp_path, name, {island: single, behind: single / 3}))
+    comparison = compare(*sides)
+    assert comparison.verdict is LEAK
+    wrong = recorded(tmp_path, "tensorflow", {island: X, behind: X / 3 * 1.001})
+    assert compare(wrong, sides[1]).verdict is DIVERGENT

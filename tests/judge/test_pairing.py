@@ -50,6 +50,12 @@ def test_a_difference_in_a_renamed_variable_is_found_with_its_twin(tmp_path: Pat
     assert (comparison.first.key, comparison.first.judgement.basis) == ("optimizer/1/SGD/momentum", "twins")
 
 
+def test_what_is_called_after_a_renamed_variable_goes_with_it(tmp_path: Path) -> None:
+    theirs = {"initial/0/m/scale": A, "prediction/3/after load/m/scale survived": True}
+    comparison = compared(tmp_path, renamed(theirs, "m/scale", "m/gamma"), theirs)
+    assert (comparison.verdict, comparison.renamed) == (Verdict.IDENTICAL, {"m/gamma": "m/scale"})
+
+
 def test_strict_names_are_a_mismatch(tmp_path: Path) -> None:
     jax, torch = recorded(tmp_path, "jax", renamed(SGD, "SGD/", "sgd/")), recorded(tmp_path, "torch", SGD)
     strict = compare(jax, torch, strict_names=True)

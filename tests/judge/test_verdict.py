@@ -248,6 +248,22 @@ def test_a_small_factor_has_a_pattern_which_low_precision_has_not(factor: float)
     assert judged(in_bfloat16, single(x), x, x).verdict is IMPRECISE
 
 
+def test_a_factor_is_seen_among_elements_that_are_cut_off() -> None:
+    x = np.random.default_rng(0).normal(size=200)
+    exact = np.maximum(x, -0.5)  # a limit below which the factor acts on nothing
+    wrong = np.where(exact > -0.5, exact * 1.02, exact)
+    assert judged(single(wrong), single(exact), exact, exact).verdict is DIVERGENT
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("size", [16, 100, 10_000])
+def test_lower_precision_is_imprecise_whatever_the_values(size: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(size, 64)) * rng.lognormal(size=(size, 1)), rng.normal(size=64)
+    low = (tf32(single(x[0])) * tf32(single(x[1]))).sum(axis=1)
+    assert judged(low, single(x[0] @ x[1]), x[0] @ x[1], x[0] @ x[1]).verdict <= IMPRECISE
+
+
 def test_what_disturbed_runs_move_as_much_is_rounding_that_one_side_amplifies() -> None:
     x = np.random.default_rng(0).normal(size=(3, 100))
     sides = observed(single(x[0] + x[1])), observed(single(x[0])), observed(x[0]), observed(x[0])
