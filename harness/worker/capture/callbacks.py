@@ -153,7 +153,7 @@ def watched(callbacks: Sequence[Any], model: Any, recorder: Recorder, watcher: A
             if not is_after and not is_before:
                 return
             now = _looked_at(model, logs, is_batch="batch" in hook)
-            if is_after:
+            if is_after and last:  # it is empty where somebody calls the callbacks in another order
                 step = watcher.step + 1 if "batch" in hook else max(watcher.step, 0)
                 when = _WHEN[hook] if index is None else f"{_WHEN[hook]} {index}"
                 name = f"{CALLBACK}/{names[self.position - 1]}/{when}"
