@@ -24,7 +24,14 @@ ROOT = Path(__file__).parents[2]
 
 #: The files of `checks/` of which something has to pass: on every backend, on those that train, and on those that only
 #: infer.
-EVERYWHERE = ("check_case.py", "check_keras_internals.py", "check_randomness.py", "check_record.py", "check_replay.py")
+EVERYWHERE = (
+    "check_case.py",
+    "check_keras_internals.py",
+    "check_own_generator.py",
+    "check_randomness.py",
+    "check_record.py",
+    "check_replay.py",
+)
 TRAINING = (*EVERYWHERE, "check_gradients.py")
 INFERENCE = (*EVERYWHERE, "check_inference.py")
 MUST_PASS = {backend: TRAINING if backend in backends.training() else INFERENCE for backend in backends.NAMES}

@@ -16,7 +16,7 @@ from packaging.version import Version
 import harness
 from harness import backends
 from harness.backends import runtime
-from harness.worker import keras_internals
+from harness.worker import keras_internals, own_generator
 
 BACKEND = keras.config.backend()
 #: All that `install` replaces, and all methods of `ArrayDataAdapter` that are wrapped.
@@ -468,3 +468,20 @@ def test_values_in_training():
     else:
         assert held == [{}]
     assert keras_internals.values_in_training(model) == {}
+
+
+def test_seeds_that_are_written_in_the_code_move():
+    held_by_keras("keras.src.random.seed_generator", "draw_seed")
+    with keras_internals.written_seeds_moved(5):
+        generator = keras.random.SeedGenerator(3)
+        drawn = ops.convert_to_numpy(keras.random.uniform((4,), seed=3))
+        weights = ops.convert_to_numpy(keras.initializers.GlorotUniform(seed=3)((2, 2)))
+    assert ops.convert_to_numpy(generator.state.value).tolist() == [8, 0], "Keras keeps another state in SeedGenerator"
+    assert generator.get_config()["seed"] == 3, "Keras keeps a SeedGenerator's seed in another place than _initial_seed"
+    np.testing.assert_array_equal(drawn, ops.convert_to_numpy(keras.random.uniform((4,), seed=8)))
+    np.testing.assert_array_equal(weights, ops.convert_to_numpy(keras.initializers.GlorotUniform(seed=8)((2, 2))))
+
+
+def test_the_module_of_public_random_functions_is_where_it_was():
+    moved = {name: getattr(keras.random, name).__module__ for name in RANDOM}
+    assert set(moved.values()) == {own_generator._PUBLIC}, f"Keras moved keras.random: {moved}"
