@@ -470,7 +470,7 @@ def test_values_in_training():
     assert keras_internals.values_in_training(model) == {}
 
 
-def test_seeds_that_are_written_in_the_code_move():
+def test_written_seeds_moved():
     held_by_keras("keras.src.random.seed_generator", "draw_seed")
     with keras_internals.written_seeds_moved(5):
         generator = keras.random.SeedGenerator(3)

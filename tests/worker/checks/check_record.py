@@ -1043,7 +1043,7 @@ def test_a_long_reason_is_shortened():
     recorder = Recorder(twin=True)
     with recorder.part("it"):
         raise ValueError("x" * 1000)
-    assert reasons(recorder)["it"] == "ValueError: " + "x" * 300 + "..."
+    assert reasons(recorder)["it"] == "ValueError: " + "x" * 600 + "..."
 
 
 def test_a_part_that_must_not_fail_raises():
