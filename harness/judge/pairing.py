@@ -1,13 +1,14 @@
 """Variables that are called otherwise on one side, and are the same by everything but their name.
 
-Keras names some variables otherwise on one backend, or in another version: `SGD/momentum` became `sgd/momentum`. What
-two sides have alone is paired by owner, shape and dtype, by value where the values agree, and else by order.
+Keras names some variables otherwise on one backend, or in another version: `SGD/momentum` became `sgd/momentum`, and
+what is `nadam/variable` on tensorflow is `variable` elsewhere. What two sides have alone is paired by owner, or else by
+its own name, and by shape and dtype: by value where the values agree, and else in order.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.judge.pair import judge_key
 from harness.trace import ArrayEntry, Entry, Phase, Trace
@@ -19,7 +20,7 @@ _OF_VARIABLES: tuple[Phase, ...] = ("initial", "gradient", "update", "optimizer"
 #: The number that Keras puts behind a name which is taken.
 _NUMBER = re.compile(r"_\d+(?=/|$)")
 
-#: What a variable must have in common with another one to be the same: its owner, its dtype and its shape.
+#: What a variable must have in common with another one to be the same: its owner or own name, its dtype and its shape.
 _Likeness = tuple[str, str, tuple[int, ...] | None]
 
 
@@ -27,11 +28,12 @@ def paired(target: Trace, reference: Trace) -> tuple[Trace, dict[str, str]]:
     """The target's trace with its variables called as on the reference, and the names that were changed."""
     changed: dict[tuple[Phase, str], str] = {}
     for phase in _OF_VARIABLES:
-        alone = _alone(target, reference, phase)
-        if alone:
-            others = _alone(reference, target, phase)
-            for ours, theirs in _pairs(target, reference, alone, others):
-                changed[phase, ours.name] = theirs.name
+        ours, theirs = _alone(target, reference, phase), _alone(reference, target, phase)
+        for part in (_owner, _own_name) if ours and theirs else ():
+            for mine, its in _pairs(target, reference, _alike(ours, part), _alike(theirs, part)):
+                changed[phase, mine.name] = its.name
+                ours.remove(mine)
+                theirs.remove(its)
     names = {ours: theirs for (_, ours), theirs in changed.items()}
     changed |= _named_after(target, reference, names)
     return (target.renamed(changed) if changed else target), names
@@ -50,24 +52,31 @@ def _named_after(target: Trace, reference: Trace, names: Mapping[str, str]) -> d
     return found
 
 
-def _alone(trace: Trace, other: Trace, phase: Phase) -> dict[_Likeness, list[Entry]]:
-    """The variables of a phase that the other trace has not, each by its first observation, by likeness."""
+def _alone(trace: Trace, other: Trace, phase: Phase) -> list[Entry]:
+    """The variables of a phase that the other trace has not, each by its first observation."""
     names = {entry.name for entry in other.select(phase)}
     found: dict[str, Entry] = {}
     for entry in trace.select(phase):
         if entry.name not in names and below(entry.name, DATA) is None:
             found.setdefault(entry.name, entry)
+    return list(found.values())
+
+
+def _owner(name: str) -> str:
+    return _NUMBER.sub("", name.rpartition("/")[0]).casefold()
+
+
+def _own_name(name: str) -> str:
+    """The last part of a path, for a variable that has no owner on one side."""
+    return name.rpartition("/")[2]
+
+
+def _alike(entries: Sequence[Entry], part: Callable[[str], str]) -> dict[_Likeness, list[Entry]]:
     alike: dict[_Likeness, list[Entry]] = {}
-    for entry in found.values():
-        alike.setdefault(_likeness(entry), []).append(entry)
+    for entry in entries:
+        kind = (entry.dtype, entry.shape) if isinstance(entry, ArrayEntry) else (type(entry.value).__name__, None)
+        alike.setdefault((part(entry.name), *kind), []).append(entry)
     return alike
-
-
-def _likeness(entry: Entry) -> _Likeness:
-    owner = _NUMBER.sub("", entry.name.rpartition("/")[0]).casefold()
-    if isinstance(entry, ArrayEntry):
-        return owner, entry.dtype, entry.shape
-    return owner, type(entry.value).__name__, None
 
 
 def _pairs(

@@ -50,6 +50,13 @@ def test_a_difference_in_a_renamed_variable_is_found_with_its_twin(tmp_path: Pat
     assert (comparison.first.key, comparison.first.judgement.basis) == ("optimizer/1/SGD/momentum", "twins")
 
 
+def test_a_variable_without_an_owner_on_one_side_is_paired_by_its_own_name(tmp_path: Path) -> None:
+    theirs = {"optimizer/0/nadam/iteration": 1, "optimizer/0/variable": A, "optimizer/0/after fit/variable": B}
+    comparison = compared(tmp_path, renamed(theirs, "variable", "nadam/variable"), theirs)
+    assert comparison.verdict is Verdict.IDENTICAL
+    assert comparison.renamed["nadam/variable"] == "variable"
+
+
 def test_what_is_called_after_a_renamed_variable_goes_with_it(tmp_path: Path) -> None:
     theirs = {"initial/0/m/scale": A, "prediction/3/after load/m/scale survived": True}
     comparison = compared(tmp_path, renamed(theirs, "m/scale", "m/gamma"), theirs)
@@ -64,7 +71,7 @@ def test_strict_names_are_a_mismatch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changed", "value"),
-    [("other/momentum", A * 3), ("SGD/b", A[:31]), ("SGD/b", (A * 3).astype(np.int64))],
+    [("other/m", A * 3), ("SGD/b", A[:31]), ("SGD/b", (A * 3).astype(np.int64))],
     ids=["owner", "shape", "dtype"],
 )
 def test_what_differs_in_more_than_its_name_is_not_paired(tmp_path: Path, changed: str, value: Any) -> None:
