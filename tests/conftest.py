@@ -22,7 +22,7 @@ from harness.trace import Trace
 collect_ignore = ["quality", "sample_library", "field/cases"]
 
 #: Seconds after which a test that waits for a process fails. A process that works takes far less.
-PATIENCE = 300
+PATIENCE = 900
 
 
 class Project:
