@@ -16,7 +16,7 @@ from harness.judge.doubt import further_runs, not_repeating
 from harness.judge.evidence import evidence
 from harness.judge.pair import judge_key, precisions_of, twin_of
 from harness.judge.pairing import paired
-from harness.judge.verdict import U32
+from harness.judge.verdict import BLIND, U32
 from harness.result.judgement import Judgement, Lost, Missing, Reordered
 from harness.result.model import Comparison, Finding, Unrepeated
 from harness.trace import Observation, Phase, Trace
@@ -25,6 +25,10 @@ from harness.verdict import Verdict
 
 #: Relative distance between a float32 run and its twin past which free runs are no longer compared step by step.
 PARTED = 1e-3
+#: The most that rounding may have moved a value for what is made of it to be excused by that.
+INHERITED = BLIND * U32
+#: What a verdict rests on where float64 runs are float32 inside, or are not there.
+_FLOAT32 = ("noise", "inherited", "tolerance")
 #: Keys of the scale of a loss, which a target in mixed_float16 has and targets in other precisions have not.
 _LOSS_SCALE = "*loss_scale_optimizer/*"
 #: Phases whose observations depend on the steps before them.
@@ -203,21 +207,14 @@ def _findings(
             judgement = judge_key(target, reference, key, scale, inherited, leaked)
             if has_twins:
                 inherited = max(inherited, _rounding(judgement, judgement.d32))
-                leaked = max(leaked, _rounding(judgement, _leak(judgement)))
+                leaked = max(leaked, _rounding(judgement, judgement.d32 if judgement.basis in _FLOAT32 else None))
         yield key, None if judgement is None else _finding(item, judgement, declared)
 
 
 def _rounding(judgement: Judgement, size: float | None) -> float:
     """By how much rounding moved an observation; 0 if it differs by more, or is nothing but rounding."""
     size, error = size or 0.0, (judgement.amplification or 0.0) * U32
-    return size if judgement.verdict < Verdict.IMPRECISE and max(size, error) <= PARTED else 0.0
-
-
-def _leak(judgement: Judgement) -> float | None:
-    """By how much float64 runs differ that are float32 somewhere; None where they are not."""
-    if judgement.verdict is Verdict.LEAK:
-        return judgement.d64
-    return judgement.d32 if judgement.basis in ("one twin", "noise", "inherited", "tolerance") else None
+    return size if judgement.verdict < Verdict.IMPRECISE and max(size, error) <= INHERITED else 0.0
 
 
 def _lost(lacking: Trace, after: str | None, target: Trace, reference: Trace) -> Lost | None:

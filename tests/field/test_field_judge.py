@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-CASES = Path(__file__).parent / "cases"
 BOTH = ["tensorflow", "jax"]
-
-
-@pytest.fixture(scope="module")
-def run(make_project: Callable[[], Any]) -> Callable[..., Any]:
-    """Runs a file of `cases` with the command line, once for all tests of this module, and returns the project."""
-    projects: dict[tuple[str, ...], Any] = {}
-
-    def run(file: str, *options: str) -> Any:
-        if (file, *options) not in projects:
-            project = projects[file, *options] = make_project()
-            shutil.copyfile(CASES / file, project.folder / file)
-            project.ran = project.harness("run", file, "--out", "out", "--no-blame", *options)
-        return projects[file, *options]
-
-    return run
 
 
 def outcomes(project: Any) -> dict[str, str]:
@@ -44,7 +26,7 @@ def comparison(project: Any, case: str, target: str) -> dict[str, Any]:
 
 
 def test_a_fault_in_float32_alone_is_told_as_one(run: Callable[..., Any]) -> None:
-    project = run("float32_only.py")
+    project = run("float32_only.py", "--no-blame")
     assert project.ran.returncode == 1
     for case in ("many_elements", "few_elements"):
         assert comparison(project, case, "tensorflow")["verdict"] == "identical"
@@ -54,7 +36,7 @@ def test_a_fault_in_float32_alone_is_told_as_one(run: Callable[..., Any]) -> Non
 
 
 def test_noise_that_nobody_seeded_hides_no_factor(run: Callable[..., Any]) -> None:
-    project = run("noise_hides.py")
+    project = run("noise_hides.py", "--no-blame")
     assert (project.ran.returncode, outcomes(project)) == (3, {"hidden": "nondeterministic"})
     for target in BOTH:
         found = comparison(project, "hidden", target)
@@ -65,14 +47,14 @@ def test_noise_that_nobody_seeded_hides_no_factor(run: Callable[..., Any]) -> No
 
 
 def test_entropy_is_no_agreement(run: Callable[..., Any]) -> None:
-    project = run("entropy.py")
+    project = run("entropy.py", "--no-blame")
     assert outcomes(project) == dict.fromkeys(["one", "many"], "nondeterministic")
     assert project.ran.returncode == 3
 
 
 def test_large_neighbours_excuse_nothing(run: Callable[..., Any]) -> None:
     for options in ((), ("--precision", "float32")):
-        project = run("neighbours.py", *options)
+        project = run("neighbours.py", "--no-blame", *options)
         assert outcomes(project) == {
             "beside_a_clock": "differ",
             "beside_a_mask": "differ",
@@ -85,7 +67,7 @@ def test_large_neighbours_excuse_nothing(run: Callable[..., Any]) -> None:
 
 
 def test_a_layer_that_computes_in_float32_has_no_twin(run: Callable[..., Any]) -> None:
-    project = run("float32_island.py")
+    project = run("float32_island.py", "--no-blame")
     assert outcomes(project) == {"healthy": "agree"}
     for target in BOTH:
         found = comparison(project, "healthy", target)
@@ -94,7 +76,7 @@ def test_a_layer_that_computes_in_float32_has_no_twin(run: Callable[..., Any]) -
 
 
 def test_the_limit_of_float32_is_no_measure_of_rounding(run: Callable[..., Any]) -> None:
-    project = run("empty_segment.py")
+    project = run("empty_segment.py", "--no-blame")
     for case in ("in_a_function", "by_hand"):
         assert comparison(project, case, "tensorflow")["verdict"] == "divergent"
         assert comparison(project, case, "jax")["verdict"] == "identical"
@@ -102,7 +84,7 @@ def test_the_limit_of_float32_is_no_measure_of_rounding(run: Callable[..., Any])
 
 def test_the_backends_own_random_function_is_looked_at_where_a_case_calls_it(run: Callable[..., Any]) -> None:
     """`keras.random.shuffle(axis=-1)` of Keras 3.15.1 breaks columns apart on torch and on jax."""
-    project = run("shuffle_last_axis.py")
+    project = run("shuffle_last_axis.py", "--no-blame")
     found = comparison(project, "columns_are_only_permuted", "tensorflow")
     assert found["first"]["key"] == "event/0/generator/keras.random.shuffle"
     assert (
@@ -112,12 +94,12 @@ def test_the_backends_own_random_function_is_looked_at_where_a_case_calls_it(run
 
 
 def test_seeds_of_other_frameworks_are_the_cases_own(run: Callable[..., Any]) -> None:
-    assert set(outcomes(run("orders.py")).values()) == {"agree"}
+    assert set(outcomes(run("orders.py", "--no-blame")).values()) == {"agree"}
 
 
 @pytest.mark.slow
 def test_what_is_drawn_without_a_seed_is_nondeterministic(run: Callable[..., Any]) -> None:
-    project = run("unseeded.py")
+    project = run("unseeded.py", "--no-blame")
     assert outcomes(project) == {
         "forgetful": "nondeterministic",
         "forgetful_fit": "nondeterministic",
@@ -131,23 +113,21 @@ def test_what_is_drawn_without_a_seed_is_nondeterministic(run: Callable[..., Any
 def test_seeds_that_are_written_in_the_code_are_drawn_from_too_under_native_randomness(
     run: Callable[..., Any],
 ) -> None:
-    project = run("unseeded.py", "--randomness", "native", "-k", "seeded_dropout_native")
+    project = run("unseeded.py", "--no-blame", "--randomness", "native", "-k", "seeded_dropout_native")
     assert outcomes(project) == {"seeded_dropout_native": "agree"}
     assert comparison(project, "seeded_dropout_native", "jax")["bases"]["distribution"] > 0
 
 
 @pytest.mark.slow
 def test_a_layer_that_fails_in_float64_leaves_what_follows_alone(run: Callable[..., Any]) -> None:
-    project = run("augmentation.py")
+    project = run("augmentation.py", "--no-blame")
     assert outcomes(project) == {"with_rotation": "agree"}
     assert "was expected to be a double tensor but is a float tensor" in unwrapped(project)
 
 
 @pytest.mark.slow
-def test_a_training_that_parts_at_once_is_followed_from_its_first_step(make_project: Callable[[], Any]) -> None:
-    project = make_project()
-    shutil.copyfile(CASES / "parts_at_once.py", project.folder / "parts_at_once.py")
-    project.harness("run", "parts_at_once.py", "--out", "out")
+def test_a_training_that_parts_at_once_is_followed_from_its_first_step(run: Callable[..., Any]) -> None:
+    project = run("parts_at_once.py")
     for case in project.cases().values():
         assert case["outcome"] == "agree"
         for found in case["comparisons"]:
@@ -156,7 +136,7 @@ def test_a_training_that_parts_at_once_is_followed_from_its_first_step(make_proj
 
 @pytest.mark.slow
 def test_names_orders_and_paths_are_told_as_what_they_are(run: Callable[..., Any]) -> None:
-    project = run("names.py")
+    project = run("names.py", "--no-blame")
     assert outcomes(project) == {
         "renamed": "agree",
         "moved": "differ",
@@ -179,5 +159,5 @@ def test_names_orders_and_paths_are_told_as_what_they_are(run: Callable[..., Any
 
 @pytest.mark.slow
 def test_names_that_differ_fail_if_asked_to(run: Callable[..., Any]) -> None:
-    project = run("names.py", "-k", "renamed", "--strict-names")
+    project = run("names.py", "--no-blame", "-k", "renamed", "--strict-names")
     assert outcomes(project) == {"renamed": "differ"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,6 @@ import pytest
 pytestmark = pytest.mark.slow
 
 CASES = Path(__file__).parent / "cases"
-
-
-@pytest.fixture(scope="module")
-def run(make_project: Callable[[], Any]) -> Callable[..., Any]:
-    """Runs a file of `cases` with the command line, once for all tests of this module, and returns the project."""
-    projects: dict[tuple[str, ...], Any] = {}
-
-    def run(file: str, *options: str) -> Any:
-        if (file, *options) not in projects:
-            project = projects[file, *options] = make_project()
-            shutil.copyfile(CASES / file, project.folder / file)
-            project.process = project.harness("run", file, "--out", "out", *options)
-        return projects[file, *options]
-
-    return run
 
 
 def first(case: dict[str, Any], target: str) -> dict[str, Any]:
