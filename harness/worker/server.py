@@ -97,10 +97,8 @@ def main() -> None:
         greeting = Failed(f"{type(error).__name__}: {error}")
     if listener is None:
         first.answer(greeting)
-    elif isinstance(greeting, Failed):
-        _greet(listener, greeting)
-    if isinstance(greeting, Ready):
-        _serve(first, listener, native=arguments.native)
+    if listener is not None or isinstance(greeting, Ready):  # a shared worker tells everybody why it failed
+        _serve(first, listener, greeting, native=arguments.native)
 
 
 def _once(folder: Path, *, native: bool) -> NoReturn:
@@ -135,14 +133,14 @@ def _prepare(*, native: bool) -> None:
         randomness.install()
 
 
-def _serve(first: _Channel, listener: socket.socket | None, *, native: bool) -> None:
+def _serve(first: _Channel, listener: socket.socket | None, greeting: Ready | Failed, *, native: bool) -> None:
     channels = [first]
     children: list[_Child] = []
     doors = [] if listener is None else [listener]
     while first in channels:
         sources: list[Any] = [*doors, *(channel.requests for channel in channels)]
         ready, _, _ = select.select(sources, [], [], POLL if children else None)
-        channels += [_greet(door, Ready()) for door in doors if door in ready]
+        channels += [_greet(door, greeting) for door in doors if door in ready]
         for channel in [channel for channel in channels if channel.requests in ready]:
             lines = channel.read()
             if lines is None:

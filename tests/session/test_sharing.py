@@ -158,7 +158,8 @@ def test_a_worker_that_dies_is_reported(project: Any, host: Host) -> None:
 
 
 def test_a_backend_that_cannot_be_imported_is_reported_to_everybody(project: Any, host: Host, monkeypatch: Any) -> None:
-    project.write("site/keras.py", "raise ImportError('there is no keras here')")
+    tried = project.folder / "tried"
+    project.write("site/keras.py", f"print(file=open({str(tried)!r}, 'a'))\nraise ImportError('there is no keras here')")
     monkeypatch.setenv("PYTHONPATH", project.environment["PYTHONPATH"])
     replies: list[Reply] = []
     work = Collect(Path("x.py"), Path(), Path("r.json"))
@@ -167,3 +168,4 @@ def test_a_backend_that_cannot_be_imported_is_reported_to_everybody(project: Any
             pool.run([Job(JAX, work, 60.0, project.folder / "output.txt")], replies.append)
     assert [reply.ended for reply in replies] == ["worker"] * 2
     assert all("there is no keras here" in reply.output for reply in replies)
+    assert tried.read_text() == "\n"  # one worker tried, and told both
