@@ -32,7 +32,7 @@ from harness.result.model import Blame, CaseResult, Comparison, Continuation, Fi
 from harness.session.session import Session
 from harness.target import Target
 from harness.trace import ArrayEntry, Key, Phase, Trace
-from harness.trace.key import AFTER_FIT, AS_PROMISED, DATA, GENERATOR, ROWS, below
+from harness.trace.key import AFTER_FIT, AS_PROMISED, CALLBACKS, DATA, GENERATOR, ROWS, below
 from harness.trace.parts import CASE, RAISED, TAKEN, Part, name_in, part_of
 from harness.verdict import Verdict
 from harness.wire import Replay, Start
@@ -524,7 +524,7 @@ def _value(trace: Trace, phase: Phase, step: int, name: str) -> Any:
 
 
 def _is_fit(trace: Trace) -> bool:
-    return any(trace.select("event"))
+    return any(trace.select("event", name=CALLBACKS))
 
 
 def _has_parts(trace: Trace) -> bool:
