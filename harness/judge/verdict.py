@@ -285,7 +285,7 @@ def _one_sided(a: Array, b: Array, *, in_float64: bool = False) -> Judgement | N
     """The judgement of NaN, an infinity or a limit of the dtype that one side alone has; None if there is none."""
     if not (_has_specials(a) or _has_specials(b)):
         return None
-    mine, theirs = _signs(a), _signs(b)
+    mine, theirs = _kinds(a), _kinds(b)
     differ = ~((mine == theirs) | (np.isnan(mine) & np.isnan(theirs)))
     if not differ.any():
         return None
@@ -306,10 +306,10 @@ def _has_specials(array: Array) -> bool:
     return not bool((np.abs(array) < _limit(array)).all())
 
 
-def _signs(array: Array) -> Array:
-    """NaN where an array is NaN, the sign where it is special otherwise, and 0 elsewhere."""
+def _kinds(array: Array) -> Array:
+    """NaN where an array is NaN, -2 or 2 where it is infinite, -1 or 1 at the limit of its dtype, and 0 elsewhere."""
     with np.errstate(invalid="ignore"):
-        return np.where(_is_special(array), np.sign(widen(array)), 0.0)
+        return np.where(_is_special(array), np.sign(widen(array)) * (1 + np.isinf(array)), 0.0)
 
 
 def _limit(array: Array) -> float:

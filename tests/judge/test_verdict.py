@@ -321,6 +321,9 @@ def test_the_limit_of_a_dtype_on_one_side_only_is_divergent(twin: bool) -> None:
     b32 = single(b)
     b32[2] = a32[2]
     assert judged(a32, b32, a64, a64).verdict is IDENTICAL
+    b32[2] = -np.inf  # what an empty segment gives on one backend, where another gives the limit
+    judgement = judged(a32, b32, a64, a64 if twin else None)
+    assert (judgement.verdict, judgement.index) == (MISMATCH, (2,))
 
 
 def test_targets_that_are_both_as_coarse_are_rounding() -> None:
