@@ -214,20 +214,32 @@ class Fit:
     Args:
         model: a compiled `keras.Model`.
         x, y: training data as `model.fit` takes them.
+        fit: what trains the model in place of `model.fit`, called as `fit(x, y, **options)`, for a library that calls
+            it otherwise.
         **options: whatever else `model.fit` takes (`epochs`, `batch_size`, `validation_split`,
             `validation_data`, `callbacks`, `class_weight`, `sample_weight`, `shuffle`, ...).
+
+    What of x and y is left out is not passed. A `fit`, `evaluate` or `predict` of the model's own may take less than
+    Keras' does.
 
     Raises:
         CaseError: `model` is not a Keras model, or its `fit` does not take one of the options.
     """
 
-    def __init__(self, model: Any, x: Any = None, y: Any = None, **options: Any) -> None:
+    def __init__(
+        self, model: Any, x: Any = None, y: Any = None, *, fit: Callable[..., Any] | None = None, **options: Any
+    ) -> None:
         if isinstance(model, type) or not all(callable(getattr(model, name, None)) for name in ("compile", "fit")):
             raise CaseError(
                 f"Fit takes a keras.Model, and was given {_kind_of(model)}: {_shown(model)} cannot be compiled and "
                 "trained. Give it a compiled model. A layer or a function goes into a Forward."
             )
-        _check_options(model, options)
+        if fit is not None and not callable(fit):
+            raise CaseError(
+                f"Fit(..., fit={_shown(fit)}) cannot be called. Give it the method or function that trains the model."
+            )
+        self.train = model.fit if fit is None else fit
+        _check_options(model, self.train, options)
         self.model = model
         self.x = x
         self.y = y
@@ -318,10 +330,10 @@ class Plot:
         return _call("Plot", **coordinates, x=self.x, y=self.y)
 
 
-def _check_options(model: Any, options: Mapping[str, Any]) -> None:
-    """Raise CaseError for an option that the model's own `fit` does not take, as far as its signature tells."""
+def _check_options(model: Any, fit: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raise CaseError for an option that what trains a model does not take, as far as its signature tells."""
     try:
-        parameters = inspect.signature(model.fit).parameters.values()
+        parameters = inspect.signature(fit).parameters.values()
     except (TypeError, ValueError):  # `fit` is not written in Python
         return
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):

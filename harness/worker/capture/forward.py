@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from harness.backends import runtime
 from harness.case import Forward
 from harness.trace.parts import name_in
@@ -14,7 +16,7 @@ from harness.worker.capture.gradients import or_none, projected_gradients
 from harness.worker.capture.layers import observed_layers, record_tensors, takes_training
 from harness.worker.capture.noise import QUIET, Noise
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import as_input
+from harness.worker.capture.tensors import as_input, as_tensor, in_order
 
 
 def record_forward(
@@ -69,12 +71,15 @@ def record_forward(
 def prepared(forward: Forward, noise: Noise = QUIET) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positional and keyword arguments of the call, for which a layer that is not built is built.
 
+    Arrays become tensors. Numbers do where they are positional: a keyword may be a rate or an axis.
+
     Args:
         noise: what disturbs the inputs.
     """
     import keras
 
-    inputs, options = noise.disturbed(keras.tree.map_structure(as_input, forward.inputs)), dict(forward.options)
+    inputs = noise.disturbed(keras.tree.map_structure(as_input, in_order(forward.inputs)))
+    options = noise.disturbed(keras.tree.map_structure(_as_option, in_order(dict(forward.options))))
     layer = forward.function
     if isinstance(layer, keras.Layer):
         if takes_training(layer.call):
@@ -82,6 +87,10 @@ def prepared(forward: Forward, noise: Noise = QUIET) -> tuple[tuple[Any, ...], d
         if not layer.built:
             state.build(layer, inputs, **options)
     return inputs, options
+
+
+def _as_option(leaf: Any) -> Any:
+    return as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
 def _compiled(
@@ -114,7 +123,7 @@ def _record_gradients(
         for (name, owner, _), gradient in reversed(list(zip(named, of_weights, strict=True))):
             recorder.add("gradient", name, or_none(gradient), step=0, layer=owner)
         owner = layer.name if layer is not None else None
-        several = len(keras.tree.flatten(inputs)) > 1
+        several = len(keras.tree.flatten(inputs)) > 1 or len(of_inputs) > 1
         for position, gradient in of_inputs.items():
             name = f"input/{position}" if several else "input"
             recorder.add("gradient", name, or_none(gradient), step=0, layer=owner)

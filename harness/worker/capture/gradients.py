@@ -63,8 +63,9 @@ def projected_gradients(
     import keras
     import numpy as np
 
-    from harness.worker.capture.tensors import floating_leaves, is_float_tensor
+    from harness.worker.capture.tensors import floating_leaves, in_order, is_float_tensor
 
+    arguments = in_order(arguments)
     leaves = keras.tree.flatten(arguments)
     floating = floating_leaves(arguments)
     if not floating and not weights:
@@ -77,7 +78,7 @@ def projected_gradients(
         args, kwargs = keras.tree.pack_sequence_as(arguments, given)
         rng = np.random.default_rng(0)
         total: Any = None
-        for output in keras.tree.flatten(function(*args, **kwargs)):
+        for output in keras.tree.flatten(in_order(function(*args, **kwargs))):
             if is_float_tensor(output):
                 c = rng.standard_normal(tuple(output.shape)).astype(np.float32)
                 term = keras.ops.sum(output * keras.ops.convert_to_tensor(c, dtype=output.dtype))

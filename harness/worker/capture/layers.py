@@ -13,7 +13,7 @@ from harness.trace.key import numbered
 from harness.trace.parts import name_in
 from harness.worker import keras_internals
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import has_value
+from harness.worker.capture.tensors import has_value, in_order
 from harness.worker.patching import patched
 
 #: Called in place of a layer, with its path (`model/block/dense`), the layer, its own call and the call's arguments.
@@ -79,6 +79,6 @@ def record_tensors(recorder: Recorder, name: str, structure: Any, step: int, lay
     """Record the tensors of a structure that have a value now, as `name`, or `name/0`, `name/1`, ... of several."""
     import keras
 
-    tensors = [leaf for leaf in keras.tree.flatten(structure) if has_value(leaf)]
+    tensors = [leaf for leaf in keras.tree.flatten(in_order(structure)) if has_value(leaf)]
     for key, tensor in zip(numbered(name, len(tensors)), tensors, strict=True):
         recorder.add("forward", key, tensor, step=step, layer=layer)

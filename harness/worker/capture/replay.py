@@ -28,7 +28,7 @@ from harness.worker.capture.forward import prepared
 from harness.worker.capture.gradients import or_none, projected_gradients, value_and_grad_once
 from harness.worker.capture.layers import Visit, record_tensors, takes_training, visited_layers
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import as_input, floating_leaves, has_value, is_float, numpy_of
+from harness.worker.capture.tensors import floating_leaves, has_value, in_order, is_float, numpy_of
 from harness.worker.patching import patched
 
 #: Operations of one part that are observed. A loop by hand may run any number of them.
@@ -108,7 +108,7 @@ class Parts:
         Args:
             weights: variables to take gradients with respect to, beside the inputs; None to take no gradients.
         """
-        args, kwargs = self.given((tuple(args), kwargs), name_in(part, "input"))
+        args, kwargs = in_order(self.given((tuple(args), kwargs), name_in(part, "input")))
         record_tensors(self._recorder, name_in(part, "input"), [args, kwargs], 0, layer)
         before = len(self._later)
         outputs = self.observed(part, lambda: call(*args, **kwargs))
@@ -124,6 +124,7 @@ class Parts:
 
         if self._given is None:
             return structure
+        structure = in_order(structure)
         leaves = keras.tree.flatten(structure)
         places = [position for position, leaf in enumerate(leaves) if has_value(leaf)]
         keys = [str(Key("forward", 0, key)) for key in numbered(name, len(places))]
@@ -266,8 +267,8 @@ def _observed(call: Callable[[], Any], recorder: Recorder, replay: Replay) -> No
         if isinstance(result, Fit) and not result.model.built:
             state.build(result.model, [training.batch(result)[0]])
         elif isinstance(result, Forward) and not isinstance(result.function, keras.Layer):
-            outputs = result.function(*keras.tree.map_structure(as_input, result.inputs), **result.options)
-            recorder.add("forward", "output", outputs, step=0)
+            inputs, options = prepared(result)
+            recorder.add("forward", "output", result.function(*inputs, **options), step=0)
 
     with visited_layers(visit):
         parts.observed(CASE, whole)
@@ -328,7 +329,7 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
         recorder.add("loss", name_in(LOSS, "value"), loss, step=0)
         if trains:
             _, of_outputs = value_and_grad_once(compute_loss, y_pred)
-            for position, gradient in enumerate(keras.tree.flatten(of_outputs)):
+            for position, gradient in enumerate(keras.tree.flatten(in_order(of_outputs))):
                 recorder.add("gradient", name_in(LOSS, "input", position), or_none(gradient), step=0)
         model.reset_metrics()
     if replay.training:

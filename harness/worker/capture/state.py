@@ -83,7 +83,7 @@ def build(layer: Any, inputs: Any, **options: Any) -> None:
     If that fails, as where `call` looks at values, the layer is called on the inputs and its state put back.
 
     Args:
-        inputs: positional arguments of the call; their tensors are replaced by placeholders.
+        inputs, options: arguments of the call, whose tensors are replaced by placeholders.
     """
     import keras
 
@@ -91,7 +91,8 @@ def build(layer: Any, inputs: Any, **options: Any) -> None:
         return keras.KerasTensor(leaf.shape, dtype=leaf.dtype) if keras.ops.is_tensor(leaf) else leaf
 
     try:
-        layer(*keras.tree.map_structure(placeholder, tuple(inputs)), **options)
+        args, kwargs = keras.tree.map_structure(placeholder, (tuple(inputs), options))
+        layer(*args, **kwargs)
     except Exception:
         with preserved(model_state(layer)):
             layer(*inputs, **options)

@@ -78,4 +78,4 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
 
     if not model.built:
         state.build(model, [training.batch(fit)[0]])
-    model.fit(fit.x, fit.y, **{"verbose": 0, **fit.options, "callbacks": [*training.callbacks_of(fit), Follower()]})
+    training.train(fit, {"verbose": 0, **fit.options, "callbacks": [*training.callbacks_of(fit), Follower()]})

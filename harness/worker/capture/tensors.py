@@ -26,6 +26,18 @@ def as_tensor(leaf: Any) -> Any:
     return keras.ops.convert_to_tensor(array)
 
 
+def in_order(structure: Any) -> Any:
+    """A structure with its dicts in the order of their keys.
+
+    `keras.tree` goes through nested dicts in this order on some backends, and in that of insertion on others.
+    """
+    if type(structure) is dict:
+        return {key: in_order(structure[key]) for key in sorted(structure, key=str)}
+    if type(structure) in (list, tuple):
+        return type(structure)(in_order(item) for item in structure)
+    return structure
+
+
 def as_input(leaf: Any) -> Any:
     """An input of a call: arrays and floats as tensors, other values as they are."""
     import keras

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from harness.worker.capture.gradients import or_none, value_and_grad_once
 from harness.worker.capture.layers import observed_layers, takes_training
 from harness.worker.capture.noise import QUIET, Noise
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import as_tensor, is_float, numpy_of
+from harness.worker.capture.tensors import as_tensor, in_order, is_float, numpy_of
 from harness.worker.randomness import Order
 
 #: What `fit` takes that `evaluate` and `predict` take as well.
@@ -76,21 +76,22 @@ def _fit_unobserved(fit: Fit, options: dict[str, Any], recorder: Recorder) -> No
         # The pass that is left out here would have built it, and drawn its initial weights.
         with recorder.part("building before training", optional=True):
             state.build(model, [batch(fit)[0]])
-    history = model.fit(fit.x, fit.y, **options)
+    train(fit, options)
+    history = model.history
     for position, epoch in enumerate(history.epoch):
         logs = {name: values[position] for name, values in history.history.items() if len(values) == len(history.epoch)}
         recorder.add("log", f"epoch {epoch}", logs)
-    if not _is_exhaustible(fit.x):
+    if _why_once(fit) is None:
         shared = {name: options[name] for name in _SHARED_OPTIONS if name in options}
-        recorder.add("prediction", "predict", model.predict(fit.x, **shared))
+        recorder.add("prediction", "predict", model.predict(fit.x, **taken(model.predict, shared)))
 
 
 def _record_data(fit: Fit, recorder: Recorder) -> None:
     """Record digests of the data: if the data differ, everything that follows does."""
     import keras
 
-    for name, data in (("x", fit.x), ("y", fit.y), ("sample_weight", fit.options.get("sample_weight"))):
-        for position, leaf in enumerate(keras.tree.flatten(data)):
+    for name, data in {"x": fit.x, "y": fit.y, **fit.options}.items():
+        for position, leaf in enumerate(keras.tree.flatten(in_order(data))):
             if isinstance(leaf, np.ndarray):
                 recorder.add("initial", f"{DATA}/{name}/{position}", digest(leaf), step=0)
 
@@ -104,7 +105,7 @@ def _train(fit: Fit, options: dict[str, Any], recorder: Recorder, batches: Batch
     watcher = observer(recorder, record_state, batches)
     callbacks = watched(callbacks_of(fit), model, recorder, watcher, batches)
     with batches.watched():
-        model.fit(fit.x, fit.y, **{**options, "callbacks": callbacks})
+        train(fit, {**options, "callbacks": callbacks})
     step = max(watcher.step, 0)
     recorder.add("event", "fit", watcher.take_events(), step=step)
     _record_weights(model, recorder, step, prefix=AFTER_FIT)
@@ -118,8 +119,9 @@ def _record_inference(
     import keras
 
     model, step = fit.model, max(watcher.step, 0)
-    if _is_exhaustible(fit.x):
-        recorder.note("evaluate, predict and save", "x is an iterator, which can be read only once")
+    why = _why_once(fit)
+    if why is not None:
+        recorder.note("evaluate, predict and save", why)
         return
     shared = {name: options[name] for name in _SHARED_OPTIONS if name in options}
     if has_loss(model) or type(model).test_step is not keras.Model.test_step:
@@ -128,14 +130,14 @@ def _record_inference(
         recorder.note("evaluate", "compile was given no loss, and the model has no test_step of its own")
     with recorder.part("predict"):
         with batches.watched():
-            predicted = model.predict(fit.x, callbacks=[watcher], **shared)
+            predicted = model.predict(fit.x, **taken(model.predict, {"callbacks": [watcher], **shared}))
         batches.record_pass("predict", step)
         recorder.add("prediction", "predict", predicted, step=step)
         recorder.add("event", "predict", watcher.take_events(), step=step)
     with recorder.part("save to .keras, and load", optional=True):
         loaded = _saved_and_loaded(model, folder)
         _record_survivors(recorder, model, loaded, step)
-        recorder.add("prediction", "after load", loaded.predict(fit.x, **shared), step=step)
+        recorder.add("prediction", "after load", loaded.predict(fit.x, **taken(loaded.predict, shared)), step=step)
 
 
 def _record_evaluation(
@@ -143,9 +145,10 @@ def _record_evaluation(
 ) -> None:
     with recorder.part("evaluate"):
         weights = {"sample_weight": options["sample_weight"]} if "sample_weight" in options else {}
+        given = {"return_dict": True, "callbacks": [watcher], **shared, **weights}
         step = max(watcher.step, 0)
         with batches.watched():
-            values = fit.model.evaluate(fit.x, fit.y, return_dict=True, callbacks=[watcher], **shared, **weights)
+            values = fit.model.evaluate(*_data(fit), **taken(fit.model.evaluate, given))
         batches.record_pass("evaluate", step)
         recorder.add("metric", "evaluate", values, step=step)
         recorder.add("event", "evaluate", watcher.take_events(), step=step)
@@ -161,8 +164,29 @@ def has_loss(model: Any) -> bool:
 def compute_loss(model: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
     """The loss of a training step, by the model's own `compute_loss`, which may take fewer arguments than Keras'."""
     given = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": sample_weight, "training": True}
-    accepted = inspect.signature(model.compute_loss).parameters
-    return model.compute_loss(**{name: value for name, value in given.items() if name in accepted})
+    return model.compute_loss(**taken(model.compute_loss, given))
+
+
+def train(fit: Fit, options: dict[str, Any]) -> None:
+    """Train as a `Fit` says, with these options for its own. A `fit` of the case's own need not take them all."""
+    if "callbacks" not in taken(fit.train, options):
+        raise CaseError(
+            f"fit of {type(fit.model).__name__} takes no callbacks, so that its steps cannot be recorded. Let it take "
+            "callbacks, and pass them on to the fit of keras.Model."
+        )
+    fit.train(*_data(fit), **taken(fit.train, options))
+
+
+def taken(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that a function takes. One of the case's own may take fewer than Keras' does."""
+    parameters = inspect.signature(function).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return {name: value for name, value in options.items() if takes_all or name in parameters}
+
+
+def _data(fit: Fit) -> list[Any]:
+    """x and y, without those at the end that are None: a `fit` of the case's own may take no y."""
+    return [fit.x, fit.y] if fit.y is not None else [fit.x] if fit.x is not None else []
 
 
 def callbacks_of(fit: Fit) -> list[Any]:
@@ -311,5 +335,8 @@ def _record_survivors(recorder: Recorder, model: Any, loaded: Any, step: int) ->
         recorder.add("prediction", f"after load/{name} survived", bool(same), step=step, layer=owner)
 
 
-def _is_exhaustible(x: Any) -> bool:
-    return hasattr(x, "__next__")
+def _why_once(fit: Fit) -> str | None:
+    """Why the data cannot be read once more after training; None if they can."""
+    if fit.x is None:
+        return "the Fit has no x: what its fit takes by other names was not looked at"
+    return "x is an iterator, which can be read only once" if hasattr(fit.x, "__next__") else None
