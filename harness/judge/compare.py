@@ -81,6 +81,7 @@ def compare(
         parted=parted,
         renamed=renamed,
         one_sided=one_sided(target, reference),
+        flushed=sum(finding.judgement.is_flushed for finding in judged),
         further_runs=further_runs(target, reference, undeclared),
     )
 

@@ -29,6 +29,8 @@ A target may compute in less than float32. Then A32 stands for what it computed 
 the roundoff u of that precision: a = max(e_A / u_A, e_B / u_B, 1), so that bfloat16 may be 2**16 times coarser than
 float32, and no more. A target that computes in float64 has its float64 run as A64, and as A32 its twin in float32.
 
+Numbers below the smallest normal one of their dtype are as good as 0, which some backends make of them.
+
 A float64 run that equals the float32 run bit for bit has measured nothing: either everything is exact, or the layer
 computes in float32 whatever it is asked for. If that is so on both sides, or a twin is missing on either side, the
 verdict rests on whatever is there, and `Judgement.basis` says on what.
@@ -37,7 +39,7 @@ verdict rests on whatever is there, and `Judgement.basis` says on what.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -134,6 +136,15 @@ def judge(
     same_bits = target.dtype == reference.dtype and ours.tobytes() == theirs.tobytes()
     if ours.dtype.kind not in INEXACT:
         return Judgement(Verdict.IDENTICAL, "exact") if same_bits else _judge_discrete(ours, theirs)
+    is_zero = None if same_bits else _is_as_good_as_zero(target, reference)
+    if is_zero is not None:
+        target, reference = _with_zeros(target, is_zero), _with_zeros(reference, is_zero)
+        target_twin, reference_twin = (
+            None if twin is None or not twin.is_array or twin.array.shape != ours.shape else _with_zeros(twin, is_zero)
+            for twin in (target_twin, reference_twin)
+        )
+        ours, theirs = target.array, reference.array
+        same_bits = target.dtype == reference.dtype and ours.tobytes() == theirs.tobytes()
     one_sided = _one_sided(ours, theirs)
     if one_sided:
         return one_sided
@@ -158,7 +169,7 @@ def judge(
         )
         for kept in _populations((mine, its))
     ]
-    return max(judged, key=lambda judgement: judgement.verdict)
+    return replace(max(judged, key=lambda judgement: judgement.verdict), is_flushed=is_zero is not None)
 
 
 @dataclass(frozen=True)
@@ -306,6 +317,27 @@ def _has_specials(array: Array) -> bool:
     return not bool((np.abs(array) < _limit(array)).all())
 
 
+def _is_as_good_as_zero(*sides: Observation) -> NDArray[np.bool_] | None:
+    """Where numbers are below the smallest normal one of their dtype, on any side; None where there are none.
+
+    Processors may be told to make them 0, and some backends do. Where rounding has them on both sides of that limit,
+    they are as small on all sides.
+    """
+    sizes = []
+    for item in sides:
+        # A Python float tells what was computed in float32.
+        limits = ml_dtypes.finfo(np.float32) if item.dtype == NUMBER else _info(item.array)
+        sizes.append(np.abs(widen(item.array)) / float(limits.smallest_normal))
+    with np.errstate(invalid="ignore"):
+        small = np.logical_or.reduce([(size > 0) & (size < 1) for size in sizes])
+        small &= np.logical_and.reduce([size < 2 for size in sizes])
+    return small if small.any() else None
+
+
+def _with_zeros(item: Observation, places: NDArray[np.bool_]) -> Observation:
+    return replace(item, value=np.where(places, np.zeros((), item.array.dtype), item.array))
+
+
 def _kinds(array: Array) -> Array:
     """NaN where an array is NaN, -2 or 2 where it is infinite, -1 or 1 at the limit of its dtype, and 0 elsewhere."""
     with np.errstate(invalid="ignore"):
@@ -314,7 +346,12 @@ def _kinds(array: Array) -> Array:
 
 def _limit(array: Array) -> float:
     """The largest finite number of an array's dtype."""
-    return float(ml_dtypes.finfo(np.zeros((), array.dtype).real.dtype).max)
+    return float(_info(array).max)
+
+
+def _info(array: Array) -> Any:
+    """The limits of an array's dtype; of a complex one, of its parts."""
+    return ml_dtypes.finfo(np.zeros((), array.dtype).real.dtype)
 
 
 def _mismatch(cause: Cause, index: tuple[int, ...] | None = None) -> Judgement:

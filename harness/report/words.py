@@ -400,7 +400,7 @@ def notes(result: ResultJson) -> list[str]:
                 lines.setdefault((case["id"], reason), []).append(run["target"])
         for comparison in case["comparisons"]:
             target = comparison["target"]
-            for told in (_renamed(comparison), _one_sided(comparison)):
+            for told in (_renamed(comparison), _one_sided(comparison), _flushed(comparison)):
                 if told is not None:
                     lines.setdefault((case["id"], told), []).append(target)
             if comparison["not_compared"]:
@@ -426,6 +426,12 @@ def _renamed(comparison: ComparisonJson) -> str | None:
 def _one_sided(comparison: ComparisonJson) -> str | None:
     layers = [f"{layer!r} on {target}" for layer, target in comparison.get("one_sided", {}).items()]
     return f"inner layers that one side alone calls were not compared: {', '.join(layers)}" if layers else None
+
+
+def _flushed(comparison: ComparisonJson) -> str | None:
+    count = comparison.get("flushed", 0)
+    numbers = "numbers below the smallest normal one of their dtype, which some backends make 0, were compared as 0"
+    return f"{numbers}, in {count} observation{'' if count == 1 else 's'}" if count else None
 
 
 def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:

@@ -154,6 +154,8 @@ class Judgement:
         claimed: the amplification that one side's own error claims and nothing bears out, where the verdict would be a
             milder one if runs that are disturbed in the last bit bore it out; None elsewhere.
         cause: what the verdict rests on beside these numbers; None where they say it all.
+        is_flushed: whether the two sides differ in numbers below the smallest normal one of their dtype, or hold such
+            numbers beside others that differ. They were compared as 0.
     """
 
     verdict: Verdict
@@ -166,6 +168,7 @@ class Judgement:
     explained: float | None = None
     claimed: float | None = None
     cause: Cause | None = None
+    is_flushed: bool = False
 
     @property
     def distance(self) -> float | None:

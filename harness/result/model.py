@@ -152,6 +152,7 @@ class Comparison:
         continuation: what was found when training went on from there step by step.
         renamed: variables that differ in name alone: their names on the reference by those on the target.
         one_sided: inner layers that one of the two alone called: which one, by the path of the layer's call.
+        flushed: observations with numbers that were compared as 0: see `Judgement.is_flushed`.
         further_runs: the kinds of runs that the findings need to count, and that are not there:
             see `harness.judge.doubt.further_runs`.
     """
@@ -173,6 +174,7 @@ class Comparison:
     continuation: Continuation | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
     one_sided: Mapping[str, str] = field(default_factory=dict)
+    flushed: int = 0
     further_runs: frozenset[str] = frozenset()
 
     def is_worth_blaming(self, at_least: Verdict, *, declared: bool) -> bool:

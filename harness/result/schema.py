@@ -109,6 +109,7 @@ class ComparisonJson(TypedDict):
     unrepeated: NotRequired[UnrepeatedJson | None]
     renamed: NotRequired[dict[str, str]]
     one_sided: NotRequired[dict[str, str]]
+    flushed: NotRequired[int]
 
 
 class RunJson(TypedDict):

@@ -161,3 +161,10 @@ def test_names_orders_and_paths_are_told_as_what_they_are(run: Callable[..., Any
 def test_names_that_differ_fail_if_asked_to(run: Callable[..., Any]) -> None:
     project = run("names.py", "--no-blame", "-k", "renamed", "--strict-names")
     assert outcomes(project) == {"renamed": "differ"}
+
+
+def test_what_some_backends_make_0_is_told_and_no_difference(run: Callable[..., Any]) -> None:
+    project = run("subnormal.py")
+    assert outcomes(project) == {"powers": "agree", "one_alone": "agree"}
+    assert comparison(project, "one_alone", "jax")["flushed"] == 1
+    assert "numbers below the smallest normal one of their dtype" in unwrapped(project)

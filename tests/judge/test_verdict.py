@@ -300,6 +300,27 @@ def test_values_that_float32_holds_exactly_are_twins_where_they_agree() -> None:
 
 
 @pytest.mark.parametrize("twins", [True, False], ids=["twins", "no twins"])
+@pytest.mark.parametrize("beside", [(), (8.0,), (2.0**-126,)], ids=["alone", "beside 8", "beside the smallest"])
+def test_what_some_backends_make_0_is_as_good_as_0(beside: tuple[float, ...], twins: bool) -> None:
+    exact = np.array([2.0**-130, 2.0**-127, *beside])
+    kept, flushed = exact.astype(np.float32), np.where(exact < 2.0**-126, 0, exact).astype(np.float32)
+    for a, b in ((kept, flushed), (flushed, kept)):
+        judgement = judged(a, b, exact, exact) if twins else judged(a, b)
+        assert (judgement.verdict, judgement.is_flushed) == (IDENTICAL, True)
+    assert not judged(kept, kept).is_flushed
+    above, below = np.float32(exact) * np.float32(1 + 2.0**-20), np.float32(exact) * np.float32(1 - 2.0**-20)
+    assert judged(above, below).verdict <= ROUNDING
+    another = judged(flushed + np.float32(2.0**-125), kept)
+    assert another.verdict is DIVERGENT if len(beside) == 0 or beside[0] < 1 else ROUNDING
+
+
+def test_the_smallest_normal_number_is_that_of_the_dtype() -> None:
+    half, zero = np.array([2.0**-15], np.float16), np.zeros(1, np.float16)
+    assert judged(half, zero).verdict is IDENTICAL
+    assert judged(half.astype(np.float32), zero.astype(np.float32)).verdict is DIVERGENT
+
+
+@pytest.mark.parametrize("twins", [True, False], ids=["twins", "no twins"])
 @pytest.mark.parametrize("mask", [-1e9, 1e30])
 def test_a_mask_excuses_nothing_that_stands_beside_it(mask: float, twins: bool) -> None:
     b = values(4, 8)
@@ -600,7 +621,7 @@ def test_zeros_on_both_sides_agree_whatever_their_sign(shape: tuple[int, ...]) -
     assert judged(single(-zeros), single(-zeros)).verdict is IDENTICAL
 
 
-@pytest.mark.parametrize("tiny", [1e-30, 1e-44])
+@pytest.mark.parametrize("tiny", [1e-30, 2.4e-38])
 @pytest.mark.parametrize("shape", [(), (32,)])
 def test_zero_is_not_the_smallest_of_values(shape: tuple[int, ...], tiny: float) -> None:
     zeros, some = np.zeros(shape, np.float32), np.full(shape, tiny, np.float32)
@@ -765,7 +786,7 @@ def test_complex_values_are_judged_in_both_their_parts() -> None:
 
 
 def test_complex_values_at_either_end_of_the_range_are_judged_like_others() -> None:
-    for x in (np.complex64([1, 2, 3]) * np.float32(2.0**-140), np.full(3, 3e38 + 3e38j, np.complex64)):
+    for x in (np.complex64([1, 2, 3]) * np.float32(2.0**-124), np.full(3, 3e38 + 3e38j, np.complex64)):
         wide, half = x.astype(np.complex128), (x * np.float32(0.5)).astype(np.complex64)
         assert judged(x, x, wide, wide).verdict is IDENTICAL
         assert judged(half, x, half.astype(np.complex128), wide).verdict is DIVERGENT
