@@ -111,7 +111,7 @@ def target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
         error=header.error,
         environment=header.environment,
         notes=notes,
-        raised=[raised.part for raised in header.raised],
+        raised=[Note(raised.part, raised.error) for raised in header.raised],
         pictures=[f"{folder}/{PICTURES}/{name}" for name in header.pictures],
         disturbed=disturbed_by_instruments(trace),
         inference_only=header.inference_only,

@@ -453,8 +453,11 @@ def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:
 def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:
     title = f"{case['id']} on {item['target']}: {item['status']}"
     facts = [("what", item["error"])] if item["error"] else []
-    parts = [repr(part) for part in item.get("raised", [])]
+    raised = item.get("raised", [])
+    parts = [repr(note["part"]) for note in raised if note["reason"] == item["error"]]
     facts += [("where", f"it raised in {listed(parts)}")] if parts else []
+    earlier = [note for note in raised if note["reason"] != item["error"]]
+    facts += [("before", f"{note['part']!r} raised {note['reason']}") for note in earlier]
     if item["trace"] is not None:
         facts.append(("output", run.named(f"{item['trace']}/output.txt")))
     # The old run of a golden comparison cannot be run again here.

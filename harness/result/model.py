@@ -200,7 +200,7 @@ class TargetRun:
 
     Attributes:
         notes: parts that were not recorded, and why.
-        raised: names of the parts that raised, in order.
+        raised: parts that raised, in order, and what they raised.
         disturbed: keys of the observations that are other without instruments, where that was checked.
         inference_only: whether the run is `unavailable` because its backend has no gradients, which is no failure.
     """
@@ -212,7 +212,7 @@ class TargetRun:
     error: str | None
     environment: Mapping[str, Any]
     notes: Sequence[Note]
-    raised: Sequence[str] = ()
+    raised: Sequence[Note] = ()
     pictures: Sequence[str] = ()
     disturbed: Sequence[str] = ()
     inference_only: bool = False

@@ -121,7 +121,7 @@ class RunJson(TypedDict):
     error: str | None
     environment: dict[str, Any]
     notes: list[NoteJson]
-    raised: NotRequired[list[str]]
+    raised: NotRequired[list[NoteJson]]
     pictures: list[str]
     disturbed: list[str]
 

@@ -28,21 +28,17 @@ from harness.errors import CaseError, HarnessError, InferenceOnly
 from harness.plain import to_plain
 from harness.target import Target
 from harness.wire import Collect, Collected, Request, Run, Script, Suite
-from harness.worker import collect, execution, keras_internals, own_generator, proof, randomness, suite
+from harness.worker import collect, execution, keras_internals, origin, own_generator, proof, randomness, suite
 from harness.worker.capture.forward import record_forward
 from harness.worker.capture.noise import Noise
-from harness.worker.capture.record import Recorder, unstyled
+from harness.worker.capture.record import Recorder
 from harness.worker.capture.replay import replay_case
 from harness.worker.capture.steps import follow_fit
 from harness.worker.capture.training import record_fit
 from harness.worker.seeding import seed_frameworks
 
-#: The most characters of an error's message that are kept. All of it is in the case's output.
-_LONGEST = 1000
 #: What is added to seeds that are written in the code, for each repeat under `--randomness native`.
 _APART = 100_003
-#: The folder of this package, whose frames in a traceback are not the user's.
-_HARNESS = Path(__file__).resolve().parents[1]
 
 
 def main(request: Request, folder: Path) -> NoReturn:
@@ -104,7 +100,7 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
     random.seed(work.generator_seed)
     np.random.seed(work.generator_seed)
 
-    recorder = Recorder(twin=work.twin, native=work.native)
+    recorder = Recorder(work.root, twin=work.twin, native=work.native)
     header = trace.Header(
         case.id, work.target, work.precision, seed=work.seed, expect=case.expect, tags=list(case.tags)
     )
@@ -200,16 +196,9 @@ def _kept_pictures(source: Path, place: Path) -> list[str]:
 
 
 def _describe(error: BaseException, root: Path) -> str:
-    """What was raised, and the innermost line of the user's own code that raised it."""
+    """What was raised, for whoever reads it."""
     if isinstance(error, HarnessError):
         return str(error)
     if isinstance(error, SyntaxError):
         return "".join(traceback.format_exception_only(error)).strip()
-    text = unstyled(f"{type(error).__name__}: {error}").rstrip(": ")
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        ours = path.resolve().is_relative_to(_HARNESS)  # another environment reaches the harness through links
-        if path.is_relative_to(root) and "site-packages" not in path.parts and not ours:
-            return f"{text}\n  at {path.relative_to(root).as_posix()}:{frame.lineno}, in {frame.name}"
-    return text
+    return origin.described(error, root)

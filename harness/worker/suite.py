@@ -120,7 +120,7 @@ class Suite:
         np.random.seed(test.seed)
         self._seeds.restart(test.seed)
         seed_frameworks(test.seed)
-        recorder = Recorder(twin=self._work.twin)
+        recorder = Recorder(self._work.folder, twin=self._work.twin)
         self._parity = Parity(recorder, Target.parse(self._work.target, backends.NAMES), test.seed, self._folder)
         self._failed = self._stopped = None
         if self._work.assertions:

@@ -59,7 +59,10 @@ def test_a_run_that_ends_by_it_says_in_what(ran: Any) -> None:
     assert case["outcome"] == "error"
     told = block(ran.ran.stdout, "cases/raises_on_one_side.py::reconstruct_in_training on jax: error")
     assert told[0].strip().startswith(f"what    {WORDS}")
-    assert told[1].strip() == "where   it raised in 'gradients' and 'fit and all that follows'"
+    assert told[1].strip() == "where   it raised in 'fit and all that follows'"
+    # There jax has lost the line of the layer, which was known before.
+    assert told[2].strip().startswith(f"before  'gradients' raised {WORDS}")
+    assert told[3].strip() == "at cases/raises_on_one_side.py:19, in call"
 
 
 def test_so_do_traces_that_are_compared_later(ran: Any) -> None:
@@ -68,3 +71,38 @@ def test_so_do_traces_that_are_compared_later(ran: Any) -> None:
     compared = ran.harness("compare", "one", "two")
     assert compared.returncode == 1
     assert f"jax raises in 'gradients': {WORDS}" in compared.stdout
+
+
+@pytest.fixture(scope="module")
+def raising(run: Callable[..., Any]) -> Any:
+    return run("raising.py", "--no-blame")
+
+
+LINE = 12  # of `raise` in raising.py
+
+
+@pytest.mark.parametrize("case", ["built", "forward"])
+def test_the_line_that_raised_is_told_wherever_it_was_called_from(raising: Any, case: str) -> None:
+    told = "\n".join(block(raising.ran.stdout, f"raising.py::{case} on jax: error"))
+    assert "this backend is not" in told
+    assert f"at raising.py:{LINE}, in refuse" in told
+    assert "\x1b" not in told
+    assert raising.cases()[case]["outcome"] == "error"
+
+
+def test_what_raised_first_is_told_where_it_leads_to_something_else(raising: Any) -> None:
+    tensorflow = "\n".join(block(raising.ran.stdout, "raising.py::traced on tensorflow: error"))
+    assert "'forward, layer by layer, and gradients' raised TypeError" in tensorflow
+    jax = "\n".join(block(raising.ran.stdout, "raising.py::traced on jax: error"))
+    assert "which came from ConcretizationTypeError" in jax
+    for told in (tensorflow, jax):
+        assert "at raising.py:29, in call" in told
+
+
+def test_so_is_the_line_of_what_cannot_be_loaded_or_saved(raising: Any, ran: Any) -> None:
+    told = "\n".join(block(raising.ran.stdout, "raising.py::loaded: jax against torch: jax raises"))
+    assert f"at raising.py:{LINE}, in refuse" in told
+    # No line of the user's raises here: it is Keras that cannot write what the layer's config holds.
+    told = "\n".join(block(ran.ran.stdout, "cases/saving_raises.py::saved: jax against torch: jax raises"))
+    (line,) = [n for n, text in enumerate((CASES / "saving_raises.py").read_text().splitlines(), 1) if "@keras" in text]
+    assert f"at cases/saving_raises.py:{line}, in Table" in told

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -13,19 +13,22 @@ from harness.backends import runtime
 from harness.case import Plot
 from harness.errors import CaseError, InferenceOnly
 from harness.trace import EXTENDED, NUMBER, Key, Lack, Note, Observation, Phase, Plain, PlotEntry, Raised, numpy_dtype
+from harness.worker import origin
 
 
 class Recorder:
     """Collects observations.
 
     Args:
+        root: what paths of what raises are relative to.
         twin: whether this is the float64 run. In it a part that fails is noted and the rest goes on, because some
             things do not run in float64.
         native: whether the backend keeps its own randomness. Then states of seeds are not recorded, because each
             backend advances them in its own way.
     """
 
-    def __init__(self, *, twin: bool = False, native: bool = False) -> None:
+    def __init__(self, root: Path = Path(), *, twin: bool = False, native: bool = False) -> None:
+        self.root = root
         self.native = native
         self.observations: list[Observation] = []
         self.notes: list[Note] = []
@@ -114,7 +117,7 @@ class Attempt:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
         if not isinstance(error, Exception) or isinstance(error, (CaseError, InferenceOnly)):
             return False
-        recorder, told = self._recorder, f"{type(error).__name__}: {_shortened(error)}"
+        recorder, told = self._recorder, origin.described(error, self._recorder.root)
         recorder.raised.append(
             Raised(self._name, told, recorder.observations[-1].key if recorder.observations else None)
         )
@@ -187,20 +190,3 @@ def _array(path: str, value: Any) -> tuple[np.ndarray[Any, Any], str | None]:
         f"record({path!r}, ...) was given {type(value).__name__}, which cannot be recorded. Give it a tensor, an "
         "array, a number, a string, a bool, None, or nested lists, tuples and dicts of them."
     )
-
-
-#: What Keras puts after the reason when a layer raises.
-_ARGUMENTS = re.compile(r"\n+Arguments received by .*", re.DOTALL)
-#: What makes text bold or coloured in a terminal. Keras has it in what a layer's call raises.
-_STYLE = re.compile(r"\x1b\[[\d;]*m")
-
-
-def unstyled(text: str) -> str:
-    """A text without what makes it bold or coloured in a terminal."""
-    return _STYLE.sub("", text)
-
-
-def _shortened(error: BaseException, limit: int = 600) -> str:
-    """An error's message as one line, without the arguments that Keras lists, and no longer than a person reads."""
-    text = " ".join(unstyled(_ARGUMENTS.sub("", str(error))).split()) or "(no message)"
-    return text if len(text) <= limit else f"{text[:limit]}..."

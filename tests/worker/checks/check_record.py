@@ -2,9 +2,11 @@
 
 import contextlib
 import hashlib
+import inspect
 import itertools
 import random
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -15,7 +17,7 @@ from keras import ops
 
 from harness import CaseError, Fit, Forward, Plot, trace
 from harness.backends import runtime
-from harness.worker import keras_internals, randomness
+from harness.worker import keras_internals, origin, randomness
 from harness.worker.capture import state, training
 from harness.worker.capture.forward import record_forward
 from harness.worker.capture.layers import observed_layers, takes_training
@@ -1018,32 +1020,79 @@ def test_keys_tell_phases_and_steps_apart():
 # Parts.
 
 
+#: What paths are relative to in what these checks record.
+HERE = Path(__file__).parent
+
+
 @pytest.mark.parametrize(("optional", "twin"), [(True, False), (False, True)], ids=["optional", "of the twin"])
-def test_a_part_that_may_fail_is_noted_in_one_line(optional, twin):
-    recorder = Recorder(twin=twin)
+def test_a_part_that_may_fail_is_noted_with_the_line_that_raised(optional, twin):
+    recorder, line = Recorder(HERE, twin=twin), inspect.currentframe().f_lineno
     with recorder.part("it", optional=optional):
         raise ValueError("first line\n\n\x1b[1msecond line\x1b[0m")
-    assert reasons(recorder) == {"it": "ValueError: first line second line"}
+    where = f"check_record.py:{line + 2}, in {inspect.currentframe().f_code.co_name}"
+    assert reasons(recorder) == {"it": f"ValueError: first line\nsecond line\n  at {where}"}
 
 
 def test_what_a_part_raised_is_kept_with_what_was_recorded_before():
-    recorder = Recorder()
+    recorder = Recorder(HERE)
     with recorder.part("first", optional=True):
         raise ValueError("1")
     recorder.record("a", 1)
     with pytest.raises(KeyError), recorder.part("second"):
         raise KeyError("2")
-    assert recorder.raised == [
-        trace.Raised("first", "ValueError: 1", None),
-        trace.Raised("second", "KeyError: '2'", "recorded/a"),
-    ]
+    told = [(raised.part, raised.error.splitlines()[0], raised.after) for raised in recorder.raised]
+    assert told == [("first", "ValueError: 1", None), ("second", "KeyError: '2'", "recorded/a")]
 
 
 def test_a_long_reason_is_shortened():
     recorder = Recorder(twin=True)
     with recorder.part("it"):
-        raise ValueError("x" * 1000)
-    assert reasons(recorder)["it"] == "ValueError: " + "x" * 600 + "..."
+        raise ValueError("x" * 5000)
+    assert reasons(recorder)["it"].splitlines()[0] == ("ValueError: " + "x" * 5000)[: origin.LONGEST] + "..."
+
+
+def test_the_line_is_the_deepest_that_is_of_no_framework():
+    def inner():
+        keras.ops.reshape(np.ones(3), (2, 2))
+
+    def outer():
+        try:
+            inner()
+        except Exception as error:
+            raise RuntimeError("something else") from error
+
+    with pytest.raises(RuntimeError) as found:
+        outer()
+    line = inspect.getsourcelines(outer)[1] + 4
+    assert origin.line_of(found.value, HERE) == f"check_record.py:{line}, in outer"
+    told = origin.described(found.value, HERE)
+    assert told.splitlines()[0] == "RuntimeError: something else"
+    assert "\n  which came from " in told
+
+
+def test_where_no_such_line_raised_it_is_that_of_what_came_before_or_of_the_class():
+    def user():
+        keras.ops.reshape(np.ones(3), (2, 2))
+
+    try:
+        user()
+    except Exception as error:
+        came_from = error
+    alone = RuntimeError("without a line of its own")
+    alone.__context__ = came_from
+    assert origin.line_of(alone, HERE) == f"check_record.py:{inspect.getsourcelines(user)[1] + 1}, in user"
+
+    class Unknown(keras.Layer):
+        pass
+
+    found = None
+    try:
+        keras.saving.serialize_keras_object({"a": [Unknown(), object()]})
+    except TypeError as error:
+        found = error
+    frames = found.__traceback__.tb_next  # without this test
+    where = f"check_record.py:{inspect.getsourcelines(Unknown)[1]}, in Unknown"
+    assert origin.line_of(found.with_traceback(frames), HERE) == where
 
 
 def test_a_part_that_must_not_fail_raises():

@@ -1,0 +1,114 @@
+"""What was raised, in its own words, and the line that raised it: of the user, or of a package that is no framework."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+#: The most characters of an error's message that are kept. All of it is in the case's output.
+LONGEST = 2000
+#: Packages whose own lines say nothing of the code under test.
+_FRAMEWORKS = (
+    "keras",
+    "tensorflow",
+    "torch",
+    "jax",
+    "jaxlib",
+    "openvino",
+    "numpy",
+    "scipy",
+    "optree",
+    "h5py",
+    "pytest",
+)
+#: The folder of this package.
+_HARNESS = Path(__file__).resolve().parents[1]
+#: What Keras puts after the reason when a layer raises.
+_ARGUMENTS = re.compile(r"\n+Arguments received by .*", re.DOTALL)
+#: What makes text bold or coloured in a terminal. Keras has it in what a layer's call raises.
+_STYLE = re.compile(r"\x1b\[[\d;]*m")
+
+
+def described(error: BaseException, root: Path) -> str:
+    """An error's class and message and, on lines of their own, what it came from and where that was raised.
+
+    Args:
+        root: what paths are relative to.
+    """
+    first = _chain(error)[-1]
+    text, where = _words(error), line_of(error, root)
+    is_told = str(first) in str(error) or str(error) in str(first)
+    text += "" if is_told else f"\n  which came from {_words(first)}"
+    return text if where is None else f"{text}\n  at {where}"
+
+
+def line_of(error: BaseException, root: Path) -> str | None:
+    """The deepest line, as `file:line, in name`, that is not of a framework: of the error, or of what it came from.
+
+    Where all lines are, as when Keras saves a layer, it is the class that they were dealing with; None where there is
+    none.
+    """
+    stacks = [list(traceback.walk_tb(each.__traceback__))[::-1] for each in _chain(error)]
+    for frame, line in itertools.chain.from_iterable(stacks):
+        path = Path(frame.f_code.co_filename)
+        if _is_users(path):
+            return f"{_shown(path, root)}:{line}, in {frame.f_code.co_name}"
+    for kind in _classes(frame for frame, _ in stacks[0]):
+        try:
+            path, (_, line) = Path(inspect.getfile(kind)), inspect.getsourcelines(kind)
+        except (OSError, TypeError):
+            continue
+        if _is_users(path):
+            return f"{_shown(path, root)}:{line}, in {kind.__name__}"
+    return None
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error, what it was raised from or in the handling of, and so on."""
+    chain = [error]
+    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None and before not in chain:
+        chain.append(before)
+    return chain
+
+
+def _words(error: BaseException) -> str:
+    text = _STYLE.sub("", f"{type(error).__name__}: {_ARGUMENTS.sub('', str(error))}").rstrip(": \n")
+    text = re.sub(r"\n\s*\n", "\n", text)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _classes(frames: Iterator[FrameType]) -> Iterator[type]:
+    """The classes of what frames hold in their arguments and variables."""
+    for frame in frames:
+        if _is_within(Path(frame.f_code.co_filename), [_HARNESS]):
+            return  # what called into the frameworks holds everything
+        for value in frame.f_locals.values():
+            if not isinstance(value, type) and type(value).__module__ != "builtins":
+                yield type(value)
+
+
+def _is_users(path: Path) -> bool:
+    loaded = [getattr(sys.modules.get(name), "__file__", None) for name in _FRAMEWORKS]
+    packages = [Path(file).resolve().parent for file in loaded if file is not None]
+    if not path.exists() or _is_within(path, [_HARNESS, *packages]):
+        return False
+    return "site-packages" in path.parts or not _is_within(path, [Path(sysconfig.get_path("stdlib")).resolve()])
+
+
+def _is_within(path: Path, folders: list[Path]) -> bool:
+    path = path.resolve()  # another environment reaches the harness through links
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def _shown(path: Path, root: Path) -> str:
+    """A path relative to the root or, of what is installed, to where packages are."""
+    if "site-packages" in path.parts:
+        return Path(*path.parts[path.parts.index("site-packages") + 1 :]).as_posix()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
