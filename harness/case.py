@@ -214,6 +214,7 @@ class Fit:
     Args:
         model: a compiled `keras.Model`.
         x, y: training data as `model.fit` takes them.
+        as_trained: whether the weights are moved as for a `Forward` before training begins.
         fit: what trains the model in place of `model.fit`, called as `fit(x, y, **options)`, for a library that calls
             it otherwise.
         **options: whatever else `model.fit` takes (`epochs`, `batch_size`, `validation_split`,
@@ -227,7 +228,14 @@ class Fit:
     """
 
     def __init__(
-        self, model: Any, x: Any = None, y: Any = None, *, fit: Callable[..., Any] | None = None, **options: Any
+        self,
+        model: Any,
+        x: Any = None,
+        y: Any = None,
+        *,
+        as_trained: bool = False,
+        fit: Callable[..., Any] | None = None,
+        **options: Any,
     ) -> None:
         if isinstance(model, type) or not all(callable(getattr(model, name, None)) for name in ("compile", "fit")):
             raise CaseError(
@@ -238,6 +246,8 @@ class Fit:
             raise CaseError(
                 f"Fit(..., fit={_shown(fit)}) cannot be called. Give it the method or function that trains the model."
             )
+        _check_flag("Fit", "as_trained", as_trained, "the weights are moved nor that they are not")
+        self.as_trained = as_trained
         self.train = model.fit if fit is None else fit
         _check_options(model, self.train, options)
         self.model = model
@@ -261,13 +271,22 @@ class Forward:
         function: a `keras.Layer`, or any callable of tensors.
         *inputs: arrays, or nested structures of them, passed positionally.
         training: passed to a layer whose `call` takes it.
+        as_trained: whether weights of a layer that are all 0, or all one number, are moved before the call, as training
+            would move them. Those of a new layer hide faults: what is multiplied by 1 or added to 0 may be left out.
         **options: keyword arguments of the call.
 
     Raises:
-        CaseError: `function` cannot be called, or is the class of a layer, or `training` is not a bool.
+        CaseError: `function` cannot be called, or is the class of a layer, or `training` or `as_trained` is not a bool.
     """
 
-    def __init__(self, function: Callable[..., Any], *inputs: Any, training: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *inputs: Any,
+        training: bool = False,
+        as_trained: bool = True,
+        **options: Any,
+    ) -> None:
         if not callable(function):
             raise CaseError(
                 f"Forward takes a layer or a function, and was given {_kind_of(function)}: {_shown(function)} cannot "
@@ -278,11 +297,9 @@ class Forward:
                 f"Forward takes a layer or a function, and was given {_kind_of(function)}. Make a layer of it first: "
                 f"Forward({function.__name__}(...), ...)."
             )
-        if not isinstance(training, bool):
-            raise CaseError(
-                f"Forward(..., training={_shown(training)}) says neither that it is training nor that it is not. "
-                "Give it True or False."
-            )
+        _check_flag("Forward", "training", training, "it is training nor that it is not")
+        _check_flag("Forward", "as_trained", as_trained, "the weights are moved nor that they are not")
+        self.as_trained = as_trained
         self.function = function
         self.inputs = inputs
         self.training = training
@@ -328,6 +345,11 @@ class Plot:
     def __repr__(self) -> str:
         coordinates = {kind: arrays for kind, arrays in (("points", self.points), ("lines", self.lines)) if arrays}
         return _call("Plot", **coordinates, x=self.x, y=self.y)
+
+
+def _check_flag(kind: str, name: str, value: Any, meaning: str) -> None:
+    if not isinstance(value, bool):
+        raise CaseError(f"{kind}(..., {name}={_shown(value)}) says neither that {meaning}. Give it True or False.")
 
 
 def _check_options(model: Any, fit: Callable[..., Any], options: Mapping[str, Any]) -> None:

@@ -92,7 +92,8 @@ def _shows(replays: Replays, target: Target, script: Script, folder: Path, deadl
     if ours.shape != theirs.shape:
         return True
     scale = max(float(np.sqrt(np.mean(array**2))) for array in (ours, theirs)) or 1.0
-    return not float(np.abs(ours - theirs).max(initial=0.0)) / scale <= script.bound
+    with np.errstate(invalid="ignore"):  # what is infinite or not a number on one side shows it too
+        return not float(np.abs(ours - theirs).max(initial=0.0)) / scale <= script.bound
 
 
 def _side(target: Target) -> Side:

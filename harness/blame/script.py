@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,14 @@ MOST_SPELLED = 64
 MOST_EMBEDDED = 50_000
 
 _GRADIENT = """
-def gradients(function, inputs):  # of sum(output * c), with c standard normal
-    floating, c = [i for i, x in enumerate(inputs) if "float" in str(x.dtype)], np.random.default_rng(0)
+def gradients(function, inputs):  # of sum(output * c), with c as {c}
+    floating = [i for i, x in enumerate(inputs) if "float" in str(x.dtype)]
 
     def total(values):
         outputs = keras.tree.flatten(function([dict(zip(floating, values)).get(i, x) for i, x in enumerate(inputs)]))
-        scales = [(y, c.standard_normal(tuple(y.shape))) for y in outputs if "float" in str(y.dtype)]
-        return sum(keras.ops.sum(y * keras.ops.cast(scale, y.dtype)) for y, scale in scales)
+        outputs = [y for y in outputs if "float" in str(y.dtype)]
+        scales = {scales}
+        return sum(keras.ops.sum(y * keras.ops.cast(scale, y.dtype)) for y, scale in zip(outputs, scales))
 
     values = [inputs[i] for i in floating]
     if keras.backend.backend() == "jax":
@@ -43,6 +45,10 @@ def gradients(function, inputs):  # of sum(output * c), with c standard normal
         tape.watch(values)
         return tape.gradient(total(values), values)
 """
+
+#: What a gradient is projected on: what came from behind in the case, and random numbers where that is not known.
+_UPSTREAM = "it came from behind in the case", "UPSTREAM"
+_RANDOM = "standard normal numbers", "map(np.random.default_rng(0).standard_normal, [tuple(y.shape) for y in outputs])"
 
 _MAIN = """
 
@@ -92,6 +98,7 @@ class Script:
         inputs: the values of the tensors.
         setup: statements that the expression needs, at the top level of the script.
         gradient: whether the gradient is what differs.
+        upstream: what comes from behind to each output, for a gradient; nothing where that is not known.
         sides: the two that are compared, the reference first.
         bound: the largest difference, relative to the root mean square, that rounding explains.
     """
@@ -101,14 +108,16 @@ class Script:
     inputs: tuple[NDArray[Any], ...]
     setup: str
     gradient: bool
+    upstream: tuple[NDArray[Any], ...]
     sides: tuple[Side, Side]
     bound: float
 
     def text(self) -> str:
         """The script's source."""
-        arrays = "".join(f"    {_spelled(array)},\n" for array in self.inputs)
+        arrays, upstream = _listed("INPUTS", self.inputs), _listed("UPSTREAM", self.upstream) if self.upstream else ""
         modules = ["json", "os", "subprocess", "sys"]
-        modules = ["base64", *modules] if "base64." in arrays + self.setup else modules
+        modules = ["base64", *modules] if "base64." in arrays + upstream + self.setup else modules
+        c, scales = _UPSTREAM if self.upstream else _RANDOM
         computed = f"gradients(lambda inputs: {self.call}, inputs)" if self.gradient else self.call
         pythons = ["sys.executable" if side.python is None else repr(side.python) for side in self.sides]
         told = zip(self.sides, pythons, strict=True)
@@ -118,8 +127,8 @@ class Script:
                 f'"""{self.title} This script runs itself on both, and compares."""\n\n',
                 "".join(f"import {module}\n" for module in modules),
                 "\nimport keras\nimport numpy as np\n\n",
-                f"INPUTS = [\n{arrays}]\n{self.setup}",
-                f"\n{_GRADIENT}" if self.gradient else "",
+                f"{arrays}{upstream}{self.setup}",
+                f"\n{_GRADIENT.format(c=c, scales=scales)}" if self.gradient else "",
                 "\n\ndef compute():\n    inputs = [keras.ops.convert_to_tensor(x) for x in INPUTS]\n",
                 f"    return {computed}\n",
                 _MAIN.format(sides=sides, bound=self.bound),
@@ -128,19 +137,22 @@ class Script:
 
     def smaller(self, row: int | None, element: tuple[int, ...]) -> Iterator[Script]:
         """The same script with less data, the smallest first."""
-        shapes = {array.shape for array in self.inputs}
+        shapes = {array.shape for array in (*self.inputs, *self.upstream)}
         shape = next(iter(shapes), ())
         # `element` is an index into what differs. It is used for the inputs only if it fits their shape.
         fits = len(element) == len(shape) and all(i < length for i, length in zip(element, shape, strict=False))
         if len(shapes) == 1 and element and fits:
-            yield replace(self, inputs=tuple(array[element].reshape(1) for array in self.inputs))
+            yield self._with(lambda array: array[element].reshape(1))
         if row is not None and self.inputs:
             length = len(self.inputs[0]) if self.inputs[0].ndim else 0
             if row < length:
-                yield replace(self, inputs=tuple(_rows(array, length, row, 1) for array in self.inputs))
-                for count in sorted({2, length // 4, length // 2}):
-                    if 2 <= count < length:
-                        yield replace(self, inputs=tuple(_rows(array, length, row, count) for array in self.inputs))
+                for count in sorted({1, 2, length // 4, length // 2}):
+                    if 1 <= count < max(length, 2):
+                        yield self._with(partial(_rows, length=length, row=row, count=count))
+
+    def _with(self, part: Callable[[NDArray[Any]], NDArray[Any]]) -> Script:
+        """The script with a part of each array."""
+        return replace(self, inputs=tuple(map(part, self.inputs)), upstream=tuple(map(part, self.upstream)))
 
     def rounded(self) -> Script:
         """The same script with numbers that are easier to read."""
@@ -183,7 +195,9 @@ def script_of(
     except ValueError:
         return None
     listed = ", ".join([*positional, *keywords])
-    if sum(array.size for array in inputs) > MOST_EMBEDDED:
+    gradient = finding.phase == "gradient"
+    upstream = _arrays(trace, "gradient", name_in(part.place, "upstream")) if gradient else ()
+    if sum(array.size for array in (*inputs, *upstream)) > MOST_EMBEDDED:
         return None
     judgement = finding.judgement
     bound = 32 * (judgement.amplification or 1.0) * 2.0**-24
@@ -191,12 +205,11 @@ def script_of(
     shown = judgement.d32 if trace.header.precision in ("float32", "float64") else judgement.d64
     if shown is not None and shown <= bound:
         return None  # float32 does not show it
-    gradient = finding.phase == "gradient"
     title = f"{'The gradient of ' if gradient else ''}{{}} differs between {sides[0].name} and {sides[1].name}."
     if part.operation is not None:
         call = f"{part.operation}({listed})"
-        return Script(title.format(part.operation), call, inputs, "", gradient, sides, bound)
-    return _layer_script(trace, part.place, listed, inputs, title, gradient, sides, bound)
+        return Script(title.format(part.operation), call, inputs, "", gradient, upstream, sides, bound)
+    return _layer_script(trace, part.place, listed, inputs, title, gradient, upstream, sides, bound)
 
 
 def issue_text(script: str, output: str, title: str, environments: Mapping[str, Mapping[str, Any]]) -> str:
@@ -223,6 +236,7 @@ def _layer_script(
     inputs: tuple[NDArray[Any], ...],
     title: str,
     gradient: bool,
+    upstream: tuple[NDArray[Any], ...],
     sides: tuple[Side, Side],
     bound: float,
 ) -> Script | None:
@@ -236,9 +250,8 @@ def _layer_script(
         return None
     maker = cls if source is not None else f"keras.layers.{cls}"
     weights = _arrays(trace, "initial", name_in(place, "weight"))
-    spelled = "".join(f"    {_spelled(array)},\n" for array in weights)
     lines = [
-        *([f"WEIGHTS = [\n{spelled}]\n"] if weights else []),
+        *([_listed("WEIGHTS", weights)] if weights else []),
         *([f"\n\n{source.strip()}\n"] if source is not None else []),
         "\n\ndef call(*args, **kwargs):\n",
         f"    layer = {maker}.from_config({config!r})\n",
@@ -247,7 +260,7 @@ def _layer_script(
         "    return layer(*args, **kwargs)\n",
     ]
     setup = "".join(lines)
-    return Script(title.format(f"The layer {cls}"), f"call({listed})", inputs, setup, gradient, sides, bound)
+    return Script(title.format(f"The layer {cls}"), f"call({listed})", inputs, setup, gradient, upstream, sides, bound)
 
 
 def _initial(place: str, what: What) -> str:
@@ -287,6 +300,11 @@ def _expression(value: Any) -> str:
             return f"[{items}]" if kind == "list" else f"({items},)" if content else "()"
         raise ValueError(f"a {content} cannot be spelled")
     return repr(value)
+
+
+def _listed(name: str, arrays: Sequence[NDArray[Any]]) -> str:
+    """The statement that gives a list of arrays a name."""
+    return f"{name} = [\n{''.join(f'    {_spelled(array)},{chr(10)}' for array in arrays)}]\n"
 
 
 def _spelled(array: NDArray[Any]) -> str:

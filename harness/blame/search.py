@@ -426,7 +426,7 @@ class _Search:
 
     def _is_given(self, part: Part, finding: Finding) -> bool:
         """Whether a part was given what differs: as an input, or as a config that differs between versions of Keras."""
-        is_input = part.what == "input" and finding.phase == "forward"
+        is_input = (part.what == "input" and finding.phase == "forward") or part.what == "upstream"
         return is_input or (part.what == "config" and self._of_two_keras)
 
     def _unknown(self) -> Blame:

@@ -6,6 +6,7 @@ was not inherited from another. Within one part, the operations of Keras that it
 
 ```
 model/dense/input/1                               the second tensor that a layer was given
+model/dense/upstream                              the gradient of the loss with respect to what it returned
 model/dense/weight/model/dense/kernel             a weight of it, by the weight's own path
 model/dense/operation 0003 keras.ops.tanh/output  what an operation in it returned: the fourth `tanh` that it calls
 model/dense/operation 0003 keras.ops.tanh/own     what it would have been given, had the reference's value not been
@@ -28,11 +29,23 @@ RAISED = "raised an error"
 TAKEN = "a gradient is taken"
 
 #: What is recorded of a part. Below `weight` and `state` are paths of variables, below `value` names of values.
-What = Literal["config", "arguments", "own", "input", "output", "regularizer", "constraint", "weight", "state", "value"]
+What = Literal[
+    "config",
+    "arguments",
+    "own",
+    "input",
+    "output",
+    "upstream",
+    "regularizer",
+    "constraint",
+    "weight",
+    "state",
+    "value",
+]
 
 _OPERATION = re.compile(r"(?P<part>.*)/operation (?P<number>\d+) (?P<operation>keras\.\w+\.\w+)/(?P<what>[^/]+)(/.*)?")
 #: A layer may itself be called `input` or `output`: what is recorded of it stands last.
-_LAST = re.compile(r"(?P<part>.+)/(?P<what>config|arguments|own|input|output|regularizer|constraint)(/\d+)?")
+_LAST = re.compile(r"(?P<part>.+)/(?P<what>config|arguments|own|input|output|upstream|regularizer|constraint)(/\d+)?")
 _NOT_LAST = re.compile(r"(?P<part>.+?)/(?P<what>weight|state|value)(/.*)?")
 
 

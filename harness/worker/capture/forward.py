@@ -11,7 +11,7 @@ import numpy as np
 from harness.backends import runtime
 from harness.case import Forward
 from harness.trace.parts import name_in
-from harness.worker.capture import state
+from harness.worker.capture import state, trained
 from harness.worker.capture.gradients import or_none, projected_gradients
 from harness.worker.capture.layers import observed_layers, record_tensors, takes_training
 from harness.worker.capture.noise import QUIET, Noise
@@ -30,6 +30,11 @@ def record_forward(
         mode: of the target. Layers are observed eagerly; with `graph` and `jit` the outputs are those of a compiled
             call.
     """
+    with recorder.part("forward and all that follows"):
+        _record(forward, recorder, noise, observed=observed, mode=mode)
+
+
+def _record(forward: Forward, recorder: Recorder, noise: Noise, *, observed: bool, mode: str | None) -> None:
     import keras
 
     function = forward.function
@@ -69,7 +74,7 @@ def record_forward(
 
 
 def prepared(forward: Forward, noise: Noise = QUIET) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments of the call, for which a layer that is not built is built.
+    """Positional and keyword arguments of the call, for which a layer is built, and its weights are moved if asked.
 
     Arrays become tensors. Numbers do where they are positional: a keyword may be a rate or an axis.
 
@@ -86,6 +91,8 @@ def prepared(forward: Forward, noise: Noise = QUIET) -> tuple[tuple[Any, ...], d
             options["training"] = forward.training
         if not layer.built:
             state.build(layer, inputs, **options)
+        if forward.as_trained:
+            trained.train(layer)
     return inputs, options
 
 

@@ -44,14 +44,18 @@ def value_and_grad_once(function: Callable[..., Any], *inputs: Any) -> tuple[Any
 
 
 def projected_gradients(
-    function: Callable[..., Any], arguments: tuple[Sequence[Any], dict[str, Any]], weights: Sequence[Any]
+    function: Callable[..., Any],
+    arguments: tuple[Sequence[Any], dict[str, Any]],
+    weights: Sequence[Any],
+    upstream: Sequence[Any] | None = None,
 ) -> tuple[dict[int, Any], list[Any]]:
-    """Gradients of `sum(output * c)` with c standard normal: a plain sum would not see errors that cancel.
+    """Gradients of `projected` outputs.
 
     Args:
         function: what is called, returning any structure of tensors.
         arguments: positional and keyword arguments of the call.
         weights: trainable variables that the function uses.
+        upstream: see `projected`.
 
     Returns:
         The gradients with respect to the floating tensors among the arguments, by their position among all leaves, and
@@ -61,9 +65,8 @@ def projected_gradients(
         ValueError: there is nothing to differentiate, or with respect to nothing.
     """
     import keras
-    import numpy as np
 
-    from harness.worker.capture.tensors import floating_leaves, in_order, is_float_tensor
+    from harness.worker.capture.tensors import floating_leaves, in_order
 
     arguments = in_order(arguments)
     leaves = keras.tree.flatten(arguments)
@@ -71,24 +74,41 @@ def projected_gradients(
     if not floating and not weights:
         raise ValueError("there is neither a floating input nor a trainable weight")
 
-    def projected(values: list[Any], _: Any) -> Any:
+    def total(values: list[Any], _: Any) -> Any:
         given = list(leaves)
         for position, value in zip(floating, values, strict=True):
             given[position] = value
         args, kwargs = keras.tree.pack_sequence_as(arguments, given)
-        rng = np.random.default_rng(0)
-        total: Any = None
-        for output in keras.tree.flatten(in_order(function(*args, **kwargs))):
-            if is_float_tensor(output):
-                c = rng.standard_normal(tuple(output.shape)).astype(np.float32)
-                term = keras.ops.sum(output * keras.ops.convert_to_tensor(c, dtype=output.dtype))
-                total = term if total is None else total + term
-        if total is None:
-            raise ValueError("there is no floating output")
-        return total
+        return projected(function(*args, **kwargs), upstream)
 
-    _, (of_inputs, of_weights) = value_and_grad(projected, [leaves[i] for i in floating], list(weights))
+    _, (of_inputs, of_weights) = value_and_grad(total, [leaves[i] for i in floating], list(weights))
     return dict(zip(floating, of_inputs, strict=True)), list(of_weights)
+
+
+def projected(outputs: Any, upstream: Sequence[Any] | None = None) -> Any:
+    """`sum(output * c)` over the floating tensors of a structure: a plain sum would not see errors that cancel.
+
+    Args:
+        upstream: c for each of the tensors; standard normal numbers where there is none.
+
+    Raises:
+        ValueError: there is no floating tensor.
+    """
+    import keras
+    import numpy as np
+
+    from harness.worker.capture.tensors import in_order, is_float_tensor
+
+    rng = np.random.default_rng(0)
+    floating = [leaf for leaf in keras.tree.flatten(in_order(outputs)) if is_float_tensor(leaf)]
+    if not floating:
+        raise ValueError("there is no floating output")
+    total: Any = None
+    for position, output in enumerate(floating):
+        c = rng.standard_normal(tuple(output.shape)).astype(np.float32) if upstream is None else upstream[position]
+        term = keras.ops.sum(output * keras.ops.convert_to_tensor(c, dtype=output.dtype))
+        total = term if total is None else total + term
+    return total
 
 
 def or_none(gradient: Any) -> Any:

@@ -11,7 +11,7 @@ import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,16 @@ from harness.wire import Replay, Start
 from harness.worker import keras_internals
 from harness.worker.capture import state, training
 from harness.worker.capture.forward import prepared
-from harness.worker.capture.gradients import or_none, projected_gradients, value_and_grad_once
+from harness.worker.capture.gradients import (
+    or_none,
+    projected,
+    projected_gradients,
+    value_and_grad,
+    value_and_grad_once,
+)
 from harness.worker.capture.layers import Visit, record_tensors, takes_training, visited_layers
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import floating_leaves, has_value, in_order, is_float, numpy_of
+from harness.worker.capture.tensors import floating_leaves, has_value, in_order, is_float, is_float_tensor, numpy_of
 from harness.worker.patching import patched
 
 #: Operations of one part that are observed. A loop by hand may run any number of them.
@@ -49,6 +55,11 @@ class Parts:
         self._later: list[Callable[[], None]] = []
         self._start: list[tuple[Any, Any]] = []
         self._observing = False
+        #: The floating tensors that each part returned.
+        self._returned: dict[str, list[Any]] = {}
+        #: What is added to them while upstream gradients are taken: zeros.
+        self._added: Mapping[str, Sequence[Any]] | None = None
+        self._upstream: dict[str, list[Any]] = {}
         #: The part that runs now, within those whose parts it is.
         self._part: str | None = None
         self.layer: str | None = None
@@ -70,7 +81,7 @@ class Parts:
             outer = self._part, self.layer
             self._part, self.layer = part, layer.name
             try:
-                is_leaf = not keras_internals.has_inner_layers(layer)
+                is_leaf = not keras_internals.has_inner_layers(layer) and self._added is None
                 if is_leaf:
                     self._describe(part, layer, (args, kwargs))
                 # A layer that is made of others has gradients of its own too, for what it does between them.
@@ -108,18 +119,29 @@ class Parts:
         Args:
             weights: variables to take gradients with respect to, beside the inputs; None to take no gradients.
         """
-        args, kwargs = in_order(self.given((tuple(args), kwargs), name_in(part, "input")))
+        import keras
+
+        if self._added is not None:
+            return self._with_zeros(part, self.observed(part, lambda: call(*args, **kwargs)))
+        args, kwargs = in_order(self.given((tuple(args), kwargs), name_in(part, "input"), is_passed=True))
         record_tensors(self._recorder, name_in(part, "input"), [args, kwargs], 0, layer)
         before = len(self._later)
         outputs = self.observed(part, lambda: call(*args, **kwargs))
         record_tensors(self._recorder, name_in(part, "output"), outputs, 0, layer)
-        if weights is not None and runtime.current().backend.trains and floating_leaves(outputs):
+        floating = [leaf for leaf in keras.tree.flatten(in_order(outputs)) if is_float_tensor(leaf)]
+        if weights is not None and runtime.current().backend.trains and floating:
+            self._returned[part] = floating
             # Gradients are taken last part first, and so this part's after those of the parts inside it.
             self._later.insert(before, functools.partial(self._gradients, part, call, args, kwargs, weights, layer))
         return outputs
 
-    def given(self, structure: Any, name: str) -> Any:
-        """A structure of tensors, with the reference's values in place of its own."""
+    def given(self, structure: Any, name: str, *, is_passed: bool = False) -> Any:
+        """A structure of tensors, with the reference's values in place of its own.
+
+        Args:
+            is_passed: whether gradients still pass to where its own values came from, as a layer needs that takes a
+                derivative of another one.
+        """
         import keras
 
         if self._given is None:
@@ -132,7 +154,9 @@ class Parts:
             self._recorder.note(name, "the reference has no such values, or another number of them")
             return structure
         for position, key in zip(places, keys, strict=True):
-            leaves[position] = _like(self._given[key].value, leaves[position])
+            own, leaves[position] = leaves[position], _like(self._given[key].value, leaves[position])
+            if is_passed and is_float_tensor(own):
+                leaves[position] = _passing_to(own, leaves[position])
         return keras.tree.pack_sequence_as(structure, leaves)
 
     def observed(self, part: str, call: Callable[[], Any]) -> Any:
@@ -145,7 +169,8 @@ class Parts:
         outer, self._part = self._part, part
         self._observing = True
         try:
-            with keras_internals.wrapped_operations(self._wrapper(part)), _noted_gradients(part, self._recorder):
+            noted = _noted_gradients(part, self._recorder) if self._added is None else contextlib.nullcontext()
+            with keras_internals.wrapped_operations(self._wrapper(part)), noted:
                 return call()
         finally:
             self._part, self._observing = outer, False
@@ -164,6 +189,10 @@ class Parts:
                 try:
                     if keras_internals.in_symbolic_scope():
                         return function(*args, **kwargs)
+                    if self._added is not None:
+                        where = operation(part, calls[name], name)
+                        calls[name] += 1
+                        return self._with_zeros(where, function(*args, **kwargs))
                     if not _all_have_values((args, kwargs)):
                         self._not_observed(part, TRACED)
                         return function(*args, **kwargs)
@@ -190,6 +219,64 @@ class Parts:
         record_tensors(self._recorder, name_in(where, "own"), [args, kwargs], 0, self.layer)
         outputs = self.run(where, function, args, kwargs, layer=self.layer)
         return self.given(outputs, name_in(where, "output")) if self._held else outputs
+
+    def take_upstream(self, total: Callable[[], Any]) -> None:
+        """Take the gradients of a total with respect to what each part returned, once on the reference, for all.
+
+        A gradient of a part is then taken with what really comes to it from behind. At a tie or a root backends have
+        other gradients by themselves, which do not matter where 0 comes from behind.
+
+        Args:
+            total: calls the parts again, in the same way, and returns a scalar tensor.
+        """
+        import keras
+
+        if self._given is not None or not self._returned:
+            return
+        zeros = {part: [keras.ops.zeros_like(leaf) for leaf in leaves] for part, leaves in self._returned.items()}
+
+        def with_zeros(added: Mapping[str, Sequence[Any]]) -> Any:
+            self._added = added
+            with visited_layers(self.visit_layer()):
+                return total()
+
+        self.restore()
+        try:
+            _, found = value_and_grad(with_zeros, zeros)
+        except Exception as error:
+            reason = f"random numbers stand for what comes from behind: {type(error).__name__}: {error}"
+            self._recorder.note("upstream gradients", reason)
+        else:
+            self._upstream = {
+                part: [_or_zeros(g, like) for g, like in zip(gradients, zeros[part], strict=True)]
+                for part, gradients in found.items()
+            }
+        finally:
+            self._added = None
+            self.restore()
+
+    def _with_zeros(self, part: str, outputs: Any) -> Any:
+        """What a part returned, with zeros added that gradients are taken with respect to."""
+        import keras
+
+        assert self._added is not None
+        outputs = in_order(outputs)
+        leaves = keras.tree.flatten(outputs)
+        floating = [position for position, leaf in enumerate(leaves) if is_float_tensor(leaf)]
+        added = self._added.get(part, ())
+        if [tuple(leaves[position].shape) for position in floating] != [tuple(zero.shape) for zero in added]:
+            return outputs
+        for position, zero in zip(floating, added, strict=True):
+            leaves[position] = _masked_as(leaves[position], leaves[position] + zero)
+        return keras.tree.pack_sequence_as(outputs, leaves)
+
+    def _upstream_of(self, part: str) -> list[Any] | None:
+        """What comes from behind to each floating tensor that a part returned, on the reference; None if unknown."""
+        if self._given is None:
+            return self._upstream.get(part)
+        names = numbered(name_in(part, "upstream"), len(self._returned[part]))
+        keys = [str(Key("gradient", 0, name)) for name in names]
+        return [self._given[key].value for key in keys] if all(key in self._given for key in keys) else None
 
     def _not_observed(self, part: str, reason: str) -> None:
         if not any((note.part, note.reason) == (part, reason) for note in self._recorder.notes):
@@ -224,9 +311,12 @@ class Parts:
         ]
         if not names:
             return
+        upstream = self._upstream_of(part)
+        for name, value in zip(numbered(name_in(part, "upstream"), len(upstream or ())), upstream or (), strict=True):
+            self._recorder.add("gradient", name, value, step=0, layer=layer)
         likes = [*(leaves[position] for position in floating), *(weight.value for _, _, weight in named)]
         try:
-            of_inputs, of_weights = projected_gradients(call, arguments, weights)
+            of_inputs, of_weights = projected_gradients(call, arguments, weights, upstream)
         except Exception as error:
             # Told where the gradients would be: where another target has them, that differs.
             self._recorder.note(f"gradients of {part}", f"{type(error).__name__}: {error}")
@@ -311,8 +401,9 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
     if replay.state is not None:
         _assign(replay.state, state.model_state(model))
     parts.starting_from(state.model_state(model))
+    training_mode = {"training": replay.training} if takes_training(model.call) else {}
     with visited_layers(parts.visit_layer()):
-        y_pred = model(x, **({"training": replay.training} if takes_training(model.call) else {}))
+        y_pred = model(x, **training_mode)
 
     if training.has_loss(model) and replay.training:
 
@@ -333,6 +424,9 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
                 recorder.add("gradient", name_in(LOSS, "input", position), or_none(gradient), step=0)
         model.reset_metrics()
     if replay.training:
+        if training.has_loss(model) and trains:
+            parts.take_upstream(lambda: compute_loss(model(x, **training_mode)))
+            model.reset_metrics()
         parts.finish()
     parts.restore()
     if training.has_loss(model) and replay.training and trains:
@@ -380,6 +474,8 @@ def _replay_forward(forward: Forward, recorder: Recorder, replay: Replay) -> Non
         parts.starting_from(state.model_state(function))
     with visited_layers(parts.visit_layer()):
         function(*inputs, **options)
+    if runtime.current().backend.trains:
+        parts.take_upstream(lambda: projected(function(*inputs, **options)))
     parts.finish()
 
 
@@ -402,8 +498,22 @@ def _like(value: Any, leaf: Any) -> Any:
     if not keras.ops.is_tensor(leaf) and not isinstance(leaf, keras.Variable):
         return np.asarray(value, leaf.dtype)
     tensor = keras.ops.convert_to_tensor(value, dtype=keras.backend.standardize_dtype(leaf.dtype))
-    mask = None if isinstance(leaf, keras.Variable) else keras_internals.mask_of(leaf)
+    return tensor if isinstance(leaf, keras.Variable) else _masked_as(leaf, tensor)
+
+
+def _masked_as(leaf: Any, tensor: Any) -> Any:
+    """A tensor that carries the mask of another one."""
+    mask = keras_internals.mask_of(leaf)
     return tensor if mask is None else keras_internals.carry_mask(tensor, mask)
+
+
+def _passing_to(own: Any, tensor: Any) -> Any:
+    """A tensor of the same values as it has, whose gradient passes to another one of its shape."""
+    import keras
+
+    if own.shape != tensor.shape or not bool(keras.ops.all(keras.ops.isfinite(own))):
+        return tensor
+    return _masked_as(tensor, tensor + (own - keras.ops.stop_gradient(own)))
 
 
 def _tensors(structure: Any) -> Any:

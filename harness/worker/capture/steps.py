@@ -12,7 +12,7 @@ from harness.case import Fit
 from harness.trace import Key, Trace
 from harness.trace.key import BATCH, ROWS
 from harness.wire import Steps
-from harness.worker.capture import state, training
+from harness.worker.capture import state, trained, training
 from harness.worker.capture.data import rows_of
 from harness.worker.capture.record import Recorder
 from harness.worker.randomness import Order
@@ -78,4 +78,6 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
 
     if not model.built:
         state.build(model, [training.batch(fit)[0]])
+    if fit.as_trained:
+        trained.train(model)
     training.train(fit, {"verbose": 0, **fit.options, "callbacks": [*training.callbacks_of(fit), Follower()]})

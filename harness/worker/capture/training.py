@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from harness.case import Fit
 from harness.errors import CaseError
 from harness.trace.key import AFTER_FIT, DATA, ROWS
 from harness.worker import keras_internals
-from harness.worker.capture import agreement, state
+from harness.worker.capture import agreement, state, trained
 from harness.worker.capture.callbacks import observer, watched
 from harness.worker.capture.data import Batches, batch_size, digest, digests, rows_of
 from harness.worker.capture.gradients import or_none, value_and_grad_once
@@ -76,6 +77,8 @@ def _fit_unobserved(fit: Fit, options: dict[str, Any], recorder: Recorder) -> No
         # The pass that is left out here would have built it, and drawn its initial weights.
         with recorder.part("building before training", optional=True):
             state.build(model, [batch(fit)[0]])
+    if fit.as_trained and model.built:
+        trained.train(model)
     train(fit, options)
     history = model.history
     for position, epoch in enumerate(history.epoch):
@@ -134,7 +137,7 @@ def _record_inference(
         batches.record_pass("predict", step)
         recorder.add("prediction", "predict", predicted, step=step)
         recorder.add("event", "predict", watcher.take_events(), step=step)
-    with recorder.part("save to .keras, and load", optional=True):
+    with recorder.part("save to .keras, and load", optional=True), _whole_tracebacks():
         loaded = _saved_and_loaded(model, folder)
         _record_survivors(recorder, model, loaded, step)
         recorder.add("prediction", "after load", loaded.predict(fit.x, **taken(loaded.predict, shared)), step=step)
@@ -217,6 +220,8 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise, order:
     if not model.built:
         recorder.note("initial weights", "the model could not be built before training")
         return None
+    if fit.as_trained:
+        trained.train(model)
     noise.disturb(model.variables)
     state.record_variables(recorder, "initial", state.variables_of(model), 0, owner=model)
     if first is None:
@@ -311,6 +316,21 @@ def _resolved_flags(model: Any) -> dict[str, Any]:
         "run_eagerly": model.run_eagerly,
         "dtype": model.dtype_policy.name,
     }
+
+
+@contextlib.contextmanager
+def _whole_tracebacks() -> Iterator[None]:
+    """Let Keras keep its own frames in tracebacks while the context is open: they hold the layer that it failed at."""
+    import keras
+
+    if not keras.config.is_traceback_filtering_enabled():
+        yield
+        return
+    keras.config.disable_traceback_filtering()
+    try:
+        yield
+    finally:
+        keras.config.enable_traceback_filtering()
 
 
 def _saved_and_loaded(model: Any, folder: Path) -> Any:
