@@ -19,7 +19,7 @@ from harness.judge.pairing import paired
 from harness.judge.verdict import BLIND, U32
 from harness.result.judgement import Judgement, Lost, Missing, Reordered
 from harness.result.model import Comparison, Finding, Unrepeated
-from harness.trace import Observation, Phase, Trace
+from harness.trace import Key, Observation, Phase, Trace
 from harness.trace.key import AS_PROMISED, DATA, GENERATOR, below, layer_path
 from harness.verdict import Verdict
 
@@ -300,11 +300,14 @@ def one_sided(target: Trace, reference: Trace) -> dict[str, str]:
     """
     ours, theirs = (dict.fromkeys(map(layer_path, side.select("forward"))) for side in (target, reference))
     both = {path for path in ours if path in theirs}
+    lacks = [lack.where for side in (target, reference) for lack in side.header.lacks]
     return {
         path: side.header.target
         for side, paths, others in ((target, ours, theirs), (reference, theirs, ours))
         for path in paths
-        if path not in others and any(path.startswith(f"{outer}/") for outer in both)
+        if path not in others
+        and any(path.startswith(f"{outer}/") for outer in both)
+        and not any(matches(where, str(Key("forward", 0, f"{path}/output"))) for where in lacks)
     }
 
 

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from harness.case import matches
+from harness.trace import Key
 from harness.trace.key import numbered
 from harness.trace.parts import name_in
 from harness.worker import keras_internals
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import has_value, in_order
+from harness.worker.capture.tensors import all_have_values, has_value, in_order
 from harness.worker.patching import patched
 
 #: Called in place of a layer, with its path (`model/block/dense`), the layer, its own call and the call's arguments.
@@ -61,12 +63,22 @@ def observed_layers(recorder: Recorder, *, step: int = 0) -> contextlib.Abstract
     """Record inputs and outputs of every layer that is called eagerly while the context is open."""
 
     def visit(where: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not all_have_values([args, kwargs]):
+            _leave_out(where, recorder, step)
         record_tensors(recorder, name_in(where, "input"), [args, kwargs], step, layer.name)
         outputs = call(*args, **kwargs)
         record_tensors(recorder, name_in(where, "output"), outputs, step, layer.name)
         return outputs
 
     return visited_layers(visit)
+
+
+def _leave_out(where: str, recorder: Recorder, step: int) -> None:
+    """Say that a layer's call, and those in it, cannot be recorded here, and later calls of it have other numbers."""
+    call = str(Key("forward", step, where.partition("#")[0]))
+    if not any(matches(lack.where, f"{call}/input") for lack in recorder.lacks):
+        for pattern in (f"{call}/*", f"{call}#*"):
+            recorder.lack(pattern, "no values are known where it is called: in a derivative, or in compiled code")
 
 
 def takes_training(call: Callable[..., Any]) -> bool:

@@ -34,7 +34,15 @@ from harness.worker.capture.gradients import (
 )
 from harness.worker.capture.layers import Visit, record_tensors, takes_training, visited_layers
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import floating_leaves, has_value, in_order, is_float, is_float_tensor, numpy_of
+from harness.worker.capture.tensors import (
+    all_have_values,
+    floating_leaves,
+    has_value,
+    in_order,
+    is_float,
+    is_float_tensor,
+    numpy_of,
+)
 from harness.worker.patching import patched
 
 #: Operations of one part that are observed. A loop by hand may run any number of them.
@@ -193,7 +201,7 @@ class Parts:
                         where = operation(part, calls[name], name)
                         calls[name] += 1
                         return self._with_zeros(where, function(*args, **kwargs))
-                    if not _all_have_values((args, kwargs)):
+                    if not all_have_values((args, kwargs)):
                         self._not_observed(part, TRACED)
                         return function(*args, **kwargs)
                     if calls.total() == MOST_OPERATIONS:
@@ -523,15 +531,6 @@ def _tensors(structure: Any) -> Any:
         return keras.ops.convert_to_tensor(leaf) if isinstance(leaf, keras.Variable) else leaf
 
     return keras.tree.map_structure(tensor, structure)
-
-
-def _all_have_values(structure: Any) -> bool:
-    """Whether all tensors among a structure's leaves have values, as arrays and numbers always do."""
-    import keras
-
-    kinds = (keras.KerasTensor, keras.Variable)
-    tensors = [leaf for leaf in keras.tree.flatten(structure) if keras.ops.is_tensor(leaf) or isinstance(leaf, kinds)]
-    return all(has_value(leaf) for leaf in tensors)
 
 
 def _config(layer: Any) -> str:

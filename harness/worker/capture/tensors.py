@@ -80,3 +80,12 @@ def has_value(leaf: Any) -> bool:
     import keras
 
     return runtime.current().is_concrete(leaf) if keras.ops.is_tensor(leaf) else hasattr(leaf, "__array__")
+
+
+def all_have_values(structure: Any) -> bool:
+    """Whether all tensors among a structure's leaves have values, as arrays and numbers always do."""
+    import keras
+
+    kinds = (keras.KerasTensor, keras.Variable)
+    tensors = [leaf for leaf in keras.tree.flatten(structure) if keras.ops.is_tensor(leaf) or isinstance(leaf, kinds)]
+    return all(has_value(leaf) for leaf in tensors)
