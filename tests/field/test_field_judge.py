@@ -168,3 +168,16 @@ def test_what_some_backends_make_0_is_told_and_no_difference(run: Callable[..., 
     assert outcomes(project) == {"powers": "agree", "one_alone": "agree"}
     assert comparison(project, "one_alone", "jax")["flushed"] == 1
     assert "numbers below the smallest normal one of their dtype" in unwrapped(project)
+
+
+def test_weights_of_a_new_layer_hide_nothing(run: Callable[..., Any]) -> None:
+    project = run("hidden_by_ones.py", "--no-blame")
+    assert outcomes(project) == {"new_layer": "differ", "as_it_is_made": "agree"}
+    assert comparison(project, "new_layer", "jax")["first"]["key"] == "forward/0/fixed_norm/output"
+    assert comparison(project, "as_it_is_made", "jax")["verdict"] == "identical"
+
+
+@pytest.mark.slow
+def test_a_gradient_that_is_0_but_for_rounding_is_no_difference_without_twins_either(run: Callable[..., Any]) -> None:
+    for options in ((), ("--quick",)):
+        assert outcomes(run("bias_before_norm.py", "--no-blame", *options)) == {"bias_that_does_nothing": "agree"}

@@ -79,7 +79,8 @@ def low(make_project: Callable[[], Any]) -> Any:
 
     @case
     def summed(rng):
-        return Forward(Sum(), rng.uniform(size=(32, 1000)).astype("float32"))
+        # In bfloat16 a sum of 256 stays the same when less than 1 is added.
+        return Forward(Sum(), rng.uniform(0.8, 0.99, size=(32, 400)).astype("float32"))
     """,
     )
     project.compared = outcomes(project, "torch+mixed_bfloat16,jax+mixed_bfloat16,torch")
