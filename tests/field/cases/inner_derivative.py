@@ -7,7 +7,7 @@ torch alone, and the forward pass agrees.
 import keras
 from keras import ops
 
-from harness import Fit, case
+from harness import Fit, Forward, case
 
 
 class Slope(keras.layers.Layer):
