@@ -24,6 +24,7 @@ from harness.pytest_plugin.settings import Settings
 from harness.suite import DEFAULT_OUT
 
 if TYPE_CHECKING:
+    from harness.session.copies import Copies
     from harness.session.session import Session
     from harness.session.sharing import Host
     from harness.session.suite import Call
@@ -90,14 +91,31 @@ class ParitySession:
 
         config = self.config
         arguments = [
-            f"--rootdir={config.rootpath}",
-            *(["-c", str(config.inipath)] if config.inipath else []),
             "-q",
             "--no-header",
             *(["-n0"] if config.pluginmanager.hasplugin("xdist") else []),
             *self.settings.arguments,
         ]
-        return Call(config.invocation_params.dir, [path for path in sys.path if path], arguments)
+        folder, path = config.invocation_params.dir, [path for path in sys.path if path]
+        return Call(folder, config.rootpath, config.inipath, path, arguments, self._copies(folder))
+
+    def _copies(self, folder: Path) -> Copies:
+        """Copies of pytest's root, or of the folder that it was called in if that is not in the root."""
+        from harness.session.copies import Copies
+
+        original = self.root if folder.is_relative_to(self.root) else folder
+        first = [folder, *([self.root] if self.root.is_relative_to(original) else [])]
+        omitted = [self.folder, Path(tempfile.gettempdir()).resolve()]
+        return Copies(original, first, omitted, self._temporary / "copies")
+
+    @cached_property
+    def _temporary(self) -> Path:
+        """A folder that all processes of the session share, removed at its end."""
+        if self._shared is not None:
+            return self._shared
+        place = tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True)
+        self.config.add_cleanup(place.cleanup)
+        return Path(place.name).resolve()
 
     @property
     def place(self) -> Path:

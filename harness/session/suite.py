@@ -17,9 +17,11 @@ from typing import Any
 from harness import trace, wire
 from harness.errors import HarnessError
 from harness.result.model import CaseResult
+from harness.session.copies import Copies
 from harness.session.layout import LOGS, seed_of, slug_of
 from harness.session.pool import Job, Reply
 from harness.session.session import Session
+from harness.suite import moved
 from harness.target import Target
 
 #: Seconds that a child has for imports and collection, in addition to the time limits of its tests.
@@ -34,13 +36,19 @@ class Call:
 
     Attributes:
         folder: the working directory.
+        root: pytest's root.
+        configuration: the file that pytest has read its configuration from.
         path: entries of `sys.path`.
         arguments: for the pytest in a worker, except files and folders.
+        copies: of the folder that the suite lies in.
     """
 
     folder: Path
+    root: Path
+    configuration: Path | None
     path: list[str]
     arguments: list[str]
+    copies: Copies
 
 
 @dataclass(frozen=True)
@@ -251,20 +259,32 @@ def _job(
     stem.parent.mkdir(parents=True, exist_ok=True)
     for place in (tests or {}).values():
         place.mkdir(parents=True, exist_ok=True)
+    precision = target.precision_of(twin=twin)
+    original, copy = call.copies.original, call.copies.of(f"{target.slug}-{precision}")
+    configuration = [] if call.configuration is None else ["-c", str(moved(call.configuration, original, copy))]
+    paths = [str(moved(Path(path), original, copy)) + node for path, node in map(_path_and_node, arguments)]
     work = wire.Suite(
         target=str(target),
-        precision=target.precision_of(twin=twin),
+        precision=precision,
         twin=twin,
         threads=1,
         tests=None if tests is None else {test: wire.SuiteTest(p, seed_of(test)) for test, p in tests.items()},
-        arguments=[*call.arguments, *arguments],
-        folder=call.folder,
+        arguments=[f"--rootdir={moved(call.root, original, copy)}", *configuration, *call.arguments, *paths],
+        original=original,
+        copy=copy,
+        folder=moved(call.folder, original, copy),
         path=call.path,
         limit=limit,
         assertions=assertions,
         results=Path(f"{stem}.jsonl"),
     )
     return Job(target, work, limit * max(1, len(tests or {})) + _BESIDE, Path(f"{stem}.txt"))
+
+
+def _path_and_node(argument: str) -> tuple[str, str]:
+    """An argument of pytest as the path in it, and what follows the path."""
+    path, separator, node = argument.partition("::")
+    return path, separator + node
 
 
 def _place(session: Session, item: _Progress, test: str) -> Path:

@@ -159,7 +159,9 @@ def test_a_worker_that_dies_is_reported(project: Any, host: Host) -> None:
 
 def test_a_backend_that_cannot_be_imported_is_reported_to_everybody(project: Any, host: Host, monkeypatch: Any) -> None:
     tried = project.folder / "tried"
-    project.write("site/keras.py", f"print(file=open({str(tried)!r}, 'a'))\nraise ImportError('there is no keras here')")
+    project.write(
+        "site/keras.py", f"print(file=open({str(tried)!r}, 'a'))\nraise ImportError('there is no keras here')"
+    )
     monkeypatch.setenv("PYTHONPATH", project.environment["PYTHONPATH"])
     replies: list[Reply] = []
     work = Collect(Path("x.py"), Path(), Path("r.json"))
