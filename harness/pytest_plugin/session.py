@@ -35,6 +35,17 @@ TOLD = "harness_parity"
 #: The file that marks a folder as one of ours. It holds the session's id and the id of its process.
 _MARK = "session.json"
 _UNITS = "units"
+#: Options of pytest itself, by the names of their values, that decide how tests are found and run in the workers too.
+#: Those that choose tests are not among them, for they choose among ours.
+_PASSED_ON = {
+    "override_ini": "-o",
+    "plugins": "-p",
+    "pythonwarnings": "-W",
+    "importmode": "--import-mode",
+    "ignore": "--ignore",
+    "ignore_glob": "--ignore-glob",
+    "confcutdir": "--confcutdir",
+}
 
 
 class ParitySession:
@@ -91,13 +102,17 @@ class ParitySession:
 
         config = self.config
         arguments = [
+            *("--rootdir", str(config.rootpath)),
+            *(["-c", str(config.inipath)] if config.inipath else []),
             "-q",
             "--no-header",
             *(["-n0"] if config.pluginmanager.hasplugin("xdist") else []),
+            *(text for name, option in _PASSED_ON.items() for text in _spelled(option, config.getoption(name, None))),
             *self.settings.arguments,
         ]
         folder, path = config.invocation_params.dir, [path for path in sys.path if path]
-        return Call(folder, config.rootpath, config.inipath, path, arguments, self._copies(folder))
+        has_cache = config.pluginmanager.hasplugin("cacheprovider")
+        return Call(folder, path, arguments, self._copies(folder), has_cache)
 
     def _copies(self, folder: Path) -> Copies:
         """Copies of pytest's root, or of the folder that it was called in if that is not in the root."""
@@ -175,6 +190,12 @@ class ParitySession:
             self.workflow.__exit__()
         if self._host is not None:
             self._host.close()
+
+
+def _spelled(option: str, values: Any) -> Iterator[str]:
+    """An option as it is given on the command line, once for each value."""
+    for value in values if isinstance(values, list) else [] if values is None else [values]:
+        yield from (option, str(value))
 
 
 def _take(place: Path, session: str, process: int) -> None:

@@ -8,6 +8,7 @@ in another child.
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,19 +37,17 @@ class Call:
 
     Attributes:
         folder: the working directory.
-        root: pytest's root.
-        configuration: the file that pytest has read its configuration from.
         path: entries of `sys.path`.
         arguments: for the pytest in a worker, except files and folders.
         copies: of the folder that the suite lies in.
+        has_cache: whether pytest's plugin for a cache is there.
     """
 
     folder: Path
-    root: Path
-    configuration: Path | None
     path: list[str]
     arguments: list[str]
     copies: Copies
+    has_cache: bool
 
 
 @dataclass(frozen=True)
@@ -261,15 +260,14 @@ def _job(
         place.mkdir(parents=True, exist_ok=True)
     precision = target.precision_of(twin=twin)
     original, copy = call.copies.original, call.copies.of(f"{target.slug}-{precision}")
-    configuration = [] if call.configuration is None else ["-c", str(moved(call.configuration, original, copy))]
-    paths = [str(moved(Path(path), original, copy)) + node for path, node in map(_path_and_node, arguments)]
+    cache = ["-o", f"cache_dir={copy.parent / 'cache'}"] if call.has_cache else []
     work = wire.Suite(
         target=str(target),
         precision=precision,
         twin=twin,
         threads=1,
         tests=None if tests is None else {test: wire.SuiteTest(p, seed_of(test)) for test, p in tests.items()},
-        arguments=[f"--rootdir={moved(call.root, original, copy)}", *configuration, *call.arguments, *paths],
+        arguments=[_in_the_copy(value, original, copy) for value in (*call.arguments, *cache, *arguments)],
         original=original,
         copy=copy,
         folder=moved(call.folder, original, copy),
@@ -281,10 +279,10 @@ def _job(
     return Job(target, work, limit * max(1, len(tests or {})) + _BESIDE, Path(f"{stem}.txt"))
 
 
-def _path_and_node(argument: str) -> tuple[str, str]:
-    """An argument of pytest as the path in it, and what follows the path."""
+def _in_the_copy(argument: str, original: Path, copy: Path) -> str:
+    """An argument of pytest; where it is the absolute path of a file or a test in the original, that of the copy's."""
     path, separator, node = argument.partition("::")
-    return path, separator + node
+    return f"{moved(Path(path), original, copy)}{separator}{node}" if path.startswith(os.sep) else argument
 
 
 def _place(session: Session, item: _Progress, test: str) -> Path:

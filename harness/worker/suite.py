@@ -194,7 +194,7 @@ def run(work: wire.Suite, folder: Path, fresh_process: str | None) -> None:
     """Carry out a request.
 
     Args:
-        folder: for pytest's temporary files and cache.
+        folder: for temporary files.
         fresh_process: see `harness.wire.Request`.
     """
     for name in [name for name in os.environ if name.startswith(("PYTEST_XDIST_", "PYTEST_CURRENT_TEST"))]:
@@ -204,7 +204,7 @@ def run(work: wire.Suite, folder: Path, fresh_process: str | None) -> None:
     sys.path[:] = [_in_the_copy(path, work) for path in [*new, *sys.path]]
     _let_temporary_files_lie_in(folder / "tmp")
     faulthandler.cancel_dump_traceback_later()  # each test has a limit of its own
-    arguments = [*work.arguments, f"--basetemp={folder / 'basetemp'}", "-o", f"cache_dir={folder / 'cache'}"]
+    arguments = [*work.arguments, f"--basetemp={folder / 'basetemp'}"]
     if work.tests is None:
         arguments.append("--collect-only")
     target = Target.parse(work.target, backends.NAMES)

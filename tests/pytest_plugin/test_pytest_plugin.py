@@ -602,6 +602,28 @@ def test_a_suite_has_its_options_inside_too(project: Any) -> None:
     ]
 
 
+def test_options_of_pytest_reach_the_workers(project: Any) -> None:
+    project.write("our_plugin.py", "import pytest\n@pytest.fixture\ndef seven(): return 7\n")
+    project.write("ours.ini", "[pytest]\nxfail_strict = true\n")
+    text = """
+    import warnings
+    import pytest
+
+    def check_options(seven, request):
+        assert request.config.getini("xfail_strict") and request.config.getini("python_files") == ["check_*.py"]
+        assert seven == 7 and request.config.rootpath.name == "suite"
+        with pytest.raises(UserWarning):
+            warnings.warn("which -W makes an error")
+    """
+    project.write("suite/check_x.py", text)
+    project.write("suite/check_left_out.py", "import os\nos._exit(1)\n")
+    options = ["-o", "python_files=check_*.py", "-o", "python_functions=check_*", "-c", "ours.ini", "--rootdir=suite"]
+    options += ["-p", "our_plugin", "-W", "error::UserWarning", "--import-mode=importlib", "--strict-config"]
+    left_out = f"--ignore={project.folder / 'suite' / 'check_left_out.py'}"
+    done = pytest_in(project, "--parity", "suite", "-rA", *options, left_out, *QUICK)
+    assert list(outcomes(done).values()) == ["passed"], done.stdout + done.stderr
+
+
 def test_files_that_skip_themselves_or_cannot_be_imported_on_one_backend(project: Any) -> None:
     skips = "pytest.skip('not for torch', allow_module_level=True)"
     project.write(
