@@ -28,7 +28,7 @@ from harness.case import Expected, checked
 from harness.errors import CaseError, InferenceOnly, TargetError
 from harness.suite import INSIDE, id_of, moved, names_of
 from harness.target import Target
-from harness.worker import execution, proof, randomness
+from harness.worker import FRAMEWORKS, execution, proof, randomness
 from harness.worker.capture.assertions import Assertions
 from harness.worker.capture.parity import Parity
 from harness.worker.capture.record import Recorder
@@ -168,6 +168,14 @@ class Suite:
             self._failed = f"{report.outcome} in {report.when}: {_last_line(report)}"
         self._write(wire.SuiteReport(self._running, self._plain(report)))
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Leave out what plugins add to pytest's summary. Nobody reads it, and hypothesis imports all of itself."""
+        manager = self._config.pluginmanager
+        others = [plugin for plugin in manager.get_plugins() if plugin is not manager.getplugin("terminalreporter")]
+        summary = "pytest_terminal_summary"
+        setattr(manager.hook, summary, manager.subset_hook_caller(summary, others))
+
     def _original(self, path: Path) -> Path:
         return moved(path, self._work.copy, self._work.original)
 
@@ -220,6 +228,7 @@ def run(work: wire.Suite, folder: Path, fresh_process: str | None) -> None:
         inside = Suite(work, folder, lines, fresh_process, seeds)
         status = pytest.main([*options, *arguments], plugins=[inside, *plugins])
         lines.write(wire.encode(wire.SuiteEnded(int(status))))
+    (folder / FRAMEWORKS).write_text(" ".join(name for name in backends.training() if name in sys.modules))
 
 
 def _in_the_copy(path: str, work: wire.Suite) -> str:

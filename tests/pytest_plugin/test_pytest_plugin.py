@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from typing import Any
@@ -761,6 +762,22 @@ def test_each_target_writes_in_a_place_of_its_own(project: Any) -> None:
         if path.is_file() and path.relative_to(project.folder).parts[0] not in ("runs", "tmp")
     }
     assert after == before
+
+
+def test_what_all_files_of_a_suite_need_is_imported_once(project: Any) -> None:
+    """And not at all what nobody needs, such as hypothesis for its part of the summary of a worker's pytest."""
+    seen = project.folder / "seen"
+    told = f"import sys\nwith open({str(seen)!r}, 'a') as file: print('{{}}' in sys.modules, file=file)\n"
+    project.write("tests/test_x.py", f"{told.format('tensorflow')}import tensorflow\ndef test_x(): pass\n")
+    ending = textwrap.indent(told.format("hypothesis"), "        ")
+    project.write(
+        "conftest.py",
+        f"def pytest_unconfigure(config):\n    if config.pluginmanager.hasplugin('parity-inside'):\n{ending}",
+    )
+    done = pytest_in(project, "--parity", "tests", "-rA", *QUICK)
+    assert outcomes(done) == {"tests/test_x.py::test_x[jax]": "passed"}
+    collecting, running = ["False", "False"], ["True", "False"]
+    assert seen.read_text().split() == collecting + running
 
 
 @pytest.mark.slow
