@@ -2,6 +2,8 @@
 
 In a case file: `from harness import Fit, Forward, case, value_and_grad`. For annotations of what cases and tests are
 given: `Record`, `Target` and `Parity`.
+
+PYTEST_DONT_REWRITE: in a worker this is imported before pytest, which would warn that it cannot rewrite its assertions.
 """
 
 from harness.case import Expected, Fit, Forward, Plot, case

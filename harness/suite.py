@@ -87,6 +87,11 @@ def names_of(item: pytest.Item) -> list[str]:
     return names
 
 
+def moved(path: Path, source: Path, to: Path) -> Path:
+    """A path in the folder `source` as one in the folder `to`; any other path as it is."""
+    return to / path.relative_to(source) if path.is_relative_to(source) else path
+
+
 def id_of(path: Path, names: list[str], root: Path) -> str:
     """The id of a test, the same in controller and workers: its file relative to the root, and its names.
 

@@ -157,8 +157,9 @@ class Suite:
         precision, twin, threads: see `Run`.
         tests: the tests to run, by their ids; None to collect only.
         arguments: of pytest.
-        folder: the working directory.
-        path: entries of `sys.path`.
+        original, copy: the folder that the suite lies in, and the copy of it in which the tests run.
+        folder: the working directory, in the copy.
+        path: entries of `sys.path` of the user's pytest.
         limit: seconds for each test.
         assertions: whether the values that assertions are given are recorded.
         results: the file that messages of `SuiteLine` are appended to.
@@ -170,6 +171,8 @@ class Suite:
     threads: int
     tests: Mapping[str, SuiteTest] | None
     arguments: list[str]
+    original: Path
+    copy: Path
     folder: Path
     path: list[str]
     limit: float

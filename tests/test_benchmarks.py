@@ -35,6 +35,15 @@ def test_randomness_compares_two_ways_to_draw_on_every_backend() -> None:
 
 
 @pytest.mark.slow
+def test_suites_are_run_by_plain_pytest_on_each_backend_and_under_parity() -> None:
+    done = run("suites.py", "--files", "1", "--tests", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    *plain, parity = done.stdout.splitlines()
+    assert [line.split()[1] for line in plain] == list(backends.installed())
+    assert parity.endswith("times plain")
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (shutil.which("chromium") or shutil.which("google-chrome")),
     reason="chromium is not installed: apt-get install chromium",

@@ -15,12 +15,13 @@ from harness.wire import decode, encode
 CASE = CaseRef("x.py::y[1]", "/x.py", "y", "1", {"torch": Expected("leak", "a reason", link="https://x")}, ("slow",))
 RUN = wire.Run(CASE, Path("root"), "torch:cpu", "float32", False, True, 1, 2, 3, Path("trace"))
 REPLAY = wire.Replay(Path("given"), "model/dense", wire.Start(Path("t"), "update", 3, "after fit/"), [4, 5], False)
+TESTS = {"t": wire.SuiteTest(Path("t"), 7)}
 WORK = [
     wire.Collect(Path("a b.py"), Path("/"), Path("r.json")),
     RUN,
     wire.Run(**{**vars(RUN), "noise": 2, "unobserved": True, "replay": REPLAY, "steps": wire.Steps(1, 2, Path("g"))}),
-    wire.Suite("jax", "float64", True, 1, None, ["-q"], Path("."), ["/p"], 2.5, True, Path("r.jsonl")),
-    wire.Suite("jax", "float32", False, 1, {"t": wire.SuiteTest(Path("t"), 7)}, [], Path("."), [], 2, False, Path("r")),
+    wire.Suite("jax", "float64", True, 1, None, ["-q"], *[Path(".")] * 3, ["/p"], 2.5, True, Path("r.jsonl")),
+    wire.Suite("jax", "float32", False, 1, TESTS, [], Path("a"), Path("b"), Path("b/c"), [], 2, False, Path("r")),
     wire.Script(Path("s.py"), Path("s.npy")),
 ]
 LINES = [

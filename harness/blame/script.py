@@ -245,14 +245,19 @@ def _layer_script(
     if config is None:
         return None
     config = {key: value for key, value in config.items() if key not in ("dtype", "name", "build_config")}
-    module, _, cls = described["class"].rpartition(".")
-    if source is None and not module.startswith("keras."):
-        return None
-    maker = cls if source is not None else f"keras.layers.{cls}"
+    module, cls = described["module"], described["class"]
+    if source is not None:
+        name = maker = cls.rpartition(".")[2]
+        needed = f"\n\n{source.strip()}\n"
+    elif module.startswith("keras."):
+        name = maker = f"keras.layers.{cls}"
+        needed = ""
+    else:
+        name, maker, needed = f"{module}.{cls}", cls, f"\nfrom {module} import {cls.partition('.')[0]}\n"
     weights = _arrays(trace, "initial", name_in(place, "weight"))
     lines = [
         *([_listed("WEIGHTS", weights)] if weights else []),
-        *([f"\n\n{source.strip()}\n"] if source is not None else []),
+        needed,
         "\n\ndef call(*args, **kwargs):\n",
         f"    layer = {maker}.from_config({config!r})\n",
         "    layer.build(args[0].shape)\n",
@@ -260,7 +265,8 @@ def _layer_script(
         "    return layer(*args, **kwargs)\n",
     ]
     setup = "".join(lines)
-    return Script(title.format(f"The layer {cls}"), f"call({listed})", inputs, setup, gradient, upstream, sides, bound)
+    title = title.format(f"{'the' if gradient else 'The'} layer {name}")
+    return Script(title, f"call({listed})", inputs, setup, gradient, upstream, sides, bound)
 
 
 def _initial(place: str, what: What) -> str:

@@ -24,6 +24,7 @@ from harness.pytest_plugin.settings import Settings
 from harness.suite import DEFAULT_OUT
 
 if TYPE_CHECKING:
+    from harness.session.copies import Copies
     from harness.session.session import Session
     from harness.session.sharing import Host
     from harness.session.suite import Call
@@ -34,6 +35,17 @@ TOLD = "harness_parity"
 #: The file that marks a folder as one of ours. It holds the session's id and the id of its process.
 _MARK = "session.json"
 _UNITS = "units"
+#: Options of pytest itself, by the names of their values, that decide how tests are found and run in the workers too.
+#: Those that choose tests are not among them, for they choose among ours.
+_PASSED_ON = {
+    "override_ini": "-o",
+    "plugins": "-p",
+    "pythonwarnings": "-W",
+    "importmode": "--import-mode",
+    "ignore": "--ignore",
+    "ignore_glob": "--ignore-glob",
+    "confcutdir": "--confcutdir",
+}
 
 
 class ParitySession:
@@ -90,14 +102,35 @@ class ParitySession:
 
         config = self.config
         arguments = [
-            f"--rootdir={config.rootpath}",
+            *("--rootdir", str(config.rootpath)),
             *(["-c", str(config.inipath)] if config.inipath else []),
             "-q",
             "--no-header",
             *(["-n0"] if config.pluginmanager.hasplugin("xdist") else []),
+            *(text for name, option in _PASSED_ON.items() for text in _spelled(option, config.getoption(name, None))),
             *self.settings.arguments,
         ]
-        return Call(config.invocation_params.dir, [path for path in sys.path if path], arguments)
+        folder, path = config.invocation_params.dir, [path for path in sys.path if path]
+        has_cache = config.pluginmanager.hasplugin("cacheprovider")
+        return Call(folder, path, arguments, self._copies(folder), has_cache)
+
+    def _copies(self, folder: Path) -> Copies:
+        """Copies of pytest's root, or of the folder that it was called in if that is not in the root."""
+        from harness.session.copies import Copies
+
+        original = self.root if folder.is_relative_to(self.root) else folder
+        first = [folder, *([self.root] if self.root.is_relative_to(original) else [])]
+        omitted = [self.folder, Path(tempfile.gettempdir()).resolve()]
+        return Copies(original, first, omitted, self._temporary / "copies")
+
+    @cached_property
+    def _temporary(self) -> Path:
+        """A folder that all processes of the session share, removed at its end."""
+        if self._shared is not None:
+            return self._shared
+        place = tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True)
+        self.config.add_cleanup(place.cleanup)
+        return Path(place.name).resolve()
 
     @property
     def place(self) -> Path:
@@ -157,6 +190,12 @@ class ParitySession:
             self.workflow.__exit__()
         if self._host is not None:
             self._host.close()
+
+
+def _spelled(option: str, values: Any) -> Iterator[str]:
+    """An option as it is given on the command line, once for each value."""
+    for value in values if isinstance(values, list) else [] if values is None else [values]:
+        yield from (option, str(value))
 
 
 def _take(place: Path, session: str, process: int) -> None:

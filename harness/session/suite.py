@@ -8,6 +8,7 @@ in another child.
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ from typing import Any
 from harness import trace, wire
 from harness.errors import HarnessError
 from harness.result.model import CaseResult
+from harness.session.copies import Copies
 from harness.session.layout import LOGS, seed_of, slug_of
 from harness.session.pool import Job, Reply
 from harness.session.session import Session
+from harness.suite import moved
 from harness.target import Target
 
 #: Seconds that a child has for imports and collection, in addition to the time limits of its tests.
@@ -36,11 +39,15 @@ class Call:
         folder: the working directory.
         path: entries of `sys.path`.
         arguments: for the pytest in a worker, except files and folders.
+        copies: of the folder that the suite lies in.
+        has_cache: whether pytest's plugin for a cache is there.
     """
 
     folder: Path
     path: list[str]
     arguments: list[str]
+    copies: Copies
+    has_cache: bool
 
 
 @dataclass(frozen=True)
@@ -251,20 +258,31 @@ def _job(
     stem.parent.mkdir(parents=True, exist_ok=True)
     for place in (tests or {}).values():
         place.mkdir(parents=True, exist_ok=True)
+    precision = target.precision_of(twin=twin)
+    original, copy = call.copies.original, call.copies.of(f"{target.slug}-{precision}")
+    cache = ["-o", f"cache_dir={copy.parent / 'cache'}"] if call.has_cache else []
     work = wire.Suite(
         target=str(target),
-        precision=target.precision_of(twin=twin),
+        precision=precision,
         twin=twin,
         threads=1,
         tests=None if tests is None else {test: wire.SuiteTest(p, seed_of(test)) for test, p in tests.items()},
-        arguments=[*call.arguments, *arguments],
-        folder=call.folder,
+        arguments=[_in_the_copy(value, original, copy) for value in (*call.arguments, *cache, *arguments)],
+        original=original,
+        copy=copy,
+        folder=moved(call.folder, original, copy),
         path=call.path,
         limit=limit,
         assertions=assertions,
         results=Path(f"{stem}.jsonl"),
     )
     return Job(target, work, limit * max(1, len(tests or {})) + _BESIDE, Path(f"{stem}.txt"))
+
+
+def _in_the_copy(argument: str, original: Path, copy: Path) -> str:
+    """An argument of pytest; where it is the absolute path of a file or a test in the original, that of the copy's."""
+    path, separator, node = argument.partition("::")
+    return f"{moved(Path(path), original, copy)}{separator}{node}" if path.startswith(os.sep) else argument
 
 
 def _place(session: Session, item: _Progress, test: str) -> Path:

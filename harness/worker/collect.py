@@ -8,6 +8,7 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 from harness.case import INJECTED, CaseRef, Row, declaration_of, is_case
 from harness.errors import CaseError
 
+#: `sys.path` before any case file was imported: where a process that runs no case finds modules.
+_INSTALLED = tuple(sys.path)
 #: Marks by which pytest leaves a test out, or expects it to fail. A case may not have them.
 _SKIPPING = ("skip", "skipif", "xfail")
 
@@ -57,7 +60,10 @@ def _load(file: Path, root: Path) -> ModuleType:
     for folder in (str(root), str(file.parent)):
         if folder not in sys.path:
             sys.path.insert(0, folder)
-    name = file.stem if file.stem not in sys.modules else f"{file.stem}_cases"
+    finder = _NotCaseFiles(file)
+    sys.meta_path[:] = [finder, *(other for other in sys.meta_path if not isinstance(other, _NotCaseFiles))]
+    is_taken = file.stem in sys.modules or finder.find_spec(file.stem) is not None
+    name = f"{file.stem}_cases" if is_taken else file.stem
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise CaseError(f"{str(file)!r} is not a Python file.")
@@ -66,6 +72,41 @@ def _load(file: Path, root: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+class _NotCaseFiles:
+    """A finder of modules by which a package is found that has the name of the case file, or of one in its folder.
+
+    The folder comes first on `sys.path`, for modules that help the cases. A file of cases for the package `kgcnn` is
+    best called `kgcnn.py`, and means the package when it imports `kgcnn`.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def find_spec(self, name: str, path: Any = None, _: Any = None) -> ModuleSpec | None:
+        namesake = self._file.with_name(f"{name}.py")
+        if path is not None or not namesake.is_file():
+            return None
+        if namesake == self._file:
+            return _found(name, [folder for folder in sys.path if Path(folder).resolve() != self._file.parent])
+        return _found(name, _INSTALLED) if b"harness" in namesake.read_bytes() else None
+
+
+def is_importable(module: str) -> bool:
+    """Whether a process that runs no case finds a module, because it is installed or on its `PYTHONPATH`."""
+    return _found(module.partition(".")[0], _INSTALLED) is not None
+
+
+def _found(name: str, path: Sequence[str]) -> ModuleSpec | None:
+    """The spec of a module or package of that name on a path, or from another finder, as of editable packages."""
+    for finder in sys.meta_path:
+        if isinstance(finder, _NotCaseFiles):
+            continue
+        spec = finder.find_spec(name, path if finder is PathFinder else None)
+        if spec is not None and spec.origin is not None:  # a mere folder has none
+            return spec
+    return None
 
 
 def _functions(module: ModuleType) -> list[tuple[str, Callable[..., Any]]]:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
+import importlib
 import os
 import select
 import shutil
@@ -23,11 +25,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.wire import Answer, Ended, Failed, How, Ready, Request, Started, decode, encode
+from harness.worker import FRAMEWORKS
 
 #: Seconds between two looks at the children.
 POLL = 0.01
@@ -131,6 +135,23 @@ def _prepare(*, native: bool) -> None:
     keras_internals.do_not_import_tensorflow()
     if not native:
         randomness.install()
+    _freeze()
+
+
+def _freeze() -> None:
+    """Spare children the search of all of the backend for garbage, which pytest asks for several times as it ends."""
+    gc.collect()
+    gc.freeze()
+
+
+def _import_also(names: Iterable[str]) -> None:
+    """Import further frameworks, once for all children to come. None of them starts a device or a thread by that."""
+    new = [name for name in names if name not in sys.modules]
+    for name in new:
+        with contextlib.suppress(Exception):  # a child will say what is wrong with it
+            importlib.import_module(name)
+    if new:
+        _freeze()
 
 
 def _serve(first: _Channel, listener: socket.socket | None, greeting: Ready | Failed, *, native: bool) -> None:
@@ -214,10 +235,13 @@ def _has_ended(child: _Child) -> bool:
             _kill(child)
         return False
     _kill(child)  # and whatever it left running
+    frameworks = Path(child.folder) / FRAMEWORKS
+    further = frameworks.read_text(encoding="utf-8").split() if frameworks.exists() else []
     shutil.rmtree(child.folder, ignore_errors=True)
     code = os.waitstatus_to_exitcode(status)
     how: How = "timeout" if child.timed_out else "signal" if code < 0 else "exit"
     child.channel.answer(Ended(child.id, how, abs(code), time.monotonic() - child.started))
+    _import_also(further)
     return True
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -25,9 +26,9 @@ from harness import backends, suite, trace, wire
 from harness.backends import runtime
 from harness.case import Expected, checked
 from harness.errors import CaseError, InferenceOnly, TargetError
-from harness.suite import INSIDE, id_of, names_of
+from harness.suite import INSIDE, id_of, moved, names_of
 from harness.target import Target
-from harness.worker import execution, proof, randomness
+from harness.worker import FRAMEWORKS, execution, proof, randomness
 from harness.worker.capture.assertions import Assertions
 from harness.worker.capture.parity import Parity
 from harness.worker.capture.record import Recorder
@@ -96,7 +97,7 @@ class Suite:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         report = yield
         if self._tests is None and not report.passed:
-            self._write(wire.SuiteFault(collector.path, self._plain(report)))
+            self._write(wire.SuiteFault(self._original(collector.path), self._plain(report)))
         return report
 
     @pytest.hookimpl(trylast=True)
@@ -124,13 +125,13 @@ class Suite:
         self._parity = Parity(recorder, Target.parse(self._work.target, backends.NAMES), test.seed, self._folder)
         self._failed = self._stopped = None
         if self._work.assertions:
-            self._assertions.watch(recorder, item.path)
+            self._assertions.watch(recorder, item.path, self._original(item.path))
         started = time.perf_counter()
         try:
             with randomness.shared_order(test.seed):
                 return (yield)
         finally:
-            self._assertions.watch(None, item.path)
+            self._assertions.watch(None)
             faulthandler.cancel_dump_traceback_later()
             header = trace.Header(
                 case=self._running,
@@ -167,12 +168,24 @@ class Suite:
             self._failed = f"{report.outcome} in {report.when}: {_last_line(report)}"
         self._write(wire.SuiteReport(self._running, self._plain(report)))
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Leave out what plugins add to pytest's summary. Nobody reads it, and hypothesis imports all of itself."""
+        manager = self._config.pluginmanager
+        others = [plugin for plugin in manager.get_plugins() if plugin is not manager.getplugin("terminalreporter")]
+        summary = "pytest_terminal_summary"
+        setattr(manager.hook, summary, manager.subset_hook_caller(summary, others))
+
+    def _original(self, path: Path) -> Path:
+        return moved(path, self._work.copy, self._work.original)
+
     def _id(self, item: pytest.Item) -> str:
-        return id_of(item.path, names_of(item), self._config.rootpath)
+        return id_of(self._original(item.path), names_of(item), self._original(self._config.rootpath))
 
     def _described(self, item: pytest.Item) -> wire.SuiteFound:
         marks = list(dict.fromkeys(mark.name for mark in item.iter_markers()))
-        return wire.SuiteFound(self._id(item), item.path, names_of(item), item.location[1], marks)
+        path = self._original(item.path)
+        return wire.SuiteFound(self._id(item), path, names_of(item), item.location[1], marks)
 
     def _plain(self, report: pytest.CollectReport | pytest.TestReport) -> dict[str, Any]:
         """pytest's report as plain data. What JSON cannot hold, such as a property of a test's own, becomes text."""
@@ -189,15 +202,17 @@ def run(work: wire.Suite, folder: Path, fresh_process: str | None) -> None:
     """Carry out a request.
 
     Args:
-        folder: for pytest's temporary files and cache.
+        folder: for temporary files.
         fresh_process: see `harness.wire.Request`.
     """
     for name in [name for name in os.environ if name.startswith(("PYTEST_XDIST_", "PYTEST_CURRENT_TEST"))]:
         del os.environ[name]  # of the process that started the worker
     os.chdir(work.folder)
-    sys.path[:0] = [path for path in work.path if path not in sys.path]
+    new = [path for path in work.path if path not in sys.path]
+    sys.path[:] = [_in_the_copy(path, work) for path in [*new, *sys.path]]
+    _let_temporary_files_lie_in(folder / "tmp")
     faulthandler.cancel_dump_traceback_later()  # each test has a limit of its own
-    arguments = [*work.arguments, f"--basetemp={folder / 'basetemp'}", "-o", f"cache_dir={folder / 'cache'}"]
+    arguments = [*work.arguments, f"--basetemp={folder / 'basetemp'}"]
     if work.tests is None:
         arguments.append("--collect-only")
     target = Target.parse(work.target, backends.NAMES)
@@ -213,6 +228,19 @@ def run(work: wire.Suite, folder: Path, fresh_process: str | None) -> None:
         inside = Suite(work, folder, lines, fresh_process, seeds)
         status = pytest.main([*options, *arguments], plugins=[inside, *plugins])
         lines.write(wire.encode(wire.SuiteEnded(int(status))))
+    (folder / FRAMEWORKS).write_text(" ".join(name for name in backends.training() if name in sys.modules))
+
+
+def _in_the_copy(path: str, work: wire.Suite) -> str:
+    """An entry of `sys.path` as one in the copy, if the copy has more than a link to it, as to an environment."""
+    copied = moved(Path(path), work.original, work.copy)
+    is_copied = copied.is_relative_to(work.copy) and copied.resolve().is_relative_to(work.copy)
+    return str(copied) if is_copied else path
+
+
+def _let_temporary_files_lie_in(folder: Path) -> None:
+    folder.mkdir()
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
 def _without_ours() -> tuple[list[str], list[Any]]:

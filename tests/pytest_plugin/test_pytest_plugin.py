@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from typing import Any
@@ -602,6 +603,28 @@ def test_a_suite_has_its_options_inside_too(project: Any) -> None:
     ]
 
 
+def test_options_of_pytest_reach_the_workers(project: Any) -> None:
+    project.write("our_plugin.py", "import pytest\n@pytest.fixture\ndef seven(): return 7\n")
+    project.write("ours.ini", "[pytest]\nxfail_strict = true\n")
+    text = """
+    import warnings
+    import pytest
+
+    def check_options(seven, request):
+        assert request.config.getini("xfail_strict") and request.config.getini("python_files") == ["check_*.py"]
+        assert seven == 7 and request.config.rootpath.name == "suite"
+        with pytest.raises(UserWarning):
+            warnings.warn("which -W makes an error")
+    """
+    project.write("suite/check_x.py", text)
+    project.write("suite/check_left_out.py", "import os\nos._exit(1)\n")
+    options = ["-o", "python_files=check_*.py", "-o", "python_functions=check_*", "-c", "ours.ini", "--rootdir=suite"]
+    options += ["-p", "our_plugin", "-W", "error::UserWarning", "--import-mode=importlib", "--strict-config"]
+    left_out = f"--ignore={project.folder / 'suite' / 'check_left_out.py'}"
+    done = pytest_in(project, "--parity", "suite", "-rA", *options, left_out, *QUICK)
+    assert list(outcomes(done).values()) == ["passed"], done.stdout + done.stderr
+
+
 def test_files_that_skip_themselves_or_cannot_be_imported_on_one_backend(project: Any) -> None:
     skips = "pytest.skip('not for torch', allow_module_level=True)"
     project.write(
@@ -674,6 +697,87 @@ def test_a_suite_that_pytest_refuses_is_refused(project: Any) -> None:
     done = pytest_in(project, "--parity", ".", "--parity-targets=jax")
     assert done.returncode != 0
     assert "not with jax" in done.stdout + done.stderr
+
+
+#: Tests that write and read files in every way. Each file that is written must in the end hold what one run has added.
+WITH_FILES = """
+import glob, os, pathlib, subprocess, sys, tempfile
+import keras, pytest
+import helper_here
+
+WHO = f"{keras.config.backend()} {keras.config.floatx()}"
+HERE = pathlib.Path(__file__).parent
+
+def add(path, text=WHO):
+    with open(path, "a") as file:
+        file.write(text + os.linesep)
+    return set(pathlib.Path(path).read_text().split(os.linesep)) - {""}
+
+add("while_imported.txt")
+
+def test_what_is_there_is_found(request):
+    assert pathlib.Path("data/x.csv").read_text() == (HERE / ".." / "data" / "x.csv").read_text() == "1,2"
+    assert sorted(path.name for path in pathlib.Path("tests").glob("**/*.txt")) == ["deep.txt", "y.txt"]
+    assert glob.glob("data/*.csv") == ["data/x.csv"]
+    assert {"conftest.py", "data", "helper_here.py", "tests"} <= set(os.listdir())
+    assert HERE.parent == pathlib.Path.cwd() == request.config.rootpath == request.config.invocation_params.dir
+    assert request.path == pathlib.Path(__file__) and request.path.read_text().startswith(os.linesep + "import glob")
+    assert pathlib.Path(__file__).relative_to(os.getcwd()) == pathlib.Path("tests/test_files.py")
+    assert pathlib.Path.cwd().name == os.environ["FOLDER"]
+
+@pytest.mark.parametrize("path", ["new", "earlier.txt", "data/new", "data/earlier.txt", "tests/new", HERE / "beside"])
+def test_what_is_written_is_read(path):
+    assert add(path) - {"earlier"} == {WHO}
+
+def test_a_folder_and_a_temporary_one():
+    os.makedirs("made/deeper")
+    assert add("made/deeper/file") == add(pathlib.Path(tempfile.gettempdir(), "file")) == {WHO}
+
+def test_by_another_process():
+    code = "import sys; open('by_another', 'a').write(sys.argv[1] + chr(10))"
+    subprocess.run([sys.executable, "-c", code, WHO], check=True)
+    assert pathlib.Path("by_another").read_text() == WHO + chr(10)
+
+def test_that_fails(): assert keras.config.backend() != "jax"
+"""
+
+
+def test_each_target_writes_in_a_place_of_its_own(project: Any) -> None:
+    for name, text in {"data/x.csv": "1,2", "tests/data/deep/deep.txt": "deep", "tests/data/y.txt": "y"}.items():
+        project.write(name, text)
+    for name in ("earlier.txt", "data/earlier.txt"):
+        project.write(name, "earlier\n")
+    project.write("helper_here.py", "")
+    project.write("conftest.py", f"import os\nos.environ['FOLDER'] = {project.folder.name!r}\n")
+    project.write("tests/test_files.py", WITH_FILES)
+    project.write("tests/test_later.py", "def test_finds(): assert open('new').read()\n")
+    before = {path: path.read_bytes() for path in project.folder.rglob("*") if path.is_file()}
+    options = ["--parity-targets=torch,jax", "-rA", "-p", "no:cacheprovider"]
+    done = pytest_in(project, "--parity", "tests", *options)
+    assert {"torch: 11 passed", "jax: 10 passed, 1 failed"} <= set(section(done)), done.stdout
+    assert re.search(r"^tests/test_files\.py:\d+: AssertionError$", done.stdout, re.MULTILINE)
+    after = {
+        path: path.read_bytes()
+        for path in project.folder.rglob("*")
+        if path.is_file() and path.relative_to(project.folder).parts[0] not in ("runs", "tmp")
+    }
+    assert after == before
+
+
+def test_what_all_files_of_a_suite_need_is_imported_once(project: Any) -> None:
+    """And not at all what nobody needs, such as hypothesis for its part of the summary of a worker's pytest."""
+    seen = project.folder / "seen"
+    told = f"import sys\nwith open({str(seen)!r}, 'a') as file: print('{{}}' in sys.modules, file=file)\n"
+    project.write("tests/test_x.py", f"{told.format('tensorflow')}import tensorflow\ndef test_x(): pass\n")
+    ending = textwrap.indent(told.format("hypothesis"), "        ")
+    project.write(
+        "conftest.py",
+        f"def pytest_unconfigure(config):\n    if config.pluginmanager.hasplugin('parity-inside'):\n{ending}",
+    )
+    done = pytest_in(project, "--parity", "tests", "-rA", *QUICK)
+    assert outcomes(done) == {"tests/test_x.py::test_x[jax]": "passed"}
+    collecting, running = ["False", "False"], ["True", "False"]
+    assert seen.read_text().split() == collecting + running
 
 
 @pytest.mark.slow

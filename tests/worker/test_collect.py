@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import importlib.util
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -230,6 +231,7 @@ def test_other_marks_and_all_that_is_injected_are_taken() -> None:
 def imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Takes back what importing case files leaves behind."""
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
@@ -305,6 +307,53 @@ def test_a_file_named_like_an_imported_module_does_not_replace_it(project: Any) 
     )
     (ref,) = collect.cases_of(file, project.folder)
     assert collect.find(ref, project.folder)[0]() == "1"
+
+
+@pytest.mark.usefixtures("imports")
+def test_a_file_named_like_a_package_that_it_imports_does_not_shadow_it(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither does another file of cases in its folder, but a module that helps the cases does, as ever."""
+    monkeypatch.setattr(collect, "_INSTALLED", (*sys.path, str(project.folder / "site")))
+    for name in ("gauges", "other_gauges", "helper_of_these_cases"):
+        project.write(f"site/{name}/__init__.py", "")
+        project.write(f"site/{name}/layers.py", "where = 'installed'")
+    sys.path.append(str(project.folder / "site"))
+    text = """
+    import gauges
+    from gauges.layers import where
+    from other_gauges.layers import where as other
+    from harness import case
+    from helper_of_these_cases import where as helper
+
+    @case
+    def it(): return where, other, helper
+    """
+    file = project.write("cases/gauges.py", text)
+    project.write("cases/other_gauges.py", "from harness import case")
+    project.write("cases/helper_of_these_cases.py", "where = 'beside'")
+    (ref,) = collect.cases_of(file, project.folder)
+    assert ref.id == "cases/gauges.py::it"
+    assert collect.find(ref, project.folder)[0]() == ("installed", "installed", "beside")
+
+
+@pytest.mark.usefixtures("imports")
+def test_a_folder_of_the_same_name_is_no_package(project: Any) -> None:
+    project.write("like_a_folder/data.txt", "")
+    file = project.write("cases/like_a_folder.py", "from harness import case\n@case\ndef it(): return __name__")
+    (ref,) = collect.cases_of(file, project.folder)
+    del sys.modules["like_a_folder"]
+    assert collect.find(ref, project.folder)[0]() == "like_a_folder"
+
+
+@pytest.mark.usefixtures("imports")
+def test_what_only_cases_can_import_is_told_from_what_is_installed(project: Any) -> None:
+    file = project.write("cases/subject_of_this_test.py", FILE)
+    project.write("cases/helper_of_these_cases.py", HELPER)
+    collect.cases_of(file, project.folder)
+    assert importlib.util.find_spec("helper_of_these_cases") is not None
+    assert not collect.is_importable("helper_of_these_cases")
+    assert collect.is_importable("numpy.linalg")
 
 
 @pytest.mark.usefixtures("imports")

@@ -42,7 +42,7 @@ class Assertions:
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
-        self._file = Path()
+        self._files: list[Path] = []
         self._seen: Counter[str] = Counter()
         self._depth = 0
 
@@ -55,9 +55,9 @@ class Assertions:
             # `pytest.approx` compares by `==` of the objects that it makes, whose classes have no public name.
             FOR_GOOD.enter_context(patched(type(pytest.approx(sample)), "__eq__", self._recording_equals))
 
-    def watch(self, recorder: Recorder | None, file: Path) -> None:
-        """Record from now on into this recorder, or not at all. `file` is that of the test."""
-        self._recorder, self._file = recorder, file
+    def watch(self, recorder: Recorder | None, *files: Path) -> None:
+        """Record from now on into this recorder, or not at all. `files` are paths of the test's file."""
+        self._recorder, self._files = recorder, [*files]
         self._seen.clear()
 
     def _recording(self, owner: Any, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,9 +104,10 @@ class Assertions:
     def _line(self) -> str:
         """The innermost line of the test's file that is being executed."""
         frame = sys._getframe(2)
-        while frame.f_back is not None and frame.f_code.co_filename != str(self._file):
+        names = [str(file) for file in self._files]
+        while frame.f_back is not None and frame.f_code.co_filename not in names:
             frame = frame.f_back
-        return f"{self._file.name}:{frame.f_lineno}"
+        return f"{self._files[0].name}:{frame.f_lineno}"
 
 
 def _as_array(value: Any) -> Any:

@@ -22,7 +22,7 @@ from harness.trace import Key, Trace
 from harness.trace.key import numbered
 from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, RAISED, TAKEN, name_in, operation
 from harness.wire import Replay, Start
-from harness.worker import keras_internals
+from harness.worker import collect, keras_internals
 from harness.worker.capture import state, training
 from harness.worker.capture.forward import prepared
 from harness.worker.capture.gradients import (
@@ -534,13 +534,13 @@ def _tensors(structure: Any) -> Any:
 
 
 def _config(layer: Any) -> str:
-    """A layer's class and, as far as they can be had, its config and the source of a class that is not Keras' own."""
+    """A layer's class and, as far as they can be had, its config, and the source of a class that cannot be imported."""
     import keras
 
     kind = type(layer)
-    described: dict[str, Any] = {"class": f"{kind.__module__}.{kind.__qualname__}", "config": None}
+    described: dict[str, Any] = {"module": kind.__module__, "class": kind.__qualname__, "config": None}
     with contextlib.suppress(Exception):
-        if not kind.__module__.startswith("keras."):
+        if "<locals>" in kind.__qualname__ or not collect.is_importable(kind.__module__):
             described["source"] = _imports_of(sys.modules[kind.__module__]) + inspect.getsource(kind)
         config = layer.get_config()
         described["config"] = json.loads(
