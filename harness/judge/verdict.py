@@ -50,6 +50,7 @@ from numpy.typing import NDArray
 from harness.judge.arrays import INEXACT, REAL, distance, first_index, has_pattern, rms, twin_array, widen
 from harness.result.judgement import Basis, Cause, InOnePrecision, Judgement, LessPrecise, OneSided, Unequal, Unlike
 from harness.trace import NUMBER, Array, Observation
+from harness.trace.parts import NO_GRADIENT
 from harness.verdict import Verdict
 
 U32 = 2.0**-24
@@ -252,11 +253,16 @@ def _arrays(observations: Sequence[Observation], shape: tuple[int, ...]) -> list
 
 def _judge_plain(target: Observation, reference: Observation) -> Judgement:
     if target.is_array != reference.is_array:
-        ours, theirs = ("an array" if item.is_array else "a plain value" for item in (target, reference))
-        return _mismatch(Unlike("kind", ours, theirs))
+        return _mismatch(Unlike("kind", _kind(target), _kind(reference)))
     if _same_plain(target.value, reference.value):
         return Judgement(Verdict.IDENTICAL, "exact")
     return _mismatch(_unlike_plain(target.value, reference.value))
+
+
+def _kind(item: Observation) -> str:
+    if item.is_array:
+        return "an array"
+    return "None (there is no gradient)" if item.value == NO_GRADIENT else "a plain value"
 
 
 def _same_plain(mine: Any, theirs: Any) -> bool:

@@ -25,6 +25,8 @@ from typing import Literal
 LOSS, OPTIMIZER, METRICS, CASE = "(loss)", "(optimizer)", "(metrics)", "(case)"
 #: What is recorded in the place of gradients that could not be taken. Why is noted: backends have other words for it.
 RAISED = "raised an error"
+#: What is recorded in the place of a gradient that does not exist, which is not the same as zero.
+NO_GRADIENT = "no gradient"
 #: Among the values of a part: that it takes gradients itself. It stands where the part first takes one.
 TAKEN = "a gradient is taken"
 

@@ -31,6 +31,7 @@ def test_a_gradient_that_is_lost_inside_of_a_layer_is_that_layers(run: Callable[
         blame = comparison["blame"]
         assert (blame["target"], blame["layer"], blame["confirmed"]) == ("torch", "slope", True)
         assert "introduced in layer 'slope', in its gradient" in blame["text"]
+        assert comparison["first"]["reason"] == "it is an array, and None (there is no gradient) on the reference"
 
 
 def test_parts_are_replayed_with_what_really_comes_from_behind(run: Callable[..., Any]) -> None:

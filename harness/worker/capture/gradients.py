@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness.trace.parts import NO_GRADIENT
+
 
 def value_and_grad(function: Callable[..., Any], *inputs: Any, has_aux: bool = False) -> tuple[Any, Any]:
     """Value of a scalar function, and its gradient with respect to its inputs.
@@ -113,7 +115,7 @@ def projected(outputs: Any, upstream: Sequence[Any] | None = None) -> Any:
 
 def or_none(gradient: Any) -> Any:
     """A gradient as it is recorded. One that does not exist is recorded as text, since that is not the same as zero."""
-    return "no gradient" if gradient is None else gradient
+    return NO_GRADIENT if gradient is None else gradient
 
 
 def _value_and_grad(
