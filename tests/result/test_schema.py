@@ -32,7 +32,8 @@ def whole() -> Any:
     compared = replace(compared, first=finding, known=[KNOWN], fixed=[KNOWN], blame=blame)
     unrepeated = Unrepeated("loss/0/x", "loss", 0, None, ["jax"], "text")
     comparison = replace(compared, continuation=Continuation(3, 5, compared), unrepeated=unrepeated)
-    runs = [TargetRun("torch", "ok", 1.0, "traces/x", None, {"a": {"b": 1}}, [Note("part", "reason")], ["x.png"])]
+    notes = [Note("part", "reason")]
+    runs = [TargetRun("torch", "ok", 1.0, "traces/x", None, {"a": {"b": 1}}, notes, raised=notes, pictures=["x.png"])]
     case = CaseResult("x.py::y", "differ", runs, [comparison], ["plots/x.svg"], "jax", ["slow"])
     return parse_json(as_json(Result("torch", ["torch", "jax"], "both", Verdict.LEAK, cases=[case]).to_json()).decode())
 
