@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.trace.parts import NO_GRADIENT
-
 
 def value_and_grad(function: Callable[..., Any], *inputs: Any, has_aux: bool = False) -> tuple[Any, Any]:
     """Value of a scalar function, and its gradient with respect to its inputs.
@@ -115,6 +113,8 @@ def projected(outputs: Any, upstream: Sequence[Any] | None = None) -> Any:
 
 def or_none(gradient: Any) -> Any:
     """A gradient as it is recorded. One that does not exist is recorded as text, since that is not the same as zero."""
+    from harness.trace.parts import NO_GRADIENT  # not at the top: `import harness` is fast
+
     return NO_GRADIENT if gradient is None else gradient
 
 
