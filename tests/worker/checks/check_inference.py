@@ -71,7 +71,8 @@ def test_fit_records_what_comes_before_training(tmp_path):
     np.testing.assert_allclose(seen["forward/0/m/first/output"], hidden, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(seen["forward/0/m/output"], output, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(seen["loss/0/loss"], np.mean((output - Y) ** 2), rtol=1e-5)
-    assert {key.partition("/")[0] for key in seen} == {"initial", "forward", "loss"}
+    assert {key.partition("/")[0] for key in seen} == {"initial", "forward", "loss", "event"}
+    assert [key for key in seen if key.startswith("event/")] == ["event/0/callbacks"]
 
 
 def test_the_twin_ends_there_as_well(tmp_path):
