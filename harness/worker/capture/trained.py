@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from harness.worker.capture.tensors import is_float, numpy_of
 
-#: What a part of a variable's name says, of which the rest is about what it holds: a layer moves it and does not train
-#: it.
+#: Parts of the names of weights that a layer moves by itself, instead of being trained.
 _STATISTICS = {"mean", "variance", "var", "std", "stddev", "deviation"}
 #: How far a value may move: a number by half of itself, and what was 0 by this much.
 _MOST = 0.25
@@ -36,7 +35,8 @@ def train(layer: Any) -> None:
         if len(np.unique(value[value != 0])) > 1 or not value.size:
             continue
         moved = _moved(value, zlib.crc32(variable.path.encode()))
-        moved = np.abs(moved) if statistic - {"mean"} else moved
+        # What a constraint would cut off at 0 would hide as much as 0 does.
+        moved = np.abs(moved) if statistic - {"mean"} or variable.constraint is not None else moved
         variable.assign(moved.astype(np.float32).astype(variable.dtype))
         if variable.constraint is not None:
             variable.assign(variable.constraint(variable.value))

@@ -172,12 +172,13 @@ def compute_loss(model: Any, x: Any, y: Any, y_pred: Any, sample_weight: Any) ->
 
 def train(fit: Fit, options: dict[str, Any]) -> None:
     """Train as a `Fit` says, with these options for its own. A `fit` of the case's own need not take them all."""
-    if "callbacks" not in taken(fit.train, options):
+    given = taken(fit.train, options)
+    if "callbacks" in options and "callbacks" not in given:
         raise CaseError(
             f"fit of {type(fit.model).__name__} takes no callbacks, so that its steps cannot be recorded. Let it take "
             "callbacks, and pass them on to the fit of keras.Model."
         )
-    fit.train(*_data(fit), **taken(fit.train, options))
+    fit.train(*_data(fit), **given)
 
 
 def taken(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -68,13 +68,14 @@ def test_parts_are_recorded_with_what_they_were_given_and_their_gradients(tmp_pa
     np.testing.assert_array_equal(value(trace, "forward/0/m/first/input"), X[:5])
     np.testing.assert_allclose(value(trace, "forward/0/m/first/output"), hidden, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(value(trace, "forward/0/m/last/output"), hidden @ kernel + bias, rtol=1e-5, atol=1e-6)
-    # The gradient of sum(c * output), with c from NumPy's first standard normals.
-    c = np.random.default_rng(0).standard_normal((5, 1)).astype("float32")
+    # The gradient of sum(c * output), with c as it comes from the loss.
+    error = hidden @ kernel + bias - Y[:5]
+    c = 2 * error / 5
+    np.testing.assert_allclose(value(trace, "gradient/0/m/last/upstream"), c, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(value(trace, "gradient/0/m/last/input"), c @ kernel.T, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
         value(trace, "gradient/0/m/last/weight/m/last/kernel"), hidden.T @ c, rtol=1e-4, atol=1e-6
     )
-    error = hidden @ kernel + bias - Y[:5]
     penalty = 0.01 * np.sum(ops.convert_to_numpy(first.kernel) ** 2)
     np.testing.assert_allclose(value(trace, "loss/0/m/first/kernel/regularizer"), penalty, rtol=1e-5)
     np.testing.assert_allclose(value(trace, f"loss/0/{LOSS}/value"), np.mean(error**2) + penalty, rtol=1e-5)
@@ -131,7 +132,8 @@ def test_a_mask_stays_with_what_stands_in_for_its_tensor(tmp_path):
 
 @differentiates
 def test_the_operations_of_a_part_are_parts(tmp_path):
-    trace = replayed(lambda: Fit(small(), X, Y, batch_size=5), tmp_path, inside="m/first")
+    model = small()
+    trace = replayed(lambda: Fit(model, X, Y, batch_size=5), tmp_path, inside="m/first")
     names = [part_of(entry.name).operation for entry in trace.select() if entry.name.endswith("/arguments")]
     operations = [name for name in names if name is not None]
     assert "keras.ops.matmul" in operations
@@ -140,10 +142,44 @@ def test_the_operations_of_a_part_are_parts(tmp_path):
     np.testing.assert_allclose(
         value(trace, key), np.tanh(value(trace, key.replace("output", "input"))), rtol=1e-5, atol=1e-6
     )
-    c = np.random.default_rng(0).standard_normal((5, 4)).astype("float32")
+    kernel, bias = (ops.convert_to_numpy(weight) for weight in model.layers[1].weights)
+    c = 2 * (value(trace, key) @ kernel + bias - Y[:5]) / 5 @ kernel.T  # what comes from behind to the last operation
     slope = 1 - value(trace, key) ** 2
     gradient = key.replace("forward/", "gradient/").replace("output", "input")
     np.testing.assert_allclose(value(trace, gradient), c * slope, rtol=1e-4, atol=1e-6)
+
+
+@differentiates
+def test_others_are_given_what_comes_from_behind_on_the_reference(tmp_path):
+    """Here that is 0 for the second column, and another number on the other side."""
+
+    def case(factor):
+        factors = ops.convert_to_tensor(np.array([factor, 0, 1], "float32"))
+        return Forward(lambda x: layers.Activation("tanh", name="t")(x) * factors, X)
+
+    own = replayed(lambda: case(1.0), tmp_path / "own")
+    given = replayed(lambda: case(5.0), tmp_path / "given", given=tmp_path / "own")
+    c = np.random.default_rng(0).standard_normal(X.shape) * [1, 0, 1]
+    for trace in (own, given):
+        np.testing.assert_allclose(value(trace, "gradient/0/t/upstream"), c, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(value(trace, "gradient/0/t/input"), c / np.cosh(X) ** 2, rtol=1e-4, atol=1e-6)
+
+
+@differentiates
+def test_a_layer_may_differentiate_what_is_given_the_values_of_the_reference(tmp_path):
+    class Slope(layers.Layer):
+        def __init__(self):
+            super().__init__(name="slope")
+            self.inner = layers.Dense(1, activation="tanh", name="inner", kernel_initializer="ones")
+
+        def call(self, x):
+            return harness.value_and_grad(lambda x: ops.sum(self.inner(x)), x)[1]
+
+    own = replayed(lambda: Forward(Slope(), X, as_trained=False), tmp_path / "own")
+    given = replayed(lambda: Forward(Slope(), 2 * X, as_trained=False), tmp_path / "given", given=tmp_path / "own")
+    expected = np.broadcast_to(1 / np.cosh(X.sum(axis=1, keepdims=True)) ** 2, X.shape)
+    for trace in (own, given):
+        np.testing.assert_allclose(value(trace, "forward/0/slope/output"), expected, rtol=1e-4, atol=1e-6)
 
 
 @differentiates
@@ -219,7 +255,7 @@ def test_a_layer_made_of_layers_has_operations_and_gradients_of_its_own(tmp_path
         def call(self, x):
             return ops.exp(self.inner(x))
 
-    trace = replayed(lambda: Forward(Outer(), X), tmp_path, inside="outer")
+    trace = replayed(lambda: Forward(Outer(), X, as_trained=False), tmp_path, inside="outer")
     operations = {part_of(entry.name).operation for entry in trace.select("initial")} - {None}
     assert operations == {"keras.ops.exp"}  # those of the inner layer are its own
     parts = [part_of(entry.name) for entry in trace.select("gradient")]
