@@ -319,16 +319,6 @@ def loss_scale_optimizer_in_fit(rng):
     return fit_with(scaled, rng)
 
 
-@case(
-    expect={
-        "tensorflow": Expected(
-            "mismatch",
-            reason="Nadam makes its running product with Variable and not with add_variable: its path is that of the "
-            "scope it is built in, which is the optimizer's own in apply, as on tensorflow, and none where fit builds "
-            "the optimizer before the first step, as on torch and jax",
-            where="*/variable*",
-        )
-    }
-)
+@case
 def nadam_in_fit(rng):
     return fit_with("nadam", rng)

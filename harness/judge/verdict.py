@@ -329,14 +329,14 @@ def _is_as_good_as_zero(*sides: Observation) -> NDArray[np.bool_] | None:
     Processors may be told to make them 0, and some backends do. Where rounding has them on both sides of that limit,
     they are as small on all sides.
     """
-    sizes = []
+    small, as_small = np.zeros(sides[0].array.shape, np.bool_), np.ones(sides[0].array.shape, np.bool_)
     for item in sides:
         # A Python float tells what was computed in float32.
         limits = ml_dtypes.finfo(np.float32) if item.dtype == NUMBER else _info(item.array)
-        sizes.append(np.abs(widen(item.array)) / float(limits.smallest_normal))
-    with np.errstate(invalid="ignore"):
-        small = np.logical_or.reduce([(size > 0) & (size < 1) for size in sizes])
-        small &= np.logical_and.reduce([size < 2 for size in sizes])
+        size, smallest = np.abs(widen(item.array)), float(limits.smallest_normal)
+        small |= (size > 0) & (size < smallest)
+        as_small &= size < 2 * smallest
+    small &= as_small
     return small if small.any() else None
 
 
