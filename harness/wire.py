@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +79,8 @@ class Replay:
         held: whether the operations of `inside` return what the reference's returned, so that whatever still differs is
             not made by one of them.
         free: the one operation of them that is left to itself all the same; None for none.
+        probed: the name of a part's gradient that is held against a finite difference, in float64; None for none.
+        index: the element of that gradient.
     """
 
     given: Path | None = None
@@ -88,6 +90,8 @@ class Replay:
     training: bool = True
     held: bool = False
     free: str | None = None
+    probed: str | None = None
+    index: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

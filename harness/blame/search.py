@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from harness.blame import calls
 from harness.blame.replays import Replays
 from harness.blame.reproducer import reproducer_of
@@ -33,7 +35,7 @@ from harness.session.session import Session
 from harness.target import Target
 from harness.trace import ArrayEntry, Key, Phase, Trace
 from harness.trace.key import AFTER_FIT, AS_PROMISED, CALLBACKS, DATA, GENERATOR, ROWS, below
-from harness.trace.parts import CASE, RAISED, TAKEN, Part, name_in, part_of
+from harness.trace.parts import CASE, DIFFERENCE, RAISED, TAKEN, Part, name_in, part_of
 from harness.verdict import Verdict
 from harness.wire import Replay, Start
 
@@ -45,6 +47,8 @@ MOST_STEPS = 40
 MOST_COMPOSED = 4
 #: The most operations that are left to themselves one by one, to tell which of them a recorded value comes from.
 MOST_FREED = 4
+#: How far a gradient and its finite difference in float64 may be apart and be the same, relative to the latter.
+_SAME = 1e-3
 #: The most training steps of a continuation, which begins where free runs parted.
 MOST_CONTINUED = 200
 
@@ -62,6 +66,14 @@ class Suspect:
     part: Part
     traces: Mapping[Target, Trace]
     call: str | None = None
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Which of two targets a finite difference speaks against, and that in words."""
+
+    target: str
+    text: str
 
 
 class Blamer:
@@ -441,6 +453,8 @@ class _Search:
     def _confirmed(self, suspect: Suspect, inner: Suspect | None, start: _At) -> Blame:
         part, layer = suspect.part, suspect.finding.layer
         alone = _alone(suspect.traces, suspect.finding) or self._who
+        decided = None if alone is not None else self._decided(inner or suspect, start)
+        alone = alone if decided is None else decided.target
         operation = None if inner is None else inner.part
         culprit = layer or (None if inner is None else inner.finding.layer)
         text = words.introduced(
@@ -452,6 +466,7 @@ class _Search:
             in_gradient=(inner or suspect).finding.phase == "gradient",
             heir=None if self._finding.layer == culprit else self._finding.layer,
         )
+        text += "" if decided is None else f"; {decided.text}"
         # Values that are made before an operation are not its own, and a number is how it is called.
         is_before = inner is not None and inner.part.what == "own" and not _is_number(inner.finding, inner.traces)
         name = None if operation is None or is_before else operation.operation
@@ -460,6 +475,32 @@ class _Search:
         shown = suspect if inner is None or inner.call is not None else inner
         is_shown = shown.call is None and not self._draws(shown, start)
         return replace(blame, repro=self._reproducer(shown)) if is_shown else blame
+
+    def _decided(self, suspect: Suspect, start: _At) -> Decided | None:
+        """Which of two targets has a wrong gradient, by a finite difference in float64; None where that tells nothing.
+
+        The outputs agree, or they and not the gradient would be the suspect. So both have the same finite difference.
+        """
+        finding, part = suspect.finding, suspect.part
+        sides = self._target, self._reference
+        holders = {side for side, trace in suspect.traces.items() if finding.key in trace}
+        if finding.phase != "gradient" or holders != set(sides) or finding.judgement.index is None:
+            return None
+        inside = part.name if part.operation else None
+        probing = replace(start.replay, inside=inside, probed=finding.name, index=list(finding.judgement.index))
+        traces = self._replays.parts(probing, self._left())
+        key = str(Key("gradient", 0, name_in(part.place, "value", DIFFERENCE)))
+        twins = [traces[side].twin if side in traces else None for side in sides]
+        if any(twin is None or key not in twin or finding.key not in twin for twin in twins):
+            return None
+        found = [(twin[key].array.item(), twin[finding.key].array[finding.judgement.index]) for twin in twins if twin]
+        slope = found[0][0]
+        errors = [_relative_error(own, slope) for _, own in found]
+        right, wrong = sorted((0, 1), key=lambda side: errors[side])
+        if _relative_error(found[1][0], slope) > _SAME or errors[right] > _SAME or errors[wrong] < 10 * _SAME:
+            return None
+        values = {str(side): float(own) for side, (_, own) in zip(sides, found, strict=True)}
+        return Decided(str(sides[wrong]), words.decided(slope, values))
 
     def _raising(self, suspect: Suspect) -> str | None:
         """The one of the two sides on which a part raised where it has values on the other; None where none did."""
@@ -505,6 +546,11 @@ def _is_as_large(leak: Finding, size: float) -> bool:
     judgement = leak.judgement
     is_noise = (judgement.amplification or 0.0) * U32 > PARTED
     return 0.0 < size <= (judgement.d64 or 0.0) and not is_noise
+
+
+def _relative_error(value: float, exact: float) -> float:
+    error = abs(value - exact) / max(abs(exact), U32)
+    return error if np.isfinite(error) else np.inf
 
 
 def _is_number(finding: Finding, traces: Mapping[Target, Trace]) -> bool:

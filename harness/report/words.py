@@ -509,7 +509,10 @@ def _values(evidence: EvidenceJson) -> str:
 def _whose(case: CaseJson, blame: BlameJson | None) -> str | None:
     if blame is None:
         return f"{case['alone']} stands alone with it" if case["alone"] else None
-    alone = f"{blame['target']} stands alone: " if blame["target"] else ""
+    of_two = sum(item["status"] == "ok" for item in case["runs"]) == 2
+    alone = f"{blame['target']}{'' if of_two else ' stands alone'}: " if blame["target"] else ""
+    if of_two and blame["confirmed"] and not blame["target"]:
+        alone = "of two targets it cannot be told which is right: "
     step = f" (replayed at step {blame['step']})" if blame["confirmed"] and blame["step"] else ""
     return f"{alone}{blame['text']}{step}"
 

@@ -5,7 +5,7 @@ Those who judge and blame have data, and get their sentences here. `harness.repo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.result.golden import Change
 from harness.result.judgement import (
@@ -222,6 +222,12 @@ def introduced(
         text += f", by {operation.operation}"
     text += ", in its gradient" if in_gradient and call is None else ""
     return text + (f"; layer {heir!r} inherits it" if heir else "")
+
+
+def decided(slope: float, gradients: Mapping[str, float]) -> str:
+    """What a finite difference says of the gradients of two targets, at the element in which they differ most."""
+    told = " and ".join(f"{gradient:.6g} on {target}" for target, gradient in gradients.items())
+    return f"a finite difference in float64 gives {slope:.6g}, and the gradient is {told}"
 
 
 def raised(lost: Lost) -> str:

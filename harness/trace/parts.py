@@ -30,6 +30,9 @@ NO_GRADIENT = "no gradient"
 #: Among the values of a part: that it takes gradients itself. It stands where the part first takes one.
 TAKEN = "a gradient is taken"
 
+#: Among the values of a part: what a finite difference gives for the gradient that a replay probes.
+DIFFERENCE = "finite difference"
+
 #: What is recorded of a part. Below `weight` and `state` are paths of variables, below `value` names of values.
 What = Literal[
     "config",

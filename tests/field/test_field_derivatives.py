@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,3 +47,25 @@ def test_parts_are_replayed_with_what_really_comes_from_behind(run: Callable[...
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "nan" in done.stdout
+
+
+def test_of_two_targets_a_finite_difference_tells_which_gradient_is_wrong(run: Callable[..., Any]) -> None:
+    """tensorflow cannot run the layer."""
+    project = run("two_targets.py")
+    for name in ("gradient_stopped_on_jax", "gradient_stopped_in_training"):
+        (blame,) = [item["blame"] for item in project.cases()[name]["comparisons"] if item["target"] == "jax"]
+        assert (blame["target"], blame["layer"]) == ("jax", "gate")
+        told = re.search(
+            r"a finite difference in float64 gives (\S+), and .* (\S+) on jax and (\S+) on torch", blame["text"]
+        )
+        assert told is not None
+        slope, jax, torch = map(float, told.groups())
+        assert torch == pytest.approx(slope, rel=1e-4)
+        assert jax != pytest.approx(slope, rel=1e-2)
+
+
+def test_of_two_outputs_it_is_said_that_it_cannot_be_told(run: Callable[..., Any]) -> None:
+    project = run("two_targets.py", "--targets", "torch,jax", "-k", "output")
+    (comparison,) = project.cases()["output_differs"]["comparisons"]
+    assert (comparison["blame"]["target"], comparison["blame"]["confirmed"]) == (None, True)
+    assert "of two targets it cannot be told which is right" in project.ran.stdout

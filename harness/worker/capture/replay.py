@@ -20,7 +20,7 @@ from harness.backends import runtime
 from harness.case import Fit, Forward
 from harness.trace import Key, Trace
 from harness.trace.key import numbered
-from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, RAISED, TAKEN, name_in, operation
+from harness.trace.parts import CASE, DIFFERENCE, LOSS, METRICS, OPTIMIZER, RAISED, TAKEN, name_in, operation
 from harness.wire import Replay, Start
 from harness.worker import collect, keras_internals
 from harness.worker.capture import state, training
@@ -49,6 +49,8 @@ from harness.worker.patching import patched
 MOST_OPERATIONS = 500
 #: Why an operation of a part was not observed, as a note on that part.
 TOO_MANY = f"operations after the first {MOST_OPERATIONS} were not observed"
+#: By how much an element is moved for a finite difference, relative to it: the cube root of float64's roundoff.
+_STEP = 5e-6
 TRACED = "operations on tensors without values, such as those of a compiled call, were not observed"
 
 
@@ -60,6 +62,7 @@ class Parts:
         self._given = None if replay.given is None else Trace(replay.given)
         self._inside = replay.inside
         self._held, self._free = replay.held, replay.free
+        self._probed, self._index = replay.probed, tuple(replay.index)
         self._later: list[Callable[[], None]] = []
         self._start: list[tuple[Any, Any]] = []
         self._observing = False
@@ -333,6 +336,37 @@ class Parts:
             gradients = [_or_zeros(g, like) for g, like in zip([*of_inputs.values(), *of_weights], likes, strict=True)]
         for name, gradient in zip(names, gradients, strict=True):
             self._recorder.add("gradient", name, gradient, step=0, layer=layer)
+        if self._probed in names and keras.config.floatx() == "float64":
+            place = names.index(self._probed)
+            leaf = floating[place] if place < len(floating) else weights[place - len(floating)]
+            slope = self._slope(call, arguments, leaf, upstream)
+            self._recorder.add("gradient", name_in(part, "value", DIFFERENCE), slope, step=0, layer=layer)
+
+    def _slope(self, call: Callable[..., Any], arguments: Any, of: Any, upstream: Sequence[Any] | None) -> float:
+        """The central difference of a part's projected outputs, at one element of a weight or of an argument.
+
+        Args:
+            of: the weight, or the position of the argument among all leaves.
+        """
+        import keras
+
+        arguments = in_order(arguments)
+        leaves = keras.tree.flatten(arguments)
+        own = numpy_of(of) if isinstance(of, keras.Variable) else np.array(keras.ops.convert_to_numpy(leaves[of]))
+        step = _STEP * max(abs(float(own[self._index])), 1.0)
+        values = []
+        for shift in (step, -step):
+            self.restore()
+            moved, given = own.copy(), list(leaves)
+            moved[self._index] += shift
+            if isinstance(of, keras.Variable):
+                of.assign(moved)
+            else:
+                given[of] = _like(moved, leaves[of])
+            args, kwargs = keras.tree.pack_sequence_as(arguments, given)
+            values.append(float(keras.ops.convert_to_numpy(projected(call(*args, **kwargs), upstream))))
+        self.restore()
+        return (values[0] - values[1]) / (2 * step)
 
 
 def replay_case(call: Callable[[], Any], recorder: Recorder, replay: Replay) -> None:

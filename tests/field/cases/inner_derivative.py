@@ -68,7 +68,7 @@ def not_differentiable_on_torch(rng):
 
 @case
 def of_a_whole_network(rng):
-    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(1)])
+    network = keras.Sequential([keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(1)])
     slope = Slope(name="slope")
     slope.inner = network
     return Forward(lambda x: slope(x) + network(x), rng.normal(size=(5, 3)).astype("float32"))
