@@ -81,7 +81,9 @@ def loss_of_lists(rng, loss):
 def metric_of_two_batches(record, rng, metric):
     metric = METRICS[metric]()
     for batch in range(2):
-        metric.update_state(rng.integers(0, 2, size=(3, 6)).astype("float32"), rng.normal(size=(3, 6)).astype("float32"))
+        metric.update_state(
+            rng.integers(0, 2, size=(3, 6)).astype("float32"), rng.normal(size=(3, 6)).astype("float32")
+        )
         record(f"after batch {batch}", metric.result())
 
 
