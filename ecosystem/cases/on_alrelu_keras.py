@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from alrelu_keras import ALReLU, TrainableALReLU
 
-from harness import Fit, Forward, case
+from harness import Expected, Fit, Forward, case
 
 LAYERS = {"fixed": lambda: ALReLU(0.1), "trained": TrainableALReLU, "trained_from_0.3": lambda: TrainableALReLU(0.3)}
 
@@ -16,7 +16,10 @@ def activation(rng, layer):
     return Forward(LAYERS[layer](), rng.normal(size=(4, 7)))
 
 
-@case
+KINK = Expected("divergent", reason="backends choose another derivative at a kink", where="gradient/0/input")
+
+
+@case(expect={"tensorflow": KINK, "jax": KINK})
 def at_its_kink():
     return Forward(ALReLU(0.1), np.array([[-1.0, 0.0, 1.0]]))
 

@@ -3,12 +3,17 @@
 PositiveDefinite is left out: it calls a function of its own with an argument that this has not, on every backend alike.
 """
 
-import bayesflow
 import keras
 import pytest
 from bayesflow import distributions, links, metrics, networks
+from bayesflow.networks.inference.coupling.permutations.random import RandomPermutation
 
 from harness import Fit, Forward, case
+
+if keras.backend.backend() == "torch":  # the package switches gradients off when it is imported, and says so
+    import torch
+
+    torch.set_grad_enabled(True)
 
 FLOWS = {
     "CouplingFlow_affine": lambda: networks.CouplingFlow(depth=2, transform="affine"),
@@ -79,12 +84,21 @@ def metric_of_two_batches(record, rng, metric):
         record(f"after batch {batch}", metric.result())
 
 
+@case
+def permutation(record):
+    """Of a flow that Keras builds while it infers shapes, as in a functional model."""
+    layer = RandomPermutation()
+    keras.Model(inputs := keras.Input((4,)), keras.layers.Identity()(layer(inputs)))
+    record("indices in order", keras.ops.sort(layer.forward_indices))
+
+
 class Density(keras.Model):
-    """The log density of `x`, given conditions, under a flow."""
+    """The log density of 2 numbers, given 3, under a flow."""
 
     def __init__(self):
         super().__init__()
-        self.flow = bayesflow.networks.CouplingFlow(depth=1)
+        self.flow = networks.CouplingFlow(depth=1)
+        self.flow.build((None, 2), conditions_shape=(None, 3))  # see `permutation`
 
     def call(self, inputs):
         _, density = self.flow(inputs[0], conditions=inputs[1], density=True)

@@ -1,4 +1,4 @@
-"""k3-node: graph neural networks. Convolutions, aggregations, norms, attention and knowledge graphs on a small graph."""
+"""k3-node: convolutions, aggregations, norms, attention and knowledge graphs on a small graph."""
 
 import keras
 import numpy as np

@@ -1,7 +1,7 @@
 """keras-neural-processes: encoders, aggregators and the decoder of neural processes.
 
-Its models train themselves with TensorFlow's own tape and distributions, on whichever backend Keras has. So the training
-here is of a model that is made of its layers.
+Its models train themselves with TensorFlow's own tape and distributions, on whichever backend Keras has.
+So the training here is of a model that is made of its layers.
 """
 
 import keras

@@ -5,7 +5,7 @@ import pytest
 from softadapt.algorithms import LossWeightedSoftAdapt, NormalizedSoftAdapt, SoftAdapt
 from softadapt.callbacks import AdaptiveLossCallback
 
-from harness import Fit, case
+from harness import Expected, Fit, case
 
 ALGORITHMS = {"base": SoftAdapt, "loss-weighted": LossWeightedSoftAdapt, "normalized": NormalizedSoftAdapt}
 
@@ -18,7 +18,11 @@ def weights_of_two_losses(record, rng, algorithm):
     record("weights", weights)
 
 
-@case
+#: What the callback sets is read by an eager step, and not by a compiled one, which read it when it was traced.
+KEPT = Expected("divergent", reason="the compiled step keeps the weights of the losses that it was traced with")
+
+
+@case(expect={"tensorflow": KEPT, "jax": KEPT})
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def in_training(rng, algorithm):
     inputs = keras.Input((4,))
