@@ -186,16 +186,18 @@ def listed(names: Sequence[str]) -> str:
 def chapter(package: Package, known: Sequence[Remark]) -> list[str]:
     """What is said of one package's cases that do not agree; nothing if all of them do."""
     differing = [case for case in package.cases if case["outcome"] != "agree"]
+    remarks_of = [remark for remark in known if remark.package == package.name]
     lines = []
-    for remark in (remark for remark in known if remark.package == package.name):
+    for remark in remarks_of:
         shown = [name_of(case) for case in differing if remark.is_of(name_of(case))]
         where = f"shown by {listed(shown)}" if shown else f"not found in this run ({listed(remark.cases)})"
         script = "" if remark.script is None else f" Without the harness: `ecosystem/confirmed/{remark.script}`."
-        lines += ["", f"**{KINDS[remark.kind][0].upper()}{KINDS[remark.kind][1:]}**, {where}. {remark.what}{script}"]
-        differing = [case for case in differing if name_of(case) not in shown]
-    if differing:
+        kind = KINDS[remark.kind]
+        lines += ["", f"**{kind[0].upper()}{kind[1:]}**, {where}. {remark.what}{script}"]
+    left = [case for case in differing if not any(remark.is_of(name_of(case)) for remark in remarks_of)]
+    if left:
         lines += ["", "**Not looked at yet:**", ""]
-        lines += [f"- `{name_of(case)}`: {line}" for case in differing for line in told(case)]
+        lines += [f"- `{name_of(case)}`: {line}" for case in left for line in told(case)]
     return [f"## {package.name} {package.version}", *lines, ""] if lines else []
 
 

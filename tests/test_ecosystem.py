@@ -173,7 +173,9 @@ def test_the_page_counts_what_was_compared(report: ModuleType, result: dict[str,
 def test_what_was_looked_at_stands_beside_what_shows_it(report: ModuleType, result: dict[str, Any]) -> None:
     seen = report.Remark("softadapt", ["in_training*"], "real", "Weights are kept.")
     gone = report.Remark("k3-node", ["sum"], "keras", "Was another sum.")
-    text = report.page([result], {"k3_node": "1.0", "softadapt": "0.2", "kgcnn": "4"}, [seen, gone])
+    also = report.Remark("softadapt", ["in_*"], "keras", "Twice.")
+    text = report.page([result], {"k3_node": "1.0", "softadapt": "0.2", "kgcnn": "4"}, [seen, also, gone])
+    assert "shown by `in_training[a]`. Twice." in text
     assert "**A difference of the package**, shown by `in_training[a]`. Weights are kept." in text
     assert "not found in this run (`sum`). Was another sum." in text
     left = text[text.index("## softadapt") :]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras_rs import layers, losses, metrics
 
-from harness import Fit, Forward, case
+from harness import Expected, Fit, Forward, case
 
 LOSSES = {
     "ListMLELoss": lambda: losses.ListMLELoss(),
@@ -28,7 +28,7 @@ METRICS = {
 @case
 @pytest.mark.parametrize("combiner", ["mean", "sum", "sqrtn"])
 def embed_reduce(rng, combiner):
-    weights = rng.uniform(0.5, 2, size=(3, 4))
+    weights = rng.uniform(0.5, 2, size=(3, 4)).astype("float32")
     return Forward(layers.EmbedReduce(7, 5, combiner=combiner), rng.integers(0, 7, size=(3, 4)), weights=weights)
 
 
@@ -46,15 +46,28 @@ def dot_interaction(rng, self_interaction, skip_gather):
     return Forward(layer, [rng.normal(size=(4, 3)) for _ in range(3)])
 
 
-@case
+INDEXES = Expected("mismatch", reason="Keras' top_k gives int64 on torch, and int32 elsewhere", where="*/output/1")
+
+
+@case(expect={"torch": INDEXES})
 def brute_force_retrieval(rng):
     candidates = rng.normal(size=(9, 3)).astype("float32")
     return Forward(layers.BruteForceRetrieval(candidates, k=4), rng.normal(size=(2, 3)))
 
 
-@case
+#: `keras.ops.top_k(sorted=False)` promises no order, so that the layer promises none.
+UNSORTED = Expected("divergent", reason="the negatives are the same, in another order")
+
+
+@case(expect={"tensorflow": UNSORTED, "jax": UNSORTED})
 def hard_negative_mining(rng):
     return Forward(layers.HardNegativeMining(3), rng.normal(size=(4, 6)), np.eye(6, dtype="float32")[[0, 2, 5, 1]])
+
+
+@case
+def hard_negatives_in_order(rng):
+    layer, labels = layers.HardNegativeMining(3), np.eye(6, dtype="float32")[[0, 2, 5, 1]]
+    return Forward(lambda logits: keras.ops.sort(layer(logits, labels)[0], axis=-1), rng.normal(size=(4, 6)))
 
 
 @case
@@ -87,12 +100,15 @@ def metric_of_two_batches(record, rng, metric):
         record(f"after batch {batch}", metric.result())
 
 
-@case
-@pytest.mark.parametrize("metric", METRICS)
-def metric_of_ties(record, metric):
-    metric = METRICS[metric]()
-    metric.update_state(np.array([[1.0, 0.0, 1.0, 0.0]]), np.array([[0.5, 0.5, 0.5, 0.1]]))
-    record("result", metric.result())
+SHUFFLED = Expected("divergent", reason="ties are shuffled there, though `shuffle_ties` is False")
+
+
+@case(expect={"tensorflow": SHUFFLED, "jax": SHUFFLED})
+def metric_of_ties(record):
+    for i in range(8):
+        metric = metrics.DCG(shuffle_ties=False, seed=i)
+        metric.update_state(np.array([[1.0, 0.0, 1.0, 0.0]]), np.array([[0.5, 0.5, 0.5, 0.1]]))
+        record(f"result {i}", metric.result())
 
 
 @case

@@ -11,7 +11,7 @@ from kgcnn.layers import activ, aggr, attention, conv, geom, mlp, norm, pooling,
 from harness import Fit, Forward, case
 
 #: Pairs of a receiving and a sending node; the last node neither receives nor sends.
-EDGES = np.array([[0, 1, 1, 2, 3, 0], [1, 0, 2, 1, 0, 3]], dtype="int32")
+EDGES = np.array([[0, 1, 1, 2, 3, 0], [1, 0, 2, 1, 0, 3]], dtype="int64")
 
 POOLINGS = ["scatter_sum", "scatter_mean", "scatter_max", "scatter_min"]
 
@@ -50,6 +50,12 @@ def layer_of_distances(rng, layer):
 def aggregated_edges(rng, method):
     layer = aggr.AggregateLocalEdges(pooling_method=method)
     return Forward(layer, [rng.normal(size=(5, 4)), rng.normal(size=(6, 3)), EDGES])
+
+
+@case
+def indexes_of_32_bits(rng):
+    layer = aggr.AggregateLocalEdges(pooling_method="scatter_sum")
+    return Forward(layer, [rng.normal(size=(5, 4)), rng.normal(size=(6, 3)), EDGES.astype("int32")])
 
 
 @case
@@ -97,20 +103,20 @@ def distance_of_a_point_from_itself():
 @case
 @pytest.mark.parametrize("method", POOLINGS)
 def pooled_nodes(rng, method):
-    sizes, graphs = np.array([3, 0, 2], dtype="int32"), np.array([0, 0, 0, 2, 2], dtype="int32")
+    sizes, graphs = np.array([3, 0, 2], dtype="int64"), np.array([0, 0, 0, 2, 2], dtype="int64")
     return Forward(pooling.PoolingNodes(pooling_method=method), [sizes, rng.normal(size=(5, 4)), graphs])
 
 
 @case
 @pytest.mark.parametrize("layer", ["GraphBatchNormalization", "GraphLayerNormalization"])
 def norm_of_graphs(rng, layer):
-    sizes, graphs = np.array([3, 2], dtype="int32"), np.array([0, 0, 0, 1, 1], dtype="int32")
+    sizes, graphs = np.array([3, 2], dtype="int64"), np.array([0, 0, 0, 1, 1], dtype="int64")
     return Forward(getattr(norm, layer)(), [rng.normal(size=(5, 4)), graphs, sizes], training=True)
 
 
 @case
 def relations(rng):
-    return Forward(relational.RelationalDense(3, 2), [rng.normal(size=(5, 4)), np.array([0, 1, 1, 0, 1], "int32")])
+    return Forward(relational.RelationalDense(3, 2), [rng.normal(size=(5, 4)), np.array([0, 1, 1, 0, 1], "int64")])
 
 
 @case
