@@ -109,3 +109,10 @@ def stochastic_depth_in_training(rng):
     model = keras.Model(inputs, keras.layers.Dense(1)(outputs))
     model.compile("sgd", "mse")
     return Fit(model, rng.normal(size=(32, 4)), rng.normal(size=(32, 1)), epochs=2, batch_size=8)
+
+
+@case
+def no_seed_in_training(rng):
+    model = keras.Sequential([layers.FeatureCutout(0.4), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return Fit(model, rng.normal(size=(32, 4)), rng.normal(size=(32, 1)), epochs=1, batch_size=8)
