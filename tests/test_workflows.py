@@ -10,6 +10,7 @@ import pytest
 from workflows import ROOT, commands, read
 
 CI = ROOT / ".github/workflows/ci.yml"
+WEEKLY = ROOT / ".github/workflows/weekly.yml"
 CALLED = ROOT / ".github/workflows/parity.yml"
 WRITTEN = ROOT / "harness/project/templates/parity.yml"
 
@@ -20,7 +21,7 @@ def check(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("path", [CI, CALLED, WRITTEN], ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", [CI, WEEKLY, CALLED, WRITTEN], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_workflow_is_one_by_the_schema(path: Path) -> None:
     done = check(path)
     assert done.returncode == 0, done.stdout
@@ -46,9 +47,9 @@ def test_what_is_called_and_what_is_written_do_the_same() -> None:
 
 
 def test_each_environment_of_the_matrix_is_one_of_tox() -> None:
-    jobs = read(CI)["jobs"]
-    named = [name for job in jobs.values() for name in job["strategy"]["matrix"]["environment"]]
+    jobs = [*read(CI)["jobs"].values(), *read(WEEKLY)["jobs"].values()]
+    named = [name for job in jobs for name in job["strategy"]["matrix"]["environment"]]
     command = [sys.executable, "-m", "tox", "list", "--no-desc", "--root", str(ROOT), "-c", str(ROOT / "tox.ini")]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert set(named) <= set(listed)
-    assert {"torch", "jax-keras310", "jax-keras312", "compare", "compare-keras310"} <= set(named)
+    assert {"torch", "jax-keras310", "jax-keras312", "compare", "compare-keras310", "ecosystem"} <= set(named)
