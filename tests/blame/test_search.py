@@ -278,6 +278,7 @@ def fit(*steps: int) -> list[Value]:
         Value("forward/0/m/dense/output", "dense"),
         Value("loss/0/loss"),
         Value("gradient/0/m/dense/kernel", "dense"),
+        Value("event/0/callbacks", plain=["History"]),
         *after,
         Value(f"event/{steps[-1]}/fit", plain=["on_train_begin"]),
         Value(f"metric/{steps[-1]}/evaluate/loss"),
