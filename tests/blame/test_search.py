@@ -455,10 +455,12 @@ class TestOrder:
         it.blame()
         assert it.asked == ["in (case) on torch"]
 
-    def test_a_call_whose_layers_agree_is_searched_by_its_own_operations(self, searching: Any) -> None:
+    @pytest.mark.parametrize("draws", [False, True], ids=["", "that draws random numbers"])
+    def test_a_call_whose_layers_agree_is_searched_by_its_own_operations(self, searching: Any, draws: bool) -> None:
         operation = Value("forward/0/(case)/operation 0000 keras.ops.exp/output")
+        drawn = [Value("event/0/generator/keras.random.uniform", plain="as promised")] if draws else []
         it = searching(
-            differing(FORWARD, "forward/0/dense/output"),
+            [*differing(FORWARD, "forward/0/dense/output"), *drawn],
             {"parts": PARTS, "in (case)": differing([operation], operation.key)},
         )
         assert it.blame().op == "keras.ops.exp"
