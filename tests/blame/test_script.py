@@ -30,6 +30,7 @@ def script(**changes: Any) -> Script:
         "inputs": (X,),
         "setup": "",
         "gradient": False,
+        "upstream": (),
         "sides": SIDES,
         "bound": 1e-5,
     }
@@ -93,6 +94,8 @@ def test_smaller_scripts_keep_the_row_that_differs_and_come_first() -> None:
     assert smaller[0].inputs[0][0] == X[2, 1]
     assert smaller[1].inputs[0][0].tolist() == X[2].tolist()
     assert any(row.tolist() == X[2].tolist() for row in smaller[2].inputs[1])
+    for smaller_one in script(inputs=(X,), gradient=True, upstream=(2 * X,)).smaller(2, (2, 1)):
+        np.testing.assert_array_equal(smaller_one.upstream[0], 2 * smaller_one.inputs[0])
 
 
 def test_what_has_no_rows_is_left_whole() -> None:
@@ -114,11 +117,14 @@ def test_a_script_says_whether_backends_differ(tmp_path: Path) -> None:
         assert "rounding explains 1.0e-05" in ran.stdout
 
 
-def test_the_gradient_that_a_script_takes_is_that_of_a_projection(tmp_path: Path) -> None:
-    """Against the closed form: of sum(c x²), which is 2 c x."""
+@pytest.mark.parametrize("is_known", [False, True])
+def test_the_gradient_that_a_script_takes_is_that_of_a_projection(tmp_path: Path, is_known: bool) -> None:
+    """Against the closed form: of sum(c x²), which is 2 c x, with c as it came from behind where that is known."""
     path = tmp_path / "repro.py"
-    path.write_text(script(call="keras.ops.square(inputs[0])", gradient=True).text(), encoding="utf-8")
-    expected = 2 * np.random.default_rng(0).standard_normal(X.shape) * X
+    c = np.float32(X - 3) if is_known else np.random.default_rng(0).standard_normal(X.shape)
+    square = script(call="keras.ops.square(inputs[0])", gradient=True, upstream=(c,) if is_known else ())
+    path.write_text(square.text(), encoding="utf-8")
+    expected = 2 * c * X
     code = f"import runpy, json; print(json.dumps(runpy.run_path({str(path)!r})['value']().tolist()))"
     for backend in ("torch", "tensorflow", "jax"):
         output = subprocess.check_output(
