@@ -37,9 +37,9 @@ def test_gradients_are_taken_of_arrays_by_keyword(ran: Any) -> None:
 
 
 def test_steps_and_predictions_of_a_fit_of_ones_own_are_recorded(ran: Any) -> None:
-    for name, epochs in (("without_y", 2), ("data_by_keyword", 2), ("fit_with_other_names", 2), ("another_method", 2)):
+    for name in ("without_y", "data_by_keyword", "fit_with_other_names", "another_method"):
         keys = ran.trace(name, "tensorflow").keys
-        assert f"log/epoch {epochs - 1}/loss" in keys
+        assert any(key.startswith("log/") and key.endswith("/epoch 1/loss") for key in keys)
         # Without an x there is nothing to predict from, which is said.
         assert any(key.startswith("prediction/") for key in keys) is (name != "data_by_keyword")
     assert "the Fit has no x: what its fit takes by other names was not looked at" in ran.ran.stdout
