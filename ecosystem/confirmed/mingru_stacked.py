@@ -1,7 +1,7 @@
 """mingru-keras 0.1.3: two MinGRU layers in a row cannot be trained on tensorflow.
 
-`keras.ops.associative_scan` returns a tensor of unknown rank in a compiled function on tensorflow, and the next layer
-asks for its shape. `ops.reshape`, or `compute_output_shape` put to use after the scan, would tell it.
+In a compiled function on tensorflow, what the first one gets from `keras.ops.associative_scan` has no known shape, and
+the next layer asks for it.
 """
 
 import keras
