@@ -329,15 +329,20 @@ def _is_as_good_as_zero(*sides: Observation) -> NDArray[np.bool_] | None:
     Processors may be told to make them 0, and some backends do. Where rounding has them on both sides of that limit,
     they are as small on all sides.
     """
-    small, as_small = np.zeros(sides[0].array.shape, np.bool_), np.ones(sides[0].array.shape, np.bool_)
-    for item in sides:
-        # A Python float tells what was computed in float32.
-        limits = ml_dtypes.finfo(np.float32) if item.dtype == NUMBER else _info(item.array)
-        size, smallest = np.abs(widen(item.array)), float(limits.smallest_normal)
-        small |= (size > 0) & (size < smallest)
-        as_small &= size < 2 * smallest
-    small &= as_small
+    sizes = [np.abs(item.array) for item in sides]
+    with np.errstate(invalid="ignore"):
+        tiny = [(size > 0) & (size < _smallest(item)) for size, item in zip(sizes, sides, strict=True)]
+        if not any(places.any() for places in tiny):
+            return None
+        as_small = [size < 2 * _smallest(item) for size, item in zip(sizes, sides, strict=True)]
+    small = np.logical_or.reduce(tiny) & np.logical_and.reduce(as_small)
     return small if small.any() else None
+
+
+def _smallest(item: Observation) -> float:
+    """The smallest normal number of what was computed. A Python float tells of float32."""
+    limits = ml_dtypes.finfo(np.float32) if item.dtype == NUMBER else _info(item.array)
+    return float(limits.smallest_normal)
 
 
 def _with_zeros(item: Observation, places: NDArray[np.bool_]) -> Observation:

@@ -12,22 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from harness import backends
+
 #: The most characters of an error's message that are kept. All of it is in the case's output.
 LONGEST = 2000
 #: Packages whose own lines say nothing of the code under test.
-_FRAMEWORKS = (
-    "keras",
-    "tensorflow",
-    "torch",
-    "jax",
-    "jaxlib",
-    "openvino",
-    "numpy",
-    "scipy",
-    "optree",
-    "h5py",
-    "pytest",
-)
+_FRAMEWORKS = (*backends.NAMES, "keras", "jaxlib", "scipy", "optree", "h5py", "pytest")
 #: The folder of this package.
 _HARNESS = Path(__file__).resolve().parents[1]
 #: What Keras puts after the reason when a layer raises.

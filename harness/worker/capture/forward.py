@@ -13,7 +13,7 @@ from harness.case import Forward
 from harness.trace.parts import name_in
 from harness.worker.capture import state, trained
 from harness.worker.capture.gradients import or_none, projected_gradients
-from harness.worker.capture.layers import observed_layers, record_tensors, takes_training
+from harness.worker.capture.layers import observed_layers, record_tensors, taken
 from harness.worker.capture.noise import QUIET, Noise
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.tensors import as_input, as_tensor, in_order
@@ -87,12 +87,11 @@ def prepared(forward: Forward, noise: Noise = QUIET) -> tuple[tuple[Any, ...], d
     options = noise.disturbed(keras.tree.map_structure(_as_option, in_order(dict(forward.options))))
     layer = forward.function
     if isinstance(layer, keras.Layer):
-        if takes_training(layer.call):
-            options["training"] = forward.training
+        options |= taken(layer.call, {"training": forward.training})
         if not layer.built:
             state.build(layer, inputs, **options)
         if forward.as_trained:
-            trained.train(layer)
+            trained.move_weights(layer)
     return inputs, options
 
 

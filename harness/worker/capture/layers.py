@@ -64,7 +64,7 @@ def observed_layers(recorder: Recorder, *, step: int = 0) -> contextlib.Abstract
 
     def visit(where: str, layer: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not all_have_values([args, kwargs]):
-            _leave_out(where, recorder, step)
+            leave_out(where, recorder, step)
         record_tensors(recorder, name_in(where, "input"), [args, kwargs], step, layer.name)
         outputs = call(*args, **kwargs)
         record_tensors(recorder, name_in(where, "output"), outputs, step, layer.name)
@@ -73,18 +73,20 @@ def observed_layers(recorder: Recorder, *, step: int = 0) -> contextlib.Abstract
     return visited_layers(visit)
 
 
-def _leave_out(where: str, recorder: Recorder, step: int) -> None:
+def leave_out(where: str, recorder: Recorder, step: int) -> None:
     """Say that a layer's call, and those in it, cannot be recorded here, and later calls of it have other numbers."""
-    call = str(Key("forward", step, where.partition("#")[0]))
+    outer, separator, name = where.rpartition("/")
+    call = str(Key("forward", step, f"{outer}{separator}{name.partition('#')[0]}"))
     if not any(matches(lack.where, f"{call}/input") for lack in recorder.lacks):
         for pattern in (f"{call}/*", f"{call}#*"):
             recorder.lack(pattern, "no values are known where it is called: in a derivative, or in compiled code")
 
 
-def takes_training(call: Callable[..., Any]) -> bool:
-    """Whether a layer's or model's `call` has an argument `training`."""
-    parameters = inspect.signature(call).parameters
-    return "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+def taken(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that a function takes: a layer's `call`, or a method that a model has of its own."""
+    parameters = inspect.signature(function).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return {name: value for name, value in options.items() if takes_all or name in parameters}
 
 
 def record_tensors(recorder: Recorder, name: str, structure: Any, step: int, layer: str | None) -> None:

@@ -32,7 +32,7 @@ from harness.worker.capture.gradients import (
     value_and_grad,
     value_and_grad_once,
 )
-from harness.worker.capture.layers import Visit, record_tensors, takes_training, visited_layers
+from harness.worker.capture.layers import Visit, record_tensors, taken, visited_layers
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.tensors import (
     all_have_values,
@@ -49,9 +49,9 @@ from harness.worker.patching import patched
 MOST_OPERATIONS = 500
 #: Why an operation of a part was not observed, as a note on that part.
 TOO_MANY = f"operations after the first {MOST_OPERATIONS} were not observed"
+TRACED = "operations on tensors without values, such as those of a compiled call, were not observed"
 #: By how much an element is moved for a finite difference, relative to it: the cube root of float64's roundoff.
 _STEP = 5e-6
-TRACED = "operations on tensors without values, such as those of a compiled call, were not observed"
 
 
 class Parts:
@@ -443,7 +443,7 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
     if replay.state is not None:
         _assign(replay.state, state.model_state(model))
     parts.starting_from(state.model_state(model))
-    training_mode = {"training": replay.training} if takes_training(model.call) else {}
+    training_mode = taken(model.call, {"training": replay.training})
     with visited_layers(parts.visit_layer()):
         y_pred = model(x, **training_mode)
 
@@ -483,7 +483,7 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
 def _replay_update(model: Any, parts: Parts, recorder: Recorder, compute_loss: Callable[[Any], Any], x: Any) -> None:
     """The constraints, the rate, and the optimizer's step with the reference's gradients."""
     weights, optimizer = model.trainable_variables, model.optimizer
-    training_mode = {"training": True} if takes_training(model.call) else {}
+    training_mode = taken(model.call, {"training": True})
     _, gradients = value_and_grad_once(lambda _: compute_loss(model(x, **training_mode)), weights)
     present = [(weight, gradient) for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None]
     parts.restore()

@@ -79,5 +79,5 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
     if not model.built:
         state.build(model, [training.batch(fit)[0]])
     if fit.as_trained:
-        trained.train(model)
+        trained.move_weights(model)
     training.train(fit, {"verbose": 0, **fit.options, "callbacks": [*training.callbacks_of(fit), Follower()]})

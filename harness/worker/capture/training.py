@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from harness.worker.capture import agreement, state, trained
 from harness.worker.capture.callbacks import observer, watched
 from harness.worker.capture.data import Batches, batch_size, digest, digests, rows_of
 from harness.worker.capture.gradients import or_none, value_and_grad_once
-from harness.worker.capture.layers import observed_layers, takes_training
+from harness.worker.capture.layers import observed_layers, taken
 from harness.worker.capture.noise import QUIET, Noise
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.tensors import as_tensor, in_order, is_float, numpy_of
@@ -78,7 +77,7 @@ def _fit_unobserved(fit: Fit, options: dict[str, Any], recorder: Recorder) -> No
         with recorder.part("building before training", optional=True):
             state.build(model, [batch(fit)[0]])
     if fit.as_trained and model.built:
-        trained.train(model)
+        trained.move_weights(model)
     train(fit, options)
     history = model.history
     for position, epoch in enumerate(history.epoch):
@@ -181,13 +180,6 @@ def train(fit: Fit, options: dict[str, Any]) -> None:
     fit.train(*_data(fit), **given)
 
 
-def taken(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Those of the options that a function takes. One of the case's own may take fewer than Keras' does."""
-    parameters = inspect.signature(function).parameters
-    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    return {name: value for name, value in options.items() if takes_all or name in parameters}
-
-
 def _data(fit: Fit) -> list[Any]:
     """x and y, without those at the end that are None: a `fit` of the case's own may take no y."""
     return [fit.x, fit.y] if fit.y is not None else [fit.x] if fit.x is not None else []
@@ -222,14 +214,14 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise, order:
         recorder.note("initial weights", "the model could not be built before training")
         return None
     if fit.as_trained:
-        trained.train(model)
+        trained.move_weights(model)
     noise.disturb(model.variables)
     state.record_variables(recorder, "initial", state.variables_of(model), 0, owner=model)
     if first is None:
         return None
     x, y, sample_weight = first
     looked_at = digests(tuple(part for part in first if part is not None))
-    training = {"training": True} if takes_training(model.call) else {}
+    training = taken(model.call, {"training": True})
     before = state.model_state(model)
     with (
         recorder.part("forward, layer by layer", optional=True),

@@ -20,7 +20,7 @@ from harness.backends import runtime
 from harness.worker import keras_internals, origin, randomness
 from harness.worker.capture import state, training
 from harness.worker.capture.forward import record_forward
-from harness.worker.capture.layers import observed_layers, takes_training
+from harness.worker.capture.layers import leave_out, observed_layers, taken
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.training import record_fit
 
@@ -462,6 +462,22 @@ def test_layers_inside_layers_are_named_by_their_path():
 
 
 @pytest.mark.parametrize(
+    ("where", "left_out"),
+    [
+        ("m/slope/inner", ["m/slope/inner/*", "m/slope/inner#*"]),
+        ("m/slope/inner#3", ["m/slope/inner/*", "m/slope/inner#*"]),
+        ("m/slope#2/inner", ["m/slope#2/inner/*", "m/slope#2/inner#*"]),  # and nothing of the first call of `slope`
+        ("inner#2", ["inner/*", "inner#*"]),
+    ],
+)
+def test_of_a_call_without_values_that_layer_is_left_out_where_it_is_called(where, left_out):
+    recorder = Recorder()
+    for _ in range(2):
+        leave_out(where, recorder, 0)
+    assert [lack.where for lack in recorder.lacks] == [f"forward/0/{pattern}" for pattern in left_out]
+
+
+@pytest.mark.parametrize(
     "layer",
     [
         lambda: keras.layers.LSTM(2, name="opaque"),
@@ -525,7 +541,7 @@ def test_shapes_that_are_only_inferred_are_neither_recorded_nor_counted():
     ids=["no", "yes", "any", "method"],
 )
 def test_takes_training(call, expected):
-    assert takes_training(call) is expected
+    assert taken(call, {"training": True}) == ({"training": True} if expected else {})
 
 
 # Batches, and whether the instruments say what the first step says.
@@ -825,11 +841,14 @@ def test_the_weights_of_a_forward_are_moved_as_training_would_move_them():
         def build(self, shape):  # noqa: ARG002 - Keras' signature
             self.kernel = self.add_weight(name="kernel", shape=(3, 4), initializer="glorot_uniform")
             self.positive = self.add_weight(name="positive", shape=(4,), initializer="zeros", constraint="non_neg")
+            minus_one = keras.initializers.Constant(-1.0)
+            loose = keras.constraints.MaxNorm(10.0)
+            self.negative = self.add_weight(name="negative", shape=(4,), initializer=minus_one, constraint=loose)
             self.table = self.add_weight(name="table", shape=(4,), initializer="ones", trainable=False)
             self.calls = self.add_weight(name="calls", shape=(), initializer="zeros", dtype="int32", trainable=False)
 
         def call(self, x):
-            return (x @ self.kernel + self.positive) * self.table
+            return (x @ self.kernel + self.positive) * self.table * self.negative
 
     made, moved = (
         by_name(
@@ -843,9 +862,8 @@ def test_the_weights_of_a_forward_are_moved_as_training_would_move_them():
             np.testing.assert_array_equal(old, new)
         elif last != "kernel":  # which is drawn anew
             assert len(np.unique(new)) == 4, name
-            low, high = {"gamma": (0.5, 1.5), "moving_variance": (0.5, 1.5), "positive": (0, 0.25)}.get(
-                last, (-0.25, 0.25)
-            )
+            around_1, bounds = (0.5, 1.5), {"positive": (0, 0.25), "negative": (-1.5, -0.5)}
+            low, high = {"gamma": around_1, "moving_variance": around_1, **bounds}.get(last, (-0.25, 0.25))
             assert (low <= new).all(), name
             assert (new <= high).all(), name
 
