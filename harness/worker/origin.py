@@ -22,6 +22,8 @@ _FRAMEWORKS = (*backends.NAMES, "keras", "jaxlib", "scipy", "optree", "h5py", "p
 _HARNESS = Path(__file__).resolve().parents[1]
 #: What Keras puts after the reason when a layer raises.
 _ARGUMENTS = re.compile(r"\n+Arguments received by .*", re.DOTALL)
+#: What Keras puts, on a line of its own, before the reason.
+_ENCOUNTERED = re.compile(r"(Exception encountered when calling .*)\.\n+")
 #: What makes text bold or coloured in a terminal. Keras has it in what a layer's call raises.
 _STYLE = re.compile(r"\x1b\[[\d;]*m")
 
@@ -70,7 +72,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 def _words(error: BaseException) -> str:
     text = _STYLE.sub("", f"{type(error).__name__}: {_ARGUMENTS.sub('', str(error))}").rstrip(": \n")
-    text = re.sub(r"\n\s*\n", "\n", text)
+    text = re.sub(r"\n\s*\n", "\n", _ENCOUNTERED.sub(r"\1: ", text))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
