@@ -267,16 +267,20 @@ class Forward:
     `sum(output * c)`, with a fixed random `c`, with respect to floating inputs and trainable weights; and the
     non-trainable weights afterwards.
 
+    On backends whose `fit` compiles it is called compiled as well, twice, and held against eager calls on the same
+    backend.
+
     Args:
         function: a `keras.Layer`, or any callable of tensors.
         *inputs: arrays, or nested structures of them, passed positionally.
         training: passed to a layer whose `call` takes it.
         as_trained: whether weights of a layer that are all 0, or all one number, are moved before the call, as training
             would move them. Those of a new layer hide faults: what is multiplied by 1 or added to 0 may be left out.
+        compiled: whether it is called compiled as well. False is for what is not made to be compiled.
         **options: keyword arguments of the call.
 
     Raises:
-        CaseError: `function` cannot be called, or is the class of a layer, or `training` or `as_trained` is not a bool.
+        CaseError: `function` cannot be called, or is the class of a layer, or a flag is not a bool.
     """
 
     def __init__(
@@ -285,6 +289,7 @@ class Forward:
         *inputs: Any,
         training: bool = False,
         as_trained: bool = True,
+        compiled: bool = True,
         **options: Any,
     ) -> None:
         if not callable(function):
@@ -299,7 +304,9 @@ class Forward:
             )
         _check_flag("Forward", "training", training, "it is training nor that it is not")
         _check_flag("Forward", "as_trained", as_trained, "the weights are moved nor that they are not")
+        _check_flag("Forward", "compiled", compiled, "it is called compiled nor that it is not")
         self.as_trained = as_trained
+        self.compiled = compiled
         self.function = function
         self.inputs = inputs
         self.training = training

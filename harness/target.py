@@ -83,6 +83,11 @@ class Target:
         """One of `MODES`; None for the backend's own choice."""
         return next((option for option in self.options if option in MODES), None)
 
+    def eagerly(self) -> Target:
+        """The same target where nothing is compiled."""
+        kept = [option for option in self.options if option not in MODES]
+        return replace(self, options=_checked([*kept, "eager"], str(self)))
+
     def count(self, name: str) -> int:
         """The number given with an option of `COUNTED`; 1 if the target does not have the option."""
         found = [option for option in self.options if option.startswith(f"{name}=")]

@@ -124,6 +124,7 @@ class Run:
         trace: the folder of the trace.
         noise: the number of the noise run, counted from 1; 0 if it is not a noise run.
         unobserved: whether it is the unobserved run.
+        eager: whether nothing is compiled in it, whatever the target says.
         replay: if given, the parts of the case are replayed and recorded instead.
         steps: if given, only these steps of its training are run and recorded instead.
     """
@@ -140,6 +141,7 @@ class Run:
     trace: Path
     noise: int = 0
     unobserved: bool = False
+    eager: bool = False
     replay: Replay | None = None
     steps: Steps | None = None
 

@@ -144,11 +144,16 @@ class TestForward:
             Forward(Layer, X)
         assert Forward(complex, 1.0).function is complex
 
-    @parametrize("training", ["yes", None, 1, "False"])
-    def test_training_is_true_or_false(self, training: Any) -> None:
+    @parametrize("flag", ["training", "as_trained", "compiled"])
+    @parametrize("value", ["yes", None, 1, "False"])
+    def test_a_flag_is_true_or_false(self, flag: str, value: Any) -> None:
         with pytest.raises(CaseError, match="Give it True or False") as raised:
-            Forward(Layer(), X, training=training)
-        assert f"training={training!r})" in str(raised.value)
+            Forward(Layer(), X, **{flag: value})
+        assert f"{flag}={value!r})" in str(raised.value)
+
+    def test_it_is_called_compiled_unless_told_otherwise(self) -> None:
+        assert Forward(Layer(), X).compiled is True
+        assert Forward(Layer(), X, compiled=False).compiled is False
 
 
 class TestPlot:

@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from harness.backends import packages
 from harness.backends.base import Backend
+from harness.target import backend_of
 
 #: Every backend the harness knows: PyTorch first, as the reference unless told otherwise, and last what only infers.
 NAMES = ("torch", "tensorflow", "jax", "numpy", "openvino")
@@ -51,6 +52,13 @@ def lacking(name: str, versions: Mapping[str, str | None], remedy: str) -> str |
     if keras is not None and Version(keras).release < Version(OLDEST_KERAS).release:
         return f"keras {keras} is installed, and the harness needs {OLDEST_KERAS} or newer: {remedy}"
     return None
+
+
+def compiles(target: str) -> bool:
+    """Whether `fit` compiles its step on a target, given as text."""
+    backend, _, options = target.partition("+")
+    name = backend_of(backend)
+    return name in NAMES and get(name).compiles is not None and "eager" not in options.split("+")
 
 
 def training() -> tuple[str, ...]:

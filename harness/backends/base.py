@@ -18,6 +18,8 @@ class Backend(abc.ABC):
     name: ClassVar[str]
     #: Whether it has gradients. One that has none compares inference alone, and only where it is named as a target.
     trains: ClassVar[bool] = True
+    #: How `fit` compiles by default, as an option of a target: `graph` or `jit`; None where it does not.
+    compiles: ClassVar[str | None] = None
     #: Modules that Keras needs for it, beside that of its name.
     needs: ClassVar[tuple[str, ...]] = ()
     #: Further distributions whose version belongs to the proof of what ran.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.backends.runtime import Call, Permutation, Runtime
+from harness.backends.runtime import Call, Compiled, Permutation, Runtime
 from harness.errors import InferenceOnly, TargetError
 from harness.target import Target
 from harness.worker.patching import patched, where_defined
@@ -46,9 +46,7 @@ class InferenceRuntime(Runtime):
         """Raises InferenceOnly."""
         raise self._refusal("value_and_grad")
 
-    def compiled(
-        self, function: Callable[[Sequence[Any]], Any], tensors: Sequence[Any], variables: Sequence[Any], *, jit: bool
-    ) -> Any:
+    def compiled(self, function: Compiled, variables: Sequence[Any] | None, *, jit: bool) -> Compiled:
         """Raises TargetError."""
         raise TargetError(f"Keras compiles nothing on {self.backend.name}. Leave out what asks for it: +graph, +jit.")
 

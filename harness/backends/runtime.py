@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: tensor) and whatever else it returned.
 Call = Callable[[Sequence[Any]], tuple[Any, Any]]
 
+#: A function of tensors that returns any structure of them.
+Compiled = Callable[[Sequence[Any]], Any]
+
 #: The order in which an `ArrayDataAdapter` gives out that many rows in its next pass over the data.
 Permutation = Callable[[Any, int], "NDArray[np.int64]"]
 
@@ -154,14 +157,13 @@ class Runtime(abc.ABC):
         """
 
     @abc.abstractmethod
-    def compiled(
-        self, function: Callable[[Sequence[Any]], Any], tensors: Sequence[Any], variables: Sequence[Any], *, jit: bool
-    ) -> Any:
-        """What a function returns when it is compiled.
+    def compiled(self, function: Compiled, variables: Sequence[Any] | None, *, jit: bool) -> Compiled:
+        """A function that is traced when it is first called, and computes what was traced from then on.
 
         Args:
             function: given tensors, returns any structure of them.
-            variables: that the function uses. Updates that it makes to them take effect.
+            variables: those that the function owns, whose updates take effect. An update of another variable is lost
+                where `fit` loses it: on jax. None where it is not known what the function owns: then all take effect.
             jit: whether it is compiled to code, and is not only a graph.
 
         Raises:

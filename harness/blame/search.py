@@ -105,7 +105,9 @@ class Blamer:
             for comparison in seen.comparisons
         ]
         for position, comparison in enumerate(comparisons):
-            if self._blame_from is not None and comparison.is_worth_blaming(self._blame_from, declared=self._declared):
+            if self._blame_from is None or comparison.blame is not None:
+                continue
+            if comparison.is_worth_blaming(self._blame_from, declared=self._declared):
                 self._session.listener.blaming(case.id, comparison.target)
                 comparisons[position] = replace(comparison, blame=self._blame(replays, comparison, traces))
         outcome = outcome_of(seen.runs, comparisons, self._session.setup.fail_on)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.case import Known
 from harness.judge.compare import compare
+from harness.judge.compiled import calls_compared, explained
 from harness.judge.pairing import paired
 from harness.judge.verdict import judge
 from harness.judge.vote import standing_alone
@@ -40,11 +41,12 @@ def judge_case(
     """
     reference = reference_among(traces, reference)
     theirs = traces[reference]
-    comparisons = [
+    found = [
         compare(trace, theirs, known, shared_only=shared_only, strict_names=strict_names)
         for target, trace in traces.items()
         if target != reference and trace is not None and theirs is not None
     ]
+    comparisons = explained(found, traces, known)
     runs = [target_run(target, trace, root) for target, trace in traces.items()]
     tags = next((trace.header.tags for trace in traces.values() if trace is not None), [])
     alone = _alone(comparisons, traces, reference)
@@ -67,8 +69,9 @@ def reference_among(traces: Mapping[str, Trace | None], reference: str) -> str:
 def outcome_of(runs: Sequence[TargetRun], comparisons: Sequence[Comparison], fail_on: Verdict) -> Outcome:
     """What a case comes to, by what was found on all targets."""
     continued = [item.continuation.comparison for item in comparisons if item.continuation is not None]
+    calls = [run.compiled for run in runs if run.compiled is not None]
     return outcome(
-        [item.unexpected for item in (*comparisons, *continued)],
+        [item.unexpected for item in (*comparisons, *continued, *calls)],
         fail_on,
         is_fixed=any(item.fixed for item in comparisons),
         has_failed=any(run.has_failed or run.disturbed for run in runs),
@@ -115,6 +118,7 @@ def target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
         pictures=[f"{folder}/{PICTURES}/{name}" for name in header.pictures],
         disturbed=disturbed_by_instruments(trace),
         inference_only=header.inference_only,
+        compiled=calls_compared(trace),
     )
 
 

@@ -2,42 +2,58 @@
 
 What differs, or is excused by a large error of its own, is run again first: what one target does not repeat says
 nothing of two. And where one side's error claims more than the other's bears out, runs that are disturbed in the last
-bit tell whether the function amplifies rounding as much.
+bit tell whether the function amplifies rounding as much. Where a training differs, and not before its first step, a run
+in which nothing is compiled tells whether compiling makes the difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from harness.backends import compiles
 from harness.judge.pair import judge_key
 from harness.judge.verdict import U32
 from harness.result.judgement import InOnePrecision, Judgement, LessPrecise
 from harness.result.model import Finding
-from harness.trace import AGAIN, NOISE, Trace
+from harness.trace import AGAIN, EAGER, NOISE, Trace
 from harness.verdict import Verdict
 
 #: A leak is run again if the float32 error behind it is this many roundoffs or more: a smaller one excuses little.
 LARGE = 64.0
 #: Before there is another target, everything is run again whose own float32 error is this large.
 LARGE_ALONE = 2.0**-10
+#: Phases of what a training step leaves. What is before them was recorded eagerly, or is data.
+OF_STEPS = ("update", "optimizer", "metric", "log", "prediction")
 #: What does not repeat itself by this part of a difference may be all of it.
 PART = 0.1
 
 
 def further_runs(target: Trace, reference: Trace, findings: Iterable[Finding]) -> frozenset[str]:
-    """The kinds of further runs that some of the findings need and that are not there: `AGAIN`, `NOISE`, or both."""
+    """The kinds of further runs that some of the findings need and that are not there: `AGAIN`, `NOISE`, `EAGER`."""
     wanted: set[str] = set()
+    findings = list(findings)
     for finding in findings:
         if _is_doubtful(finding.judgement):
             wanted.add(AGAIN)
         if _may_be_borne_out(finding.judgement):
             wanted.add(NOISE)
     sides = (target, reference)
+    if any(_is_of_a_compiled_step(finding, sides) for finding in findings):
+        wanted.add(EAGER)
+    if all(side.eager is not None for side in sides if compiles(str(side.header.target))):
+        wanted.discard(EAGER)
     if all(side.again is not None for side in sides):
         wanted.discard(AGAIN)
     if all(side.noise for side in sides):
         wanted.discard(NOISE)
     return frozenset(wanted)
+
+
+def _is_of_a_compiled_step(finding: Finding, sides: Sequence[Trace]) -> bool:
+    """Whether compiling may have made a difference that is found in a training: no part that runs eagerly shows it."""
+    models = [side.header.environment.get("model") for side in sides if compiles(side.header.target)]
+    is_compiled = any(isinstance(model, dict) and model.get("run_eagerly") is False for model in models)
+    return is_compiled and finding.phase in OF_STEPS and finding.judgement.verdict >= Verdict.DIVERGENT
 
 
 def wanted_of_recording(trace: Trace) -> frozenset[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness import backends
 from harness.errors import printable
@@ -31,6 +31,7 @@ from harness.result.schema import (
 )
 from harness.result.words import listed
 from harness.target import backend_of
+from harness.trace import COMPILED, EAGER
 from harness.trace.model import has_failed
 from harness.verdict import Verdict, VerdictName
 
@@ -83,6 +84,10 @@ def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]
             yield _failed(run, case, item)
         if item["disturbed"]:
             yield _disturbed(case, item)
+        compiled = _compiled(item)
+        if compiled is not None and compiled["first"] is not None and _is_bad(compiled["verdict"], at_least):
+            block = finding(run, case, compiled, compiled["first"], of=item)
+            yield replace(block, target=item["target"])
     for comparison in case["comparisons"]:
         for expected in comparison["fixed"]:
             title = f"{_pair(case, comparison)}: a declared difference is gone"
@@ -96,11 +101,18 @@ def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]
             yield _unrepeated(case, comparison, unrepeated)
         if comparison["continuation"] is not None:
             yield _parted(case, comparison)
-        verdict = comparison["verdict"]
         is_known = outcome_on(run.result, case, comparison["target"]) == "known"
-        is_bad = verdict is not None and Verdict.parse(verdict) >= at_least
-        if comparison["first"] is not None and is_bad and not is_known:
+        if comparison["first"] is not None and _is_bad(comparison["verdict"], at_least) and not is_known:
             yield finding(run, case, comparison, comparison["first"])
+
+
+def _is_bad(verdict: VerdictName | None, at_least: Verdict) -> bool:
+    return verdict is not None and Verdict.parse(verdict) >= at_least
+
+
+def _compiled(item: RunJson) -> ComparisonJson | None:
+    """A run's compiled calls, held against its eager ones; None where there are none."""
+    return item.get("compiled")
 
 
 def failures(run: RunFolder, case: CaseJson) -> list[Block]:
@@ -118,8 +130,14 @@ def plain(block: Block) -> str:
     return "\n".join([block.title, *lines])
 
 
-def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: FindingJson) -> Block:
-    """What differs, where, whose it is, how large it is beside rounding, and what to type next."""
+def finding(
+    run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: FindingJson, of: RunJson | None = None
+) -> Block:
+    """What differs, where, whose it is, how large it is beside rounding, and what to type next.
+
+    Args:
+        of: the run whose compiled calls are held against its own eager ones; None where targets are compared.
+    """
     facts = [("where", where(first)), ("at", first["key"])]
     raised = first.get("raised")
     if raised is not None:
@@ -141,8 +159,12 @@ def finding(run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: F
         commands = [f"python {_quoted(run.named(str(script.relative_to(run.path.resolve()))))}"]
     else:
         commands = [f"harness blame {_quoted(case['id'])}"] if comparison["blame"] is None else []
-    sides = [run_on(case, target) for target in (comparison["target"], comparison["reference"])]
-    traces = [_quoted(run.named(side["trace"])) for side in sides if side is not None and side["trace"] is not None]
+    if of is None:
+        sides = [run_on(case, target) for target in (comparison["target"], comparison["reference"])]
+        folders = [side["trace"] for side in sides if side is not None and side["trace"] is not None]
+    else:
+        folders = [f"{of['trace']}/{way}" for way in (COMPILED, EAGER)]
+    traces = [_quoted(run.named(folder)) for folder in folders]
     if len(traces) == 2:
         commands.append(f"harness show {' '.join(traces)} --key {_quoted(first['key'])}")
     title = f"{_pair(case, comparison)}: {first['verdict'] if raised is None else f'{raised} raises'}"
@@ -181,8 +203,12 @@ def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
     """The outcome of a case on one target, by the rule that gives the `outcome` of the case over all its targets."""
     comparison = comparison_on(case, target)
     sides = [run for run in case["runs"] if run["target"] in sides_of(result, target)]
+    own = run_on(case, target)
     return outcome.outcome(
-        [] if comparison is None else _unexpected(comparison),
+        [
+            *([] if comparison is None else _unexpected(comparison)),
+            *(_unexpected(calls) if own is not None and (calls := _compiled(own)) is not None else []),
+        ],
         Verdict.parse(result["fail_on"]),
         is_fixed=comparison is not None and bool(comparison["fixed"]),
         has_failed=any(_has_failed(run) or run["disturbed"] for run in sides),
@@ -261,6 +287,9 @@ def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
     if comparison is None:
         return (f"ran{so_far}", "ok") if target == result["reference"] else ("not compared", "unavailable")
     so_far += "" if standing_in is None else f", against {standing_in}"
+    calls = _compiled(run)
+    if calls is not None and _is_bad(calls["verdict"], Verdict.parse(result["fail_on"])):
+        so_far += f", {calls['verdict']} where compiled"
     unrepeated = "" if comparison.get("unrepeated") is None else "nondeterministic"
     verdict = f"{comparison['verdict'] or unrepeated or 'not compared'}{so_far}"
     if comparison["fixed"]:
@@ -509,6 +538,8 @@ def _values(evidence: EvidenceJson) -> str:
 def _whose(case: CaseJson, blame: BlameJson | None) -> str | None:
     if blame is None:
         return f"{case['alone']} stands alone with it" if case["alone"] else None
+    if blame["part"] == COMPILED:
+        return blame["text"]
     of_two = sum(item["status"] == "ok" for item in case["runs"]) == 2
     alone = f"{blame['target']}{'' if of_two else ' stands alone'}: " if blame["target"] else ""
     if of_two and blame["confirmed"] and not blame["target"]:

@@ -203,6 +203,7 @@ class TargetRun:
         raised: parts that raised, in order, and what they raised.
         disturbed: keys of the observations that are other without instruments, where that was checked.
         inference_only: whether the run is `unavailable` because its backend has no gradients, which is no failure.
+        compiled: the compiled calls of a `Forward`, held against the eager ones of the same target.
     """
 
     target: str
@@ -216,13 +217,16 @@ class TargetRun:
     pictures: Sequence[str] = ()
     disturbed: Sequence[str] = ()
     inference_only: bool = False
+    compiled: Comparison | None = None
 
     @property
     def has_failed(self) -> bool:
         return has_failed(self.status, inference_only=self.inference_only)
 
     def to_json(self) -> RunJson:
+        compiled = None if self.compiled is None else self.compiled.to_json()
         told = {**to_plain(self), "seconds": round(self.seconds, 3), "environment": self.environment}
+        told |= {"compiled": compiled}
         return shaped(told, RunJson)
 
 

@@ -124,6 +124,7 @@ class RunJson(TypedDict):
     raised: NotRequired[list[NoteJson]]
     pictures: list[str]
     disturbed: list[str]
+    compiled: NotRequired[ComparisonJson | None]
 
 
 class CaseJson(TypedDict):

@@ -259,6 +259,38 @@ def given_other_values(operation: str) -> str:
     return f"what it gives to {operation} differs already, and no operation of Keras made it"
 
 
+# Compiled and eager
+
+OTHERWISE_WHERE_TRACED = "does something else than where the same code runs eagerly"
+RAISES_WHERE_TRACED = "raises, and does not where the same code runs eagerly"
+APART_EAGERLY = "; run eagerly the targets differ as well"
+NOR_EAGERLY = ", nor does it eagerly: only what the model and its optimizer own is kept"
+
+
+def compiled(targets: Sequence[str], text: str) -> str:
+    """What is said of some targets' compiled steps or calls, where the text begins as of one of them."""
+    verb, _, rest = text.partition(" ")
+    plural = {"keeps": "keep", "does": "do"}.get(verb, verb) if len(targets) > 1 else verb
+    return f"{listed(targets)}, compiled: {plural} {rest}"
+
+
+def does_not_move(name: str, line: str | None) -> str:
+    """That a variable stays what it was, which no layer owns."""
+    where = "" if line is None else f" ({line})"
+    return f"the state of `{name}`{where} does not move"
+
+
+def keeps_what_changed(changed: Mapping[str, str]) -> str:
+    """That what callbacks changed was read while the step was traced: callbacks, by the name of what each changed."""
+    told = [f"`{name}` of the first trace, which `{callback}` changed" for name, callback in changed.items()]
+    return f"keeps {listed(told)}"
+
+
+def counted_once(name: str, ours: str, theirs: str) -> str:
+    """That Python changed something while a call was traced, and not when it was called."""
+    return f"`{name}` is {ours} afterwards, and {theirs} eagerly: Python runs when a call is traced, and not later"
+
+
 def made_in_the_case(name: str) -> str:
     """That an observation differs although all operations of its case return the same."""
     return f"introduced in the case itself, in {name!r}, between operations: it differs where all of these agree"

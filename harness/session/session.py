@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness import trace
+from harness.backends import compiles
 from harness.case import CaseRef, Known
 from harness.judge.case import judge_case
 from harness.judge.declared import unmatched
@@ -86,6 +87,7 @@ class Variant:
         repeat: the number of the repeat, counted from 1, each with another seed; 0 if it is not a repeat.
         noise: the number of the noise run, counted from 1; 0 if it is not a noise run.
         unobserved: whether it is the unobserved run.
+        eager: whether nothing is compiled in it.
     """
 
     twin: bool = False
@@ -93,12 +95,18 @@ class Variant:
     repeat: int = 0
     noise: int = 0
     unobserved: bool = False
+    eager: bool = False
 
 
 FIRST = Variant()
 TWIN = Variant(twin=True, place=trace.TWIN)
 #: The second run that tells whether a case repeats itself, and its twin.
 AGAIN = (Variant(place=trace.AGAIN), Variant(twin=True, place=f"{trace.AGAIN}/{trace.TWIN}"))
+#: The run in which nothing is compiled, and its twin.
+EAGER = (
+    Variant(place=trace.EAGER, eager=True),
+    Variant(twin=True, place=f"{trace.EAGER}/{trace.TWIN}", eager=True),
+)
 #: How many noise runs a doubtful finding is given, where none were asked for.
 NOISE_RUNS = 3
 
@@ -223,7 +231,7 @@ class Session:
             self.job(item.case, target, variant, self.place_of(item.case.id, target))
             for item in planned
             for target, kinds in wanted[item.case.id].items()
-            for variant in self._further_variants(kinds)
+            for variant in self._further_variants(kinds, target)
         ]
         self.listener.scheduled(len(jobs))
 
@@ -233,10 +241,12 @@ class Session:
 
         self.pool.run(jobs, receive, on_start=lambda job: self.listener.started(*_described(job)))
 
-    def _further_variants(self, kinds: frozenset[str]) -> list[Variant]:
-        again = AGAIN if self.setup.options.precision == "both" else AGAIN[:1]
+    def _further_variants(self, kinds: frozenset[str], target: Target) -> list[Variant]:
+        ways = 2 if self.setup.options.precision == "both" else 1
+        again = AGAIN[:ways] if trace.AGAIN in kinds else ()
+        eager = EAGER[:ways] if trace.EAGER in kinds and compiles(str(target)) else ()
         numbers = range(1, NOISE_RUNS + 1) if trace.NOISE in kinds and not self.setup.options.noise_runs else ()
-        return [*(again if trace.AGAIN in kinds else ()), *(_noise(number) for number in numbers)]
+        return [*again, *eager, *(_noise(number) for number in numbers)]
 
     def record(
         self,
@@ -346,6 +356,7 @@ class Session:
             trace=place,
             noise=variant.noise,
             unobserved=variant.unobserved,
+            eager=variant.eager,
             **changes,
         )
         return Job(target, work, timeout or options.timeout, place / "output.txt")

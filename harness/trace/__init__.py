@@ -10,6 +10,7 @@ repeats/01/, ...    the same two files for each further run, where every backend
 again/              the same two files for a second run, which tells whether the case repeats itself
 noise/01/, ...      the same two files for each run in which inputs and weights were disturbed in the last bit
 unobserved/         the same two files for a run without instruments
+eager/, compiled/   the same two files, and a twin, for what was called or trained eagerly, and compiled
 pictures/           what the case drew
 ```
 
@@ -19,6 +20,8 @@ Both formats hold data only. Reading a trace executes nothing, so a stranger's t
 from harness.trace.key import Key
 from harness.trace.model import (
     AGAIN,
+    COMPILED,
+    EAGER,
     EXTENDED,
     INDEX,
     NOISE,
@@ -51,6 +54,8 @@ from harness.trace.writing import write
 
 __all__ = [
     "AGAIN",
+    "COMPILED",
+    "EAGER",
     "EXTENDED",
     "INDEX",
     "NOISE",

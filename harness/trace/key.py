@@ -20,6 +20,8 @@ AS_PROMISED = "as promised"
 CALLBACKS = "callbacks"
 #: What a callback changed is below this, in the phase `event`.
 CALLBACK = "callback"
+#: What variables are below, in the phase `update`, that code updates and nothing of it owns.
+UNOWNED = "unowned"
 #: What stands before the names of a model's state when `fit` has returned.
 AFTER_FIT = "after fit/"
 

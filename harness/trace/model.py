@@ -22,6 +22,8 @@ REPEATS = "repeats"
 NOISE = "noise"
 AGAIN = "again"
 UNOBSERVED = "unobserved"
+EAGER = "eager"
+COMPILED = "compiled"
 #: The folder of a run in which traces of replays lie.
 REPLAYS = "blame"
 PICTURES = "pictures"
@@ -226,6 +228,9 @@ class Header:
         pictures: names of the pictures that the case left, in the folder `pictures` of the trace.
         source: sha256 of the case file, in hexadecimal digits; None where no case ran.
         tags: words that the case is selected by.
+        unowned: names of the variables that are updated and that nothing of the code under test owns, each with the
+            line that makes it, as `file.py:12`, where that is known.
+        python_state: what Python holds of a model at the end, as text: attributes such as `Scaled.factor`.
     """
 
     case: str
@@ -245,6 +250,8 @@ class Header:
     source: str | None = None
     tags: list[str] = field(default_factory=list)
     inference_only: bool = False
+    unowned: dict[str, str | None] = field(default_factory=dict)
+    python_state: dict[str, str] = field(default_factory=dict)
 
     @property
     def has_failed(self) -> bool:

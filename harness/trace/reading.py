@@ -22,6 +22,8 @@ from harness.trace.key import below
 from harness.trace.model import (
     AGAIN,
     ARRAYS,
+    COMPILED,
+    EAGER,
     INDEX,
     NATIVE,
     NOISE,
@@ -43,7 +45,7 @@ from harness.trace.model import (
 #: Levels of nesting in a file that is read.
 DEEPEST = 100
 #: Keys of a header that traces of earlier versions do not have.
-_ADDED_LATER = ("lacks", "raised", "source", "tags", "inference_only")
+_ADDED_LATER = ("lacks", "raised", "source", "tags", "inference_only", "unowned", "python_state")
 
 
 class Trace:
@@ -170,6 +172,16 @@ class Trace:
         return self._beside(self.folder / UNOBSERVED)
 
     @cached_property
+    def eager(self) -> Trace | None:
+        """What the same target does where nothing is compiled, with a twin; None where there is none."""
+        return self._beside(self.folder / EAGER)
+
+    @cached_property
+    def compiled(self) -> Trace | None:
+        """What the same target does where a call is compiled, with a twin; None where that is this trace, or none."""
+        return self._beside(self.folder / COMPILED)
+
+    @cached_property
     def _file(self) -> Any:
         try:
             return safe_open(self.folder / ARRAYS, framework="numpy")
@@ -261,7 +273,7 @@ def find_traces(folder: Path) -> list[Path]:
     found = sorted(
         index.parent
         for index in folder.rglob(INDEX)
-        if index.parent.name not in (TWIN, UNOBSERVED, AGAIN)
+        if index.parent.name not in (TWIN, UNOBSERVED, AGAIN, EAGER, COMPILED)
         and index.parent.parent.name not in (REPEATS, NOISE)
         and REPLAYS not in index.relative_to(folder).parts
     )

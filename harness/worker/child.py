@@ -15,9 +15,10 @@ import shutil
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from harness.plain import to_plain
 from harness.target import Target
 from harness.wire import Collect, Collected, Request, Run, Script, Suite
 from harness.worker import collect, execution, keras_internals, origin, own_generator, proof, randomness, suite
-from harness.worker.capture.forward import record_forward
+from harness.worker.capture.forward import call_again, record_forward
 from harness.worker.capture.noise import Noise
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.replay import replay_case
@@ -90,6 +91,7 @@ def _script(work: Script) -> None:
 def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
     case = work.case
     target = Target.parse(work.target, backends.NAMES)
+    target = target.eagerly() if work.eager else target
     meeting = folder / "meeting"
     rank = _forked(runtime.current().backend.processes(target))
     if rank:
@@ -97,13 +99,9 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
         folder = folder / f"rank{rank}"
         folder.mkdir()
         work = replace(work, trace=folder / "trace")
-    random.seed(work.generator_seed)
-    np.random.seed(work.generator_seed)
-
     recorder = Recorder(work.root, twin=work.twin, native=work.native)
-    header = trace.Header(
-        case.id, work.target, work.precision, seed=work.seed, expect=case.expect, tags=list(case.tags)
-    )
+    name = f"{work.target}, {trace.EAGER}" if work.eager else work.target
+    header = trace.Header(case.id, name, work.precision, seed=work.seed, expect=case.expect, tags=list(case.tags))
     started = time.perf_counter()
     try:
         header.source = proof.fingerprint(Path(case.file))
@@ -113,7 +111,6 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
             stack.enter_context(execution.as_target_says(target, work.precision, work.threads, rank, meeting))
             proven = functools.partial(proof.environment, native=work.native, fresh_process=fresh_process)
             stack.callback(lambda: header.environment.update(proven()))
-            seed_frameworks(work.generator_seed)
             if work.native:
                 # So far apart that no seed of one run is another seed of the next one.
                 by = (work.generator_seed - work.seed) * _APART
@@ -136,10 +133,15 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
         "generator_seed": work.generator_seed,
         **recorder.environment,
     }
-    header.notes, header.lacks, header.raised = recorder.notes, recorder.lacks, recorder.raised
-    header.plots = recorder.plots
+    _take(recorder, header)
     header.pictures = [] if work.twin else _kept_pictures(folder / "tmp", work.trace / trace.PICTURES)
     trace.write(work.trace, header, recorder.observations)
+
+
+def _take(recorder: Recorder, header: trace.Header) -> None:
+    """Give a header what a recorder was told beside observations."""
+    header.notes, header.lacks, header.raised = recorder.notes, recorder.lacks, recorder.raised
+    header.plots, header.unowned, header.python_state = recorder.plots, recorder.unowned, recorder.python_state
 
 
 def _forked(processes: int) -> int:
@@ -151,27 +153,20 @@ def _forked(processes: int) -> int:
 
 
 def _call(work: Run, target: Target, recorder: Recorder, folder: Path, order: randomness.Order | None) -> None:
-    function, values = collect.find(work.case, work.root)
-    (folder / "tmp").mkdir()
-    injected = {
-        "rng": np.random.default_rng(work.seed),
-        "record": recorder.record,
-        "target": target,
-        "tmp_path": folder / "tmp",
-        **values,
-    }
-    arguments = {name: injected[name] for name in inspect.signature(function).parameters}
+    call = _call_of(work, target, recorder, folder / "tmp")
     if work.replay is not None:
-        replay_case(lambda: function(**arguments), recorder, work.replay)
+        replay_case(call, recorder, work.replay)
         return
     noise, observed = Noise(work.noise), not work.unobserved
-    result = function(**arguments)
+    result = call()
     if isinstance(result, Fit) and work.steps is not None:
         follow_fit(result, recorder, work.steps, order)
     elif isinstance(result, Fit):
         record_fit(result, recorder, folder, noise, observed=observed, order=order)
     elif isinstance(result, Forward):
         record_forward(result, recorder, noise, observed=observed, mode=target.mode)
+        if observed and not work.noise and not work.native and target.mode is None:
+            _call_both_ways(work, target, result, recorder, folder)
     elif result is None and work.noise:
         recorder.observations.clear()  # the harness did not see its inputs, so nothing was disturbed
     elif result is None and target.mode is not None:
@@ -181,6 +176,64 @@ def _call(work: Run, target: Target, recorder: Recorder, folder: Path, order: ra
             f"{work.case.id} returned {type(result).__name__}. A case returns a Fit, a Forward, or nothing; "
             "anything else is recorded by name, with record(name, value)."
         )
+
+
+def _call_of(work: Run, target: Target, recorder: Recorder, folder: Path) -> Callable[[], Any]:
+    """The call of the case's function. Its file is imported anew, and every generator seeded.
+
+    Args:
+        folder: the case's `tmp_path`, which is made here.
+    """
+    random.seed(work.generator_seed)
+    np.random.seed(work.generator_seed)
+    seed_frameworks(work.generator_seed)
+    function, values = collect.find(work.case, work.root)
+    folder.mkdir()
+    injected = {
+        "rng": np.random.default_rng(work.seed),
+        "record": recorder.record,
+        "target": target,
+        "tmp_path": folder,
+        **values,
+    }
+    return functools.partial(function, **{name: injected[name] for name in inspect.signature(function).parameters})
+
+
+def _call_both_ways(work: Run, target: Target, forward: Forward, recorder: Recorder, folder: Path) -> None:
+    """Call what a `Forward` calls again, eagerly and then compiled as `fit` compiles here, and write a trace of each.
+
+    There are no traces, and a note says so, where the case does not want it, or calls that are not compiled already
+    give something else the second time.
+    """
+    mode, part = runtime.current().backend.compiles, "compiled call"
+    if mode is None:
+        return
+    if not forward.compiled:
+        recorder.note(part, "the case leaves it out: compiled=False")
+        return
+
+    def called(way: str, how: str | None) -> Recorder:
+        own = Recorder(work.root, twin=True)  # what raises here ends nothing
+        with own.part(part):
+            call_again(lambda: _call_of(work, target, own, folder / way)(), own, how)
+        return own
+
+    eager = called(trace.EAGER, None)
+    if eager.raised or not _repeats(recorder, eager):
+        recorder.note(part, "the case gives something else when it is made and called a second time in one process")
+        return
+    for way, own in ((trace.EAGER, eager), (trace.COMPILED, called(trace.COMPILED, mode))):
+        header = trace.Header(work.case.id, f"{work.target}, {way}", work.precision, seed=work.seed)
+        _take(own, header)
+        place = work.trace.parent / way / trace.TWIN if work.twin else work.trace / way
+        trace.write(place, header, own.observations)
+
+
+def _repeats(recorder: Recorder, again: Recorder) -> bool:
+    """Whether the first output of a call is what it was before, but for rounding."""
+    before = {item.key: item for item in recorder.observations}
+    first = [item for item in again.observations if item.phase == "forward" and item.step == 0 and item.key in before]
+    return all(np.allclose(item.array, before[item.key].array, rtol=1e-3, atol=1e-6, equal_nan=True) for item in first)
 
 
 def _kept_pictures(source: Path, place: Path) -> list[str]:

@@ -118,6 +118,17 @@ def _variables_in(structure: Any) -> Iterator[Any]:
             yield from _variables_in(item)
 
 
+def layers_in(layer: Any) -> list[Any]:
+    """A layer and those inside of it, from the outside in."""
+    return list(layer._flatten_layers())
+
+
+def loss_weights_of(model: Any) -> list[Any]:
+    """The weight of each loss that a compiled model was given, as its next step takes it; empty where there is none."""
+    losses = getattr(getattr(model, "_compile_loss", None), "_flat_losses", None) or []
+    return [loss.loss_weights if hasattr(loss, "loss_weights") else loss[2] for loss in losses]
+
+
 def has_inner_layers(layer: Any) -> bool:
     """Whether a layer is made of other layers."""
     return any(True for _ in layer._flatten_layers(include_self=False, recursive=False))
@@ -326,6 +337,13 @@ def in_symbolic_scope() -> bool:
     from keras.src.backend.common.symbolic_scope import in_symbolic_scope as answer
 
     return bool(answer())
+
+
+def forget_names() -> None:
+    """Let layers and models that are given no name be counted from the first again."""
+    from keras.src.utils.naming import reset_uids
+
+    reset_uids()
 
 
 #: Where Keras keeps the generator of unseeded `keras.random` calls.

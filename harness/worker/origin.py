@@ -50,15 +50,15 @@ def line_of(error: BaseException, root: Path) -> str | None:
     stacks = [list(traceback.walk_tb(each.__traceback__))[::-1] for each in _chain(error)]
     for frame, line in itertools.chain.from_iterable(stacks):
         path = Path(frame.f_code.co_filename)
-        if _is_users(path):
-            return f"{_shown(path, root)}:{line}, in {frame.f_code.co_name}"
+        if is_users(path):
+            return f"{shown(path, root)}:{line}, in {frame.f_code.co_name}"
     for kind in _classes(frame for frame, _ in stacks[0]):
         try:
             path, (_, line) = Path(inspect.getfile(kind)), inspect.getsourcelines(kind)
         except (OSError, TypeError):
             continue
-        if _is_users(path):
-            return f"{_shown(path, root)}:{line}, in {kind.__name__}"
+        if is_users(path):
+            return f"{shown(path, root)}:{line}, in {kind.__name__}"
     return None
 
 
@@ -86,7 +86,8 @@ def _classes(frames: Iterator[FrameType]) -> Iterator[type]:
                 yield type(value)
 
 
-def _is_users(path: Path) -> bool:
+def is_users(path: Path) -> bool:
+    """Whether a file is of the user, or of a package that is no framework."""
     loaded = [getattr(sys.modules.get(name), "__file__", None) for name in _FRAMEWORKS]
     packages = [Path(file).resolve().parent for file in loaded if file is not None]
     if not path.exists() or _is_within(path, [_HARNESS, *packages]):
@@ -99,7 +100,7 @@ def _is_within(path: Path, folders: list[Path]) -> bool:
     return any(path.is_relative_to(folder) for folder in folders)
 
 
-def _shown(path: Path, root: Path) -> str:
+def shown(path: Path, root: Path) -> str:
     """A path relative to the root or, of what is installed, to where packages are."""
     if "site-packages" in path.parts:
         return Path(*path.parts[path.parts.index("site-packages") + 1 :]).as_posix()

@@ -31,6 +31,7 @@ EVERYWHERE = (
     "check_randomness.py",
     "check_record.py",
     "check_replay.py",
+    "check_unowned.py",
 )
 TRAINING = (*EVERYWHERE, "check_gradients.py")
 INFERENCE = (*EVERYWHERE, "check_inference.py")
@@ -38,17 +39,19 @@ MUST_PASS = {backend: TRAINING if backend in backends.training() else INFERENCE 
 
 #: What may be skipped on each backend: files, and the reason that is given.
 OF_OPENVINO = ("check_keras_internals.py", "is of openvino alone")
+OF_COMPILING = ("check_unowned.py", "fit compiles nothing on this backend")
 #: What trains is skipped where training is asked for, or differentiated, or as a whole.
 OF_TRAINING = (
     (
         r"check_(keras_internals|randomness|record|replay)\.py",
         r"Keras has no gradients on \w+, so it cannot train: (model\.fit|value_and_grad) is left out, .*",
     ),
-    (r"check_(gradients|record|replay)\.py", "Keras has no gradients on this backend"),
+    (r"check_(gradients|record|replay|unowned)\.py", "Keras has no gradients on this backend"),
     (r"check_case\.py", "what only infers has no fit to be asked"),
+    OF_COMPILING,
 )
 MAY_SKIP = {
-    "torch": [("check_inference.py", "torch has gradients"), OF_OPENVINO],
+    "torch": [("check_inference.py", "torch has gradients"), OF_OPENVINO, OF_COMPILING],
     "tensorflow": [
         ("check_inference.py", "tensorflow has gradients"),
         OF_OPENVINO,

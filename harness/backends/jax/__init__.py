@@ -13,6 +13,7 @@ from harness.target import PRECISIONS, Target
 
 class Jax(Backend):
     name = "jax"
+    compiles = "jit"
     companions = ("jaxlib",)
     kinds = ("cpu", "cuda", "tpu")
     has_several_cpus = True

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.backends.jax import BACKEND
-from harness.backends.runtime import Call, Permutation, Runtime
+from harness.backends.runtime import Call, Compiled, Permutation, Runtime
 from harness.errors import TargetError
 from harness.target import Target
 from harness.worker import keras_internals
@@ -151,25 +151,34 @@ class JaxRuntime(Runtime):
         gradients = [g if hit else None for g, hit in zip(gradients, reached, strict=True)]
         return value, rest, gradients[: len(tensors)], gradients[len(tensors) :]
 
-    def compiled(
-        self, function: Callable[[Sequence[Any]], Any], tensors: Sequence[Any], variables: Sequence[Any], *, jit: bool
-    ) -> Any:
+    def compiled(self, function: Compiled, variables: Sequence[Any] | None, *, jit: bool) -> Compiled:
         import jax
 
-        effects = _Effects()
+        owned = list(variables or ())
+        effects = _Effects(None if variables is None else owned)
 
         def pure(leaves: list[Any]) -> tuple[Any, Any]:
-            return effects.kept_from(function, leaves, len(tensors), variables)
+            return effects.kept_from(function, leaves, len(leaves) - len(owned), owned)
 
-        outputs, values = jax.jit(pure)([*tensors, *(variable.value for variable in variables)])
-        effects.take(values)
-        return outputs
+        compiled = jax.jit(pure)
+
+        def call(tensors: Sequence[Any]) -> Any:
+            outputs, values = compiled([*tensors, *(variable.value for variable in owned)])
+            effects.take(values)
+            return outputs
+
+        return call
 
 
 class _Effects:
-    """What a traced function does to Keras' objects: kept from them while it is traced, and done to them afterwards."""
+    """What a traced function does to Keras' objects: kept from them while it is traced, and done to them afterwards.
 
-    def __init__(self) -> None:
+    Args:
+        owned: the variables whose updates are kept; None to keep all.
+    """
+
+    def __init__(self, owned: Sequence[Any] | None = None) -> None:
+        self._owned = None if owned is None else {id(variable) for variable in owned}
         self._updated: list[Any] = []
         self._adding: list[Any] = []
 
@@ -188,9 +197,10 @@ class _Effects:
         scope = keras_internals.tracking_scope(list(zip(variables, leaves[inputs:], strict=True)))
         with scope:
             result = function(leaves[:inputs])
-        self._updated = scope.updated
+        owned = self._owned
+        self._updated = [variable for variable in scope.updated if owned is None or id(variable) in owned]
         self._adding = [layer for layer, _ in scope.added]
-        states = [scope.get_current_value(variable) for variable in scope.updated]
+        states = [scope.get_current_value(variable) for variable in self._updated]
         return result, (states, [loss for _, loss in scope.added])
 
     def take(self, values: tuple[list[Any], list[Any]]) -> None:

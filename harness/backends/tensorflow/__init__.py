@@ -12,6 +12,7 @@ from harness.target import PRECISIONS, Target
 
 class TensorFlow(Backend):
     name = "tensorflow"
+    compiles = "graph"
     kinds = ("cpu", "cuda", "tpu")
     has_several_cpus = True
     options = (*PRECISIONS, "eager", "graph", "jit", "steps_per_execution", "data_parallel")

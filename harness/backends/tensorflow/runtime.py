@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.backends.runtime import Call, Permutation, Runtime, See
+from harness.backends.runtime import Call, Compiled, Permutation, Runtime, See
 from harness.backends.tensorflow import BACKEND
 from harness.target import Target
 from harness.worker import keras_internals
@@ -163,12 +163,11 @@ class TensorFlowRuntime(Runtime):
         ]
         return value, rest, gradients[: len(leaves)], gradients[len(leaves) :]
 
-    def compiled(
-        self, function: Callable[[Sequence[Any]], Any], tensors: Sequence[Any], variables: Sequence[Any], *, jit: bool
-    ) -> Any:
+    def compiled(self, function: Compiled, variables: Sequence[Any] | None, *, jit: bool) -> Compiled:
         import tensorflow as tf
 
-        return tf.function(function, jit_compile=jit, autograph=False)(list(tensors))
+        compiled = tf.function(function, jit_compile=jit, autograph=False)
+        return lambda tensors: compiled(list(tensors))
 
 
 def _name(device: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.backends.runtime import Call, Permutation, Runtime
+from harness.backends.runtime import Call, Compiled, Permutation, Runtime
 from harness.backends.torch import BACKEND, FLOAT32_PARTS
 from harness.target import Target
 from harness.worker import keras_internals
@@ -140,13 +140,16 @@ class TorchRuntime(Runtime):
             value, rest = _detach(value), _detach(rest)
         return value, rest, gradients[: len(leaves)], gradients[len(leaves) :]
 
-    def compiled(
-        self, function: Callable[[Sequence[Any]], Any], tensors: Sequence[Any], variables: Sequence[Any], *, jit: bool
-    ) -> Any:
+    def compiled(self, function: Compiled, variables: Sequence[Any] | None, *, jit: bool) -> Compiled:
         import torch
 
-        with torch.no_grad():
-            return torch.compile(function)(list(tensors))
+        compiled = torch.compile(function)
+
+        def call(tensors: Sequence[Any]) -> Any:
+            with torch.no_grad():
+                return compiled(list(tensors))
+
+        return call
 
 
 def _unless_mixed(read: Callable[[], Any]) -> Any:

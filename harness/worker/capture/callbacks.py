@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.trace.key import BATCH, CALLBACK, CALLBACKS
 from harness.worker import keras_internals
-from harness.worker.capture import state
+from harness.worker.capture import python_state, state
 from harness.worker.capture.data import Batches
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.tensors import is_float, numpy_of
@@ -189,6 +189,7 @@ def _overrides(callback: Any, hook: str) -> bool:
 def _looked_at(model: Any, logs: dict[str, Any] | None, *, is_batch: bool) -> dict[str, Any]:
     """What a callback may change, each as something that is equal as long as it is not changed."""
     found: dict[str, Any] = {"logs": list(logs or {}), "stop_training": bool(model.stop_training)}
+    found["python"] = python_state.of(model)
     weights = [variable for variable in state.variables_of(model) if is_float(variable)]
     optimizer = list(getattr(model.optimizer, "variables", []))
     rates = [variable for variable in optimizer if variable.path.rpartition("/")[2] == "learning_rate"]
@@ -214,6 +215,8 @@ def _digest(variables: Sequence[Any], held: dict[int, Any]) -> str:
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> str:
     """What differs between two looks, in words."""
     changed = [what for what in ("learning rate", "weights", "optimizer") if before.get(what) != after.get(what)]
+    ours, theirs = before["python"], after["python"]
+    changed += [f"`{name}`" for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     names = [*(name for name in after["logs"] if name not in before["logs"])]
     names += [name for name in before["logs"] if name not in after["logs"]]
     changed += [f"logs ({', '.join(names)})"] if names else []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from harness.backends import runtime
 from harness.case import Forward
 from harness.trace.parts import name_in
-from harness.worker.capture import state, trained
+from harness.worker import keras_internals
+from harness.worker.capture import python_state, state, trained, unowned
 from harness.worker.capture.gradients import or_none, projected_gradients
 from harness.worker.capture.layers import observed_layers, record_tensors, taken
 from harness.worker.capture.noise import QUIET, Noise
@@ -30,15 +32,39 @@ def record_forward(
         mode: of the target. Layers are observed eagerly; with `graph` and `jit` the outputs are those of a compiled
             call.
     """
-    with recorder.part("forward and all that follows"):
-        _record(forward, recorder, noise, observed=observed, mode=mode)
+    with recorder.part("forward and all that follows"), unowned.watched() as updated:
+        _record(forward, recorder, noise, updated, observed=observed, mode=mode)
 
 
-def _record(forward: Forward, recorder: Recorder, noise: Noise, *, observed: bool, mode: str | None) -> None:
-    import keras
+def call_again(make: Callable[[], Any], recorder: Recorder, mode: str | None) -> None:
+    """Make what a case returns once more, call it, and record outputs and state, but no layers inside and no gradients.
 
-    function = forward.function
-    layer = function if isinstance(function, keras.Layer) else None
+    A layer is called twice: what Python holds or counts while a call is traced shows in the next one.
+
+    Args:
+        make: returns a `Forward`.
+        mode: `graph` or `jit`; None to call it eagerly.
+    """
+    keras_internals.forget_names()
+    with unowned.watched() as updated:
+        forward = make()
+        inputs, options = prepared(forward)
+        layer = _layer_of(forward)
+        call: Callable[[], Any] = functools.partial(forward.function, *inputs, **options)
+        call = call if mode is None else _compiled(forward, inputs, options, jit=mode == "jit")
+        name, owner = ("output", None) if layer is None else (name_in(layer.name, "output"), layer.name)
+        for step in range(1 if layer is None else 2):
+            record_tensors(recorder, name, call(), step, owner)
+            if layer is not None:
+                state.record_variables(recorder, "update", _untrained(layer), step, owner=layer)
+                updated.record(recorder, state.model_state(layer), step)
+                recorder.python_state = python_state.of(layer)
+
+
+def _record(
+    forward: Forward, recorder: Recorder, noise: Noise, updated: unowned.Updated, *, observed: bool, mode: str | None
+) -> None:
+    function, layer = forward.function, _layer_of(forward)
     inputs, options = prepared(forward, noise)
     if layer is not None:
         noise.disturb(layer.variables)
@@ -49,14 +75,14 @@ def _record(forward: Forward, recorder: Recorder, noise: Noise, *, observed: boo
         return
     variables = state.model_state(layer) if layer is not None else []
     trains = runtime.current().backend.trains
-    with state.preserved(variables) if trains else contextlib.nullcontext(), observed_layers(recorder):
+    with updated.preserved(variables) if trains else contextlib.nullcontext(), observed_layers(recorder):
         outputs = function(*inputs, **options)
     if layer is None:
         recorder.add("forward", name, outputs, step=0)
     if mode in ("graph", "jit"):
         compiled = Recorder()
-        with state.preserved(variables):
-            outputs = _compiled(function, inputs, options, variables, jit=mode == "jit")
+        with updated.preserved(variables):
+            outputs = _compiled(forward, inputs, options, jit=mode == "jit")()
         if layer is None:
             compiled.add("forward", name, outputs, step=0)
         else:
@@ -68,9 +94,21 @@ def _record(forward: Forward, recorder: Recorder, noise: Noise, *, observed: boo
         recorder.lack("gradient/*", f"Keras has no gradients on {runtime.current().backend.name}")
     if layer is not None:
         # The gradients, where there are any, were taken of the one call whose effects are kept.
-        trained = {id(variable) for variable in layer.trainable_variables}
-        left = [variable for variable in state.variables_of(layer) if id(variable) not in trained]
-        state.record_variables(recorder, "update", left, 0, owner=layer)
+        state.record_variables(recorder, "update", _untrained(layer), 0, owner=layer)
+        updated.record(recorder, state.model_state(layer), 0)
+
+
+def _layer_of(forward: Forward) -> Any:
+    """What a `Forward` calls, if it is a layer; None if it is a function, of which it is not known what it owns."""
+    import keras
+
+    return forward.function if isinstance(forward.function, keras.Layer) else None
+
+
+def _untrained(layer: Any) -> list[Any]:
+    """The variables that a call of a layer may change."""
+    trained = {id(variable) for variable in layer.trainable_variables}
+    return [variable for variable in state.variables_of(layer) if id(variable) not in trained]
 
 
 def prepared(forward: Forward, noise: Noise = QUIET) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -99,11 +137,11 @@ def _as_option(leaf: Any) -> Any:
     return as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
-def _compiled(
-    function: Any, inputs: tuple[Any, ...], options: dict[str, Any], variables: list[Any], *, jit: bool
-) -> Any:
+def _compiled(forward: Forward, inputs: tuple[Any, ...], options: dict[str, Any], *, jit: bool) -> Callable[[], Any]:
+    """The call of a `Forward`, compiled."""
     import keras
 
+    layer = _layer_of(forward)
     leaves = keras.tree.flatten(inputs)
     positions = [position for position, leaf in enumerate(leaves) if keras.ops.is_tensor(leaf)]
 
@@ -111,10 +149,10 @@ def _compiled(
         given = list(leaves)
         for position, tensor in zip(positions, tensors, strict=True):
             given[position] = tensor
-        return function(*keras.tree.pack_sequence_as(inputs, given), **options)
+        return forward.function(*keras.tree.pack_sequence_as(inputs, given), **options)
 
-    tensors = [leaves[position] for position in positions]
-    return runtime.current().compiled(call, tensors, variables, jit=jit)
+    compiled = runtime.current().compiled(call, None if layer is None else state.model_state(layer), jit=jit)
+    return functools.partial(compiled, [leaves[position] for position in positions])
 
 
 def _record_gradients(

@@ -36,6 +36,8 @@ class Recorder:
         self.raised: list[Raised] = []
         self.plots: list[PlotEntry] = []
         self.environment: dict[str, Any] = {}
+        self.unowned: dict[str, str | None] = {}
+        self.python_state: dict[str, str] = {}
         self._keys: set[str] = set()
         self._twin = twin
 

@@ -14,7 +14,7 @@ from harness.case import Fit
 from harness.errors import CaseError
 from harness.trace.key import AFTER_FIT, DATA, ROWS
 from harness.worker import keras_internals
-from harness.worker.capture import agreement, state, trained
+from harness.worker.capture import agreement, python_state, state, trained, unowned
 from harness.worker.capture.callbacks import observer, watched
 from harness.worker.capture.data import Batches, batch_size, digest, digests, rows_of
 from harness.worker.capture.gradients import or_none, value_and_grad_once
@@ -60,11 +60,25 @@ def record_fit(
 
     _record_data(fit, recorder)
     fit.x = noise.disturbed(fit.x)
-    looked_at = _record_instrumented_pass(fit, recorder, noise, order)
+    with unowned.watched() as updated:
+        _record_observed(fit, options, recorder, folder, noise, order, updated)
+
+
+def _record_observed(
+    fit: Fit,
+    options: dict[str, Any],
+    recorder: Recorder,
+    folder: Path,
+    noise: Noise,
+    order: Order | None,
+    updated: unowned.Updated,
+) -> None:
+    model = fit.model
+    looked_at = _record_instrumented_pass(fit, recorder, noise, order, updated)
     # After an exception in here the weights are not those of other targets, so nothing that follows can be compared.
     with recorder.part("fit and all that follows"):
         batches = Batches(recorder)
-        watcher = _train(fit, options, recorder, batches)
+        watcher = _train(fit, options, recorder, batches, updated)
         if looked_at is not None and looked_at == batches.first:
             agreement.check(model, recorder)
         _record_inference(fit, options, watcher, batches, recorder, folder)
@@ -98,11 +112,12 @@ def _record_data(fit: Fit, recorder: Recorder) -> None:
                 recorder.add("initial", f"{DATA}/{name}/{position}", digest(leaf), step=0)
 
 
-def _train(fit: Fit, options: dict[str, Any], recorder: Recorder, batches: Batches) -> Any:
+def _train(fit: Fit, options: dict[str, Any], recorder: Recorder, batches: Batches, updated: unowned.Updated) -> Any:
     model = fit.model
 
     def record_state(step: int) -> None:
         _record_weights(model, recorder, step)
+        updated.record(recorder, state.model_state(model), step)
 
     watcher = observer(recorder, record_state, batches)
     callbacks = watched(callbacks_of(fit), model, recorder, watcher, batches)
@@ -112,6 +127,7 @@ def _train(fit: Fit, options: dict[str, Any], recorder: Recorder, batches: Batch
     recorder.add("event", "fit", watcher.take_events(), step=step)
     _record_weights(model, recorder, step, prefix=AFTER_FIT)
     recorder.environment["model"] = _resolved_flags(model)
+    recorder.python_state = python_state.of(model)
     return watcher
 
 
@@ -191,7 +207,9 @@ def callbacks_of(fit: Fit) -> list[Any]:
     return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 
 
-def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise, order: Order | None) -> dict[str, Any] | None:
+def _record_instrumented_pass(
+    fit: Fit, recorder: Recorder, noise: Noise, order: Order | None, updated: unowned.Updated
+) -> dict[str, Any] | None:
     """Initial weights, then an eager forward and backward pass over the first batch. The model is left as it was.
 
     That batch is the one that training begins with where this is known, and the first rows of the data elsewhere.
@@ -225,7 +243,7 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise, order:
     before = state.model_state(model)
     with (
         recorder.part("forward, layer by layer", optional=True),
-        state.preserved(before),
+        updated.preserved(before),
         observed_layers(recorder),
     ):
         model(x, **training)
@@ -237,10 +255,10 @@ def _record_instrumented_pass(fit: Fit, recorder: Recorder, noise: Noise, order:
         recorder.note("gradients", "compile was given no loss")
         return looked_at
     if not runtime.current().backend.trains:
-        with recorder.part("loss", optional=True), state.preserved(before):
+        with recorder.part("loss", optional=True), updated.preserved(before):
             recorder.add("loss", "loss", loss(None), step=0)
         return looked_at
-    with recorder.part("gradients", optional=True), state.preserved(before):
+    with recorder.part("gradients", optional=True), updated.preserved(before):
         weights = model.trainable_variables
         value, gradients = value_and_grad_once(loss, weights)
         _reset_new_metrics(model, before)

@@ -350,6 +350,28 @@ def test_owners():
     assert [found[id(variable)] for variable in model.variables] == ["d", "d", "drop", "e", "e"]
 
 
+def test_layers_in():
+    model = small_model()
+    names = [layer.name for layer in keras_internals.layers_in(model)]
+    assert names[0] == model.name, "Keras moved Layer._flatten_layers."
+    assert set(names[1:]) == {layer.name for layer in model.layers}
+
+
+def test_loss_weights_of():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    assert keras_internals.loss_weights_of(model) == []
+    model.compile("sgd", "mse", loss_weights=[0.5])
+    model.compute_loss(np.zeros((2, 2)), ops.zeros((2, 1)), ops.ones((2, 1)))
+    assert keras_internals.loss_weights_of(model) == [0.5], "Keras keeps the weights of losses elsewhere."
+
+
+def test_forget_names():
+    first = keras.layers.Dense(1).name
+    assert keras.layers.Dense(1).name != first
+    keras_internals.forget_names()
+    assert keras.layers.Dense(1).name == "dense", "Keras counts the names of layers elsewhere."
+
+
 def test_has_inner_layers():
     assert keras_internals.has_inner_layers(small_model()), "Keras moved Layer._flatten_layers."
     assert not keras_internals.has_inner_layers(keras.layers.Dense(1))

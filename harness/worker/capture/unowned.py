@@ -1,0 +1,148 @@
+"""Variables that code updates and that nothing of it owns: the seed generator of a module, a counter in a list.
+
+`fit` on jax keeps what a step makes of the variables of the model and its optimizer, and of no others.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.trace.key import UNOWNED
+from harness.worker import keras_internals, origin
+from harness.worker.capture import state
+from harness.worker.capture.record import Recorder
+from harness.worker.capture.tensors import is_float, numpy_of
+from harness.worker.patching import patched, where_defined
+
+#: The most items of a list in which a variable is looked for, and how deep lists may be nested.
+_MOST, _DEEPEST = 1000, 3
+
+
+class Updated:
+    """The variables that are updated while `watched` is open, in order, compiled code included.
+
+    Attributes:
+        variables: those variables.
+    """
+
+    def __init__(self) -> None:
+        self.variables: list[Any] = []
+        self._before: dict[int, np.ndarray[Any, Any]] = {}
+        self._found: dict[int, tuple[str, str | None]] = {}
+
+    def note(self, variable: Any) -> None:
+        """Note that a variable is about to be updated."""
+        if not any(variable is other for other in self.variables):
+            self.variables.append(variable)
+        if id(variable) not in self._before:
+            # A graph of tensorflow, as when shapes are inferred, has no values, and updates nothing yet.
+            with contextlib.suppress(Exception):
+                self._before[id(variable)] = numpy_of(variable)
+
+    def without(self, owned: Iterable[Any]) -> list[Any]:
+        """The variables that are not owned, and are not of the generator that Keras itself keeps."""
+        generator = keras_internals.global_seed_generator()
+        known = {id(variable) for variable in owned} | ({id(generator.state)} if generator is not None else set())
+        return [variable for variable in self.variables if id(variable) not in known]
+
+    @contextlib.contextmanager
+    def preserved(self, owned: Sequence[Any]) -> Iterator[None]:
+        """Put the owned variables back to what they are now, and the others to what they were before any update."""
+        try:
+            with state.preserved(owned):
+                yield
+        finally:
+            for variable in self.without(owned):
+                if id(variable) in self._before:
+                    variable.assign(self._before[id(variable)])
+
+    def record(self, recorder: Recorder, owned: Iterable[Any], step: int) -> None:
+        """Record those that are not owned, as `unowned/NAME`, what they began with, and the line that makes each."""
+        for variable in self.without(owned):
+            if recorder.native and variable.path.endswith("seed_generator_state"):
+                continue
+            before, is_new = self._before.get(id(variable)), id(variable) not in self._found
+            if is_new:
+                self._found[id(variable)] = _found(variable, recorder.root)
+            name, line = self._found[id(variable)]
+            name = f"{UNOWNED}/{name}"
+            recorder.unowned[name] = line
+            if is_new and before is not None:
+                recorder.add("initial", name, before if is_float(variable) else before.tolist(), step=0)
+            value = variable if is_float(variable) else numpy_of(variable).tolist()
+            recorder.add("update", name, value, step=step)
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Updated]:
+    """Note which variables are updated while the context is open."""
+    import keras
+
+    updated = Updated()
+
+    def noted(original: Callable[..., Any]) -> Callable[..., Any]:
+        def assign(variable: Any, value: Any) -> Any:
+            updated.note(variable)
+            return original(variable, value)
+
+        return assign
+
+    with patched(where_defined(keras.Variable, "assign"), "assign", noted):
+        yield updated
+
+
+def _found(variable: Any, root: Path) -> tuple[str, str | None]:
+    """The name by which a module of the user's has a variable, or what has it, and the line; its path where none has.
+
+    Returns:
+        The name, as `SEEDS` or `SEEDS/state` where it has several, and the line, as `file.py:12`.
+    """
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file is None or not origin.is_users(Path(file)):
+            continue
+        for name, value in list(vars(module).items()):
+            held = _variables_of(value)
+            if any(variable is other for other in held):
+                line = _line_of(Path(file), name)
+                place = origin.shown(Path(file), root)
+                place = place if line is None else f"{place}:{line}"
+                return name if len(held) == 1 else f"{name}/{variable.path}", place
+    return str(variable.path), None
+
+
+def _variables_of(value: Any, depth: int = _DEEPEST) -> list[Any]:
+    """The variables that a value is, holds, or has as a generator, a layer, a metric or an optimizer has them."""
+    import keras
+
+    if isinstance(value, keras.Variable):
+        return [value]
+    if isinstance(value, (list, tuple, dict)) and depth and len(value) <= _MOST:
+        items = value.values() if isinstance(value, dict) else value
+        return [variable for item in items for variable in _variables_of(item, depth - 1)]
+    if isinstance(value, keras.random.SeedGenerator):
+        return [value.state]
+    if isinstance(value, (keras.Layer, keras.Metric, keras.optimizers.Optimizer)):
+        return list(value.variables)
+    return []
+
+
+def _line_of(file: Path, name: str) -> int | None:
+    """The line on which a module gives a name its value."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return None
+    stored = (
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name
+    )
+    return next((node.lineno for node in stored), None)
