@@ -150,7 +150,8 @@ def _drawn(cases: Sequence[CaseResult], setup: Setup, console: Console) -> Seque
 @click.option("--target", "target_text", required=True, metavar="T", help="Where to run.")
 @how_to_run
 @click.option("--out", required=True, metavar="DIR", help="Where the traces go.")
-def record(what: What, target_text: str, how: How, out: str) -> None:
+@click.option("--compact", metavar="FILE", help="Write them as one small file as well, to be kept beside the code.")
+def record(what: What, target_text: str, how: How, out: str, compact: str | None) -> None:
     """Record one target's traces, for a job that has one backend.
 
     Compare them with others, on any machine, with `harness compare`.
@@ -161,6 +162,7 @@ def record(what: What, target_text: str, how: How, out: str) -> None:
     from harness.session.session import Session, Setup
     from harness.session.targets import choose
     from harness.trace import Trace
+    from harness.trace import compact as recordings
 
     selections = select(what.paths)
     root = root_of([selection.path for selection in selections])
@@ -173,14 +175,19 @@ def record(what: What, target_text: str, how: How, out: str) -> None:
         session.record(planned)
         session.record_further(planned, target)
     failed = 0
-    for item in planned:
-        header = Trace(session.place_of(item.case.id, target)).header
+    traces = [Trace(session.place_of(item.case.id, target)) for item in planned]
+    for item, trace in zip(planned, traces, strict=True):
+        header = trace.header
         failed += header.has_failed
         console.print(text(f"{header.status:<12}{item.case.id}"))
         if header.error:
             console.print(text(header.error, "magenta"))
     total = f"{len(planned)} cases recorded on {target}, {failed} failed to run."
     console.print(text(f"{total} {shown(setup.folder)}"))
+    if compact is not None:
+        Path(compact).parent.mkdir(parents=True, exist_ok=True)
+        size = recordings.write(Path(compact), traces)
+        console.print(text(f"{compact}: {size / 1000:.1f} kB"))
     sys.exit(FAILED if failed else AGREE)
 
 

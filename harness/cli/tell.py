@@ -25,8 +25,8 @@ PAGE = "report.html"
 def compare(folders: tuple[str, ...], judging: Judging, telling: Telling, out: str | None) -> None:
     """Compare traces that were recorded anywhere.
 
-    Each DIR holds traces of one or more targets. Two of them with the same targets are an old and a new recording: then
-    each target is compared with itself. No framework is needed.
+    Each DIR holds traces of one or more targets, or is a file that `harness record --compact` wrote. Two of them with
+    the same targets are an old and a new recording: then each target is compared with itself. No framework is needed.
     """
     from harness.judge.folders import common_folder, compare_folders
     from harness.project import known

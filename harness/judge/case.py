@@ -105,7 +105,8 @@ def target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
         notes += [Note(f"float64: {note.part}", note.reason) for note in trace.twin.header.notes if note not in notes]
         if trace.twin.header.has_failed:
             notes.append(Note("float64: the rest of the case", trace.twin.header.error or ""))
-    folder = Path(os.path.relpath(trace.folder.resolve(), root)).as_posix()
+    is_compact = trace.folder.is_file()  # a recording of many traces, none of which can be named by a path
+    folder = None if is_compact else Path(os.path.relpath(trace.folder.resolve(), root)).as_posix()
     return TargetRun(
         target=target,
         status=header.status,

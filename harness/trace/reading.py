@@ -72,7 +72,7 @@ class Trace:
             )
         try:
             self.harness = from_plain(index.get("harness"), str, "harness")
-            self.header = _header(index)
+            self.header = header_of(index)
             entries = [_entry(data) for data in from_plain(index.get("observations"), list[Any], "observations")]
         except ValueError as error:
             raise TraceError(f"{folder / INDEX} is not a trace: {error}. Record the case again.") from None
@@ -240,7 +240,8 @@ def _check_depth(data: Any, left: int) -> None:
             _check_depth(item, left - 1)
 
 
-def _header(index: Mapping[str, Any]) -> Header:
+def header_of(index: Mapping[str, Any]) -> Header:
+    """The header that an index has. Raises ValueError for one that is not a header."""
     for name in (field.name for field in fields(Header)):
         if name not in index and name not in _ADDED_LATER:
             raise ValueError(f"it has no {name!r}")

@@ -13,7 +13,7 @@ import pytest
 from harness.errors import TraceError
 from harness.judge.folders import common_folder, compare_folders
 from harness.result.model import Result
-from harness.trace import Header, Observation, write
+from harness.trace import Header, Observation, Trace, compact, find_traces, write
 from harness.verdict import Verdict
 
 X = np.linspace(1.0, 2.0, 32)
@@ -265,3 +265,63 @@ def test_repeats_are_told_by_the_randomness_of_the_result(tmp_path: Path) -> Non
     result = compared(*folders)
     assert result.randomness == "native"
     assert len(result.cases) == 1
+
+
+# Compact recordings
+
+
+def pinned(folder: Path, source: Path) -> Path:
+    """The traces of a folder as one compact file."""
+    file = folder / "golden.gz"
+    compact.write(file, [Trace(place) for place in find_traces(source)])
+    return file
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "identical"), (1.01, "divergent")])
+def test_a_compact_recording_is_held_against_traces_of_another_target(
+    tmp_path: Path, factor: float, verdict: str
+) -> None:
+    golden = pinned(tmp_path, record(tmp_path / "torch", "torch"))
+    result = compared(golden, record(tmp_path / "jax", "jax", exact=X * factor))
+    assert verdicts(result) == {("one", "jax"): verdict, ("two", "jax"): verdict}
+    traces = {run.target: run.trace for case in result.cases for run in case.runs}
+    assert traces["torch"] is None  # no path names one of the traces in a file
+    assert traces["jax"] is not None
+
+
+def test_it_outlives_an_edit_of_its_case_file_and_another_version_of_the_harness(tmp_path: Path) -> None:
+    golden = pinned(tmp_path, record(tmp_path / "torch", "torch", source="a" * 64))
+    jax = record(tmp_path / "jax", "jax", source="b" * 64)
+    for index in jax.rglob("trace.json"):
+        index.write_text(json.dumps({**json.loads(index.read_text()), "harness": "9.9"}))
+    assert outcomes(compared(golden, jax)) == {"one": "agree", "two": "agree"}
+    with pytest.raises(TraceError, match="different versions"):
+        compared(tmp_path / "torch", jax)
+
+
+def test_it_does_not_outlive_another_seed(tmp_path: Path) -> None:
+    golden = pinned(tmp_path, record(tmp_path / "torch", "torch", seed=1))
+    with pytest.raises(TraceError, match="different seeds: 1, 2"):
+        compared(golden, record(tmp_path / "jax", "jax", seed=2))
+
+
+def test_the_same_target_is_compared_with_what_it_was(tmp_path: Path) -> None:
+    golden = pinned(tmp_path, record(tmp_path / "old", "torch"))
+    result = compared(golden, record(tmp_path / "new", "torch", exact=X * 2))
+    assert result.golden is not None
+    assert verdicts(result) == {("one", "torch"): "divergent", ("two", "torch"): "divergent"}
+
+
+def test_a_case_that_one_side_alone_has_is_told(tmp_path: Path) -> None:
+    golden = pinned(tmp_path, record(tmp_path / "torch", "torch", "one"))
+    assert outcomes(compared(golden, record(tmp_path / "jax", "jax", "one", "two"))) == {"one": "agree", "two": "error"}
+
+
+def test_another_shape_is_a_mismatch_that_says_both(tmp_path: Path) -> None:
+    golden = pinned(tmp_path, record(tmp_path / "torch", "torch", "one"))
+    result = compared(golden, record(tmp_path / "jax", "jax", "one", exact=X.reshape(8, 4)))
+    (comparison,) = result.cases[0].comparisons
+    assert comparison.first is not None
+    reason = comparison.first.to_json()["reason"]
+    assert "float32 of shape (8, 4)" in reason
+    assert "float32 of shape (32,)" in reason
