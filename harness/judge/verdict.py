@@ -621,11 +621,16 @@ def _from_one_twin(pair: _Pair, u: float) -> _Allowance | None:
 
 
 def _from_noise(pair: _Pair, u: float) -> _Allowance | None:
-    """By how far disturbed runs of either side moved."""
+    """By how far disturbed runs of either side moved.
+
+    Where both float64 runs equal the float32 runs bit for bit, a value that jumps when its inputs are disturbed is at a
+    step, as the gradient of a maximum of equal numbers is. That is no rounding that would excuse any difference.
+    """
     if not pair.ours.disturbed and not pair.theirs.disturbed:
         return None
     spread = max(pair.ours.spread, pair.theirs.spread, QUIET * u)
-    return _Allowance("noise", NOISE * spread, spread / u)
+    is_exact = pair.ours.wide is not None and pair.theirs.wide is not None
+    return _Allowance("noise", min(NOISE * spread, BLINDEST) if is_exact else NOISE * spread, spread / u)
 
 
 def _from_tolerance(pair: _Pair, u: float, reference: Observation) -> _Allowance:

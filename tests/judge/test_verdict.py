@@ -957,6 +957,26 @@ def test_noise_that_moves_nothing_still_leaves_room_for_rounding() -> None:
     assert judge(observed(single(b * (1 + 200 * U32))), observed(single(b)), reference_noise=quiet).verdict is DIVERGENT
 
 
+def test_a_step_at_exact_values_is_no_noise() -> None:
+    """The gradient of a maximum of equal numbers: all of it on one side, or half on each. Disturbed, all is on one."""
+    half, whole = np.array([[0.5, 0.0, 1.0]]), np.array([[1.0, 0.0, 1.0]])
+    noise = [observed(single(value)) for value in (whole, np.array([[0.0, 0.0, 1.0]]), half)]
+    for ours, theirs in ((half, whole), (whole, half)):
+        values, twins = (observed(single(ours)), observed(single(theirs))), (observed(ours), observed(theirs))
+        found = judge(*values, *twins, target_noise=noise, reference_noise=noise)
+        assert (found.basis, found.verdict) == ("noise", DIVERGENT)
+        # Without twins it is not known that the values are exact.
+        assert judge(*values, target_noise=noise, reference_noise=noise).verdict is ROUNDING
+
+
+def test_what_computes_in_float32_whatever_it_is_asked_for_is_still_excused_by_noise() -> None:
+    b = single(np.linspace(1.0, 2.0, 40))
+    a = single(b * (1 + 3e-3 * np.sin(np.arange(40))))
+    twins = observed(a.astype(np.float64)), observed(b.astype(np.float64))
+    found = judge(observed(a), observed(b), *twins, reference_noise=disturbed(b, 1e-3))
+    assert (found.basis, found.verdict) == ("noise", ROUNDING)
+
+
 def test_twins_go_before_noise() -> None:
     b = np.linspace(1.0, 2.0, 40)
     a = b * 1.001

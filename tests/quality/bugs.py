@@ -1020,7 +1020,7 @@ def callbacks_are_called_in_reverse(victim):
     victim.method(victim.src("callbacks.callback_list").CallbackList, "on_epoch_end", wrap)
 
 
-@bug("callback", "jax", scenarios.called_back, "optimizer|log|update")
+@bug("callback", "jax", scenarios.called_back, "optimizer|log|update|event")
 def cooldown_is_ignored(victim):
     victim.method(victim.keras.callbacks.ReduceLROnPlateau, "in_cooldown", lambda _: lambda _: False)
 
@@ -1037,7 +1037,7 @@ def epochs_begin_twice(victim):
     victim.method(victim.src("callbacks.callback_list").CallbackList, "on_epoch_begin", wrap)
 
 
-@bug("callback", "torch", scenarios.called_back, "update")
+@bug("callback", "torch", scenarios.called_back, "update|event")
 def best_weights_are_not_restored(victim):
     def wrap(native):
         def on_train_end(self, logs=None):
@@ -1073,7 +1073,7 @@ def last_partial_batch_is_dropped(victim):
     victim.method(adapter, "get_torch_dataloader", wrap)
 
 
-@bug("data", "jax", scenarios.called_back, "log")
+@bug("data", "jax", scenarios.called_back, "log|event")
 def validation_takes_the_first_rows(victim):
     def wrap(native):
         def train_validation_split(arrays, validation_split):
@@ -1085,7 +1085,7 @@ def validation_takes_the_first_rows(victim):
     victim.function("trainers.data_adapters.array_slicing", "train_validation_split", wrap)
 
 
-@bug("data", "tensorflow", scenarios.dense, "log")
+@bug("data", "tensorflow", scenarios.dense, "log|event")
 def rows_are_not_shuffled(victim):
     def wrap(native):
         return lambda self, *args, **options: native(self, *args, **{**options, "shuffle": False})
@@ -1093,7 +1093,7 @@ def rows_are_not_shuffled(victim):
     victim.method(victim.keras.Model, "fit", wrap)
 
 
-@bug("data", "torch", scenarios.convolution, "log|loss")
+@bug("data", "torch", scenarios.convolution, "log|loss|event")
 def class_weights_are_one_class_off(victim):
     def wrap(native):
         return lambda y, class_weight: native(y, {label + 1: weight for label, weight in class_weight.items()})
@@ -1536,3 +1536,148 @@ def layer_within_is_off(victim):
 @bug("inner", "torch", scenarios.inner_layer, "forward", layer="inner")
 def product_by_hand_is_off(victim):
     victim.part("Inner", "by_hand", lambda native: lambda self, x: 1.02 * native(self, x))
+
+
+# What the weights of a new layer hide: scales of 1, and means, offsets and slopes of 0.
+
+
+def _normalised(wrong):
+    """What makes of scaled normalisation another one, given mean, variance, offset and scale."""
+
+    def wrap(native):
+        def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilon=1e-3):
+            mean, variance, offset, scale = wrong(mean, variance, offset, scale)
+            return native(x, mean, variance, axis, offset=offset, scale=scale, epsilon=epsilon)
+
+        return batch_normalization
+
+    return wrap
+
+
+@bug("new weights", "torch", scenarios.new_layers, "forward", layer="batch", op="ops.batch_normalization")
+def moving_mean_is_forgotten(victim):
+    victim.op("nn.batch_normalization", _normalised(lambda m, v, offset, scale: (0 * m, v, offset, scale)))
+
+
+@bug("new weights", "jax", scenarios.new_layers, "forward", layer="batch", op="ops.batch_normalization")
+def variance_is_squared(victim):
+    victim.op("nn.batch_normalization", _normalised(lambda m, v, offset, scale: (m, v * v, offset, scale)))
+
+
+@bug("new weights", "tensorflow", scenarios.new_layers, "forward", layer="batch", op="ops.batch_normalization")
+def scale_is_applied_twice(victim):
+    victim.op("nn.batch_normalization", _normalised(lambda m, v, offset, scale: (m, v, offset, scale * scale)))
+
+
+@bug("new weights", "jax", scenarios.new_layers, "forward", layer="batch", op="ops.batch_normalization")
+def offset_is_forgotten(victim):
+    victim.op("nn.batch_normalization", _normalised(lambda m, v, offset, scale: (m, v, 0 * offset, scale)))
+
+
+@bug("new weights", "torch", scenarios.new_layers, "forward", layer="row")
+def offset_of_a_row_is_forgotten(victim):
+    layer = victim.keras.layers.LayerNormalization
+    victim.method(layer, "call", lambda native: lambda self, x: native(self, x) - self.beta)
+
+
+@bug("new weights", "tensorflow", scenarios.new_layers, "forward", layer="group")
+def scale_of_groups_is_forgotten(victim):
+    layer = victim.keras.layers.GroupNormalization
+    victim.method(layer, "call", lambda native: lambda self, x: (native(self, x) - self.beta) / self.gamma + self.beta)
+
+
+@bug("new weights", "jax", scenarios.new_layers, "forward", layer="slope")
+def slope_of_prelu_is_doubled(victim):
+    def wrap(native):
+        return lambda self, x: native(self, x) + self.alpha * victim.keras.ops.minimum(x, 0.0)
+
+    victim.method(victim.keras.layers.PReLU, "call", wrap)
+
+
+@bug("new weights", "torch", scenarios.new_layers, "forward", layer="dense")
+def bias_of_dense_is_forgotten(victim):
+    victim.method(
+        victim.keras.layers.Dense, "call", lambda native: lambda self, x, *args: native(self, x, *args) - self.bias
+    )
+
+
+# What Python decides or holds while it is traced, and state that no layer owns.
+
+
+@bug("compiled", "jax", scenarios.ramp, "forward|gradient")
+def factor_is_another_where_jax_traces(victim):
+    victim.part("Ramp", "factor", lambda native: lambda self, x: native(self, x) * (1.2 if _is_traced(x) else 1.0))
+
+
+@bug("compiled", "tensorflow", scenarios.ramp, "forward|gradient")
+def factor_is_another_where_tensorflow_traces(victim):
+    victim.part("Ramp", "factor", lambda native: lambda self, x: native(self, x) * (1.2 if _is_traced(x) else 1.0))
+
+
+def _is_traced(x):
+    try:
+        float(x[0, 0])
+    except Exception:  # each backend has its own
+        return True
+    return False
+
+
+@bug("compiled", "tensorflow", scenarios.annealed, "log|update|optimizer|metric")
+def factor_is_read_while_tensorflow_traces(victim):
+    victim.part("Annealed", "read", lambda _: lambda self: self.plain)
+
+
+@bug("compiled", "jax", scenarios.annealed, "log|update|optimizer|metric")
+def factor_is_read_while_jax_traces(victim):
+    victim.part("Annealed", "read", lambda _: lambda self: self.plain)
+
+
+@bug("compiled", "jax", scenarios.dropped_rows, "update|log|initial")
+def seeds_are_those_of_nobody(victim):
+    of_nobody = functools.cache(lambda: victim.keras.random.SeedGenerator(7))
+    victim.part("Dropping", "seeds", lambda _: lambda _: of_nobody())
+
+
+# Derivatives inside of layers, limits of a dtype, and a gradient that is 0 but for rounding.
+
+
+@bug("inner derivative", "jax", scenarios.flow, "forward", layer="flow")
+def slope_within_is_off(victim):
+    victim.part("Flow", "slope", lambda native: lambda self, x: 1.02 * native(self, x))
+
+
+@bug("inner derivative", "torch", scenarios.flow, "gradient", layer="flow")
+def slope_within_has_no_gradient(victim):
+    victim.part("Flow", "slope", lambda native: lambda self, x: victim.stop(native(self, x)))
+
+
+@bug("limit", "tensorflow", scenarios.groups, "forward", layer="summed")
+def empty_group_is_not_filled(victim):
+    victim.part("Summed", "filled", lambda _: lambda _, largest: largest)
+
+
+@bug("limit", "torch", scenarios.groups, "forward", layer="summed")
+def largest_are_off_beside_a_limit(victim):
+    victim.part("Summed", "filled", lambda native: lambda self, largest: native(self, largest * 1.01))
+
+
+@bug("subnormal", "jax", scenarios.subnormal, "recorded", op="ops.power")
+def power_is_off_beside_subnormal_numbers(victim):
+    victim.op("numpy.power", lambda power: lambda x1, x2: 1.01 * power(x1, x2))
+
+
+@bug("zero gradient", "torch", scenarios.bias_before_norm, "forward|gradient", layer="norm")
+def variance_is_off_behind_a_bias(victim):
+    victim.op("nn.moments", lambda moments: lambda *args, **options: _second(moments(*args, **options), 1.02))
+
+
+def _second(pair, factor):
+    return pair[0], factor * pair[1]
+
+
+@bug("keyword", "tensorflow", scenarios.by_keyword, "forward", layer="of_b")
+def second_of_a_dict_is_off(victim):
+    def wrap(native):
+        return lambda self, x, *args: native(self, x, *args) * (1.02 if self.name == "of_b" else 1.0)
+
+    victim.method(victim.keras.layers.Dense, "call", wrap)

@@ -308,3 +308,86 @@ class Draws:
 
     def drawn(self, table, index):
         return ops.take(table, index, axis=0)
+
+
+@registered
+class Ramp(keras.layers.Layer):
+    """A factor that is the same wherever the call runs, traced or not."""
+
+    def call(self, x):
+        return x * self.factor(x)
+
+    def factor(self, _x):
+        return 1.5
+
+
+@registered
+class Annealed(keras.layers.Layer):
+    """A factor in a variable, which a callback changes between epochs."""
+
+    def build(self, _shape):
+        self.plain = 1.0
+        self.factor = self.add_weight(shape=(), initializer="ones", trainable=False, name="factor")
+
+    def call(self, x):
+        return x * self.read()
+
+    def read(self):
+        return self.factor
+
+    def grow(self):
+        self.plain *= 1.5
+        self.factor.assign(self.plain)
+
+
+class Grow(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002 - the signature of the hook
+        self.model.get_layer("annealed").grow()
+
+
+@registered
+class Dropping(keras.layers.Layer):
+    """Drops rows, by seeds that the layer owns."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.own = keras.random.SeedGenerator(7)
+
+    def call(self, x, training=False):
+        if not training:
+            return x
+        kept = ops.floor(0.5 + keras.random.uniform((ops.shape(x)[0], 1), seed=self.seeds()))
+        return x * ops.cast(kept, x.dtype)
+
+    def seeds(self):
+        return self.own
+
+
+@registered
+class Flow(keras.layers.Layer):
+    """A value and its derivative by the input, which the backend's own means take inside of the call."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
+
+    def call(self, x):
+        return ops.tanh(x * self.scale) + 0.1 * self.slope(x)
+
+    def slope(self, x):
+        from harness import value_and_grad
+
+        _, slope = value_and_grad(lambda x: ops.sum(ops.sin(x)), x)
+        return slope
+
+
+@registered
+class Summed(keras.layers.Layer):
+    """Sums of the rows of each group, of which one is empty."""
+
+    def call(self, x):
+        groups = ops.convert_to_tensor(np.array([0, 0, 1, 1, 3, 3], "int32"))
+        return self.filled(ops.segment_max(x, groups, num_segments=4))
+
+    def filled(self, largest):
+        """What is the lowest number of its dtype is of no row, and becomes 0."""
+        return ops.where(largest < -1e30, ops.zeros_like(largest), largest)

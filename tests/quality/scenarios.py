@@ -525,6 +525,83 @@ def offset_without_a_loss_of_ones_own(keras, rng, _record):
 
 
 #: Healthy on every backend. What follows them here is not.
+def new_layers(keras, rng, _record):
+    """New layers, whose scales are 1, and whose offsets, means and slopes are 0."""
+    inputs = keras.Input((8,))
+    layers = [
+        keras.layers.BatchNormalization(name="batch"),
+        keras.layers.LayerNormalization(name="row"),
+        keras.layers.GroupNormalization(4, name="group"),
+        keras.layers.PReLU(name="slope"),
+        keras.layers.Dense(3, name="dense"),
+    ]
+    return Forward(keras.Model(inputs, [layer(inputs) for layer in layers]), normal(rng, 6, 8))
+
+
+def ramp(keras, rng, _record):
+    import parts
+
+    layers = [keras.Input((5,)), keras.layers.Dense(4, name="dense"), parts.Ramp(name="ramp")]
+    return Forward(keras.Sequential(layers), normal(rng, 6, 5))
+
+
+def normalised_twice(keras, rng, _record):
+    """State that each of two calls moves."""
+    layers = [keras.Input((5,)), keras.layers.BatchNormalization(name="norm"), keras.layers.Dropout(0.5, seed=3)]
+    return Forward(keras.Sequential(layers), normal(rng, 12, 5), training=True)
+
+
+def annealed(keras, rng, _record):
+    """A callback changes a factor between epochs."""
+    import parts
+
+    layers = [keras.Input((5,)), keras.layers.Dense(4, "tanh", name="hidden"), parts.Annealed(name="annealed")]
+    return trained(keras, rng, layers, (5,), epochs=3, callbacks=[parts.Grow()])
+
+
+def dropped_rows(keras, rng, _record):
+    import parts
+
+    return trained(keras, rng, [keras.Input((5,)), parts.Dropping(name="dropping")], (5,))
+
+
+def flow(keras, rng, _record):
+    """A derivative inside of a layer."""
+    import parts
+
+    return trained(keras, rng, [keras.Input((5,)), parts.Flow(name="flow")], (5,))
+
+
+def groups(_keras, rng, _record):
+    """The largest of each group, one of which is empty: a limit of the dtype, which float64 has otherwise."""
+    import parts
+
+    return Forward(parts.Summed(name="summed"), normal(rng, 6, 3))
+
+
+def subnormal(keras, rng, record):
+    """Numbers below the smallest normal float32, which some backends flush to 0."""
+    x = keras.ops.convert_to_tensor(np.abs(normal(rng, 8)) + 0.5, keras.config.floatx())
+    record("small", x * 1e-30 * 1e-9)
+    record("power", keras.ops.power(x, -2.0))
+
+
+def bias_before_norm(keras, rng, _record):
+    """The gradient of the bias is 0 but for rounding, of which Adam makes whole steps."""
+    layers = [keras.Input((6,)), keras.layers.Dense(5, name="dense"), keras.layers.BatchNormalization(name="norm")]
+    model = keras.Sequential([*layers, keras.layers.Dense(1, name="head")])
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    return Fit(model, normal(rng, 32, 6), normal(rng, 32, 1), batch_size=8, epochs=2)
+
+
+def by_keyword(keras, rng, _record):
+    """A dict of inputs, given by its keyword."""
+    inputs = {"b": keras.Input((3,), name="b"), "a": keras.Input((4,), name="a")}
+    left, right = (keras.layers.Dense(2, name=f"of_{name}")(inputs[name]) for name in "ab")
+    model = keras.Model(inputs, left - 2.0 * right)
+    return Forward(model, inputs={"b": normal(rng, 5, 3), "a": normal(rng, 5, 4)})
+
+
 HEALTHY = {
     scenario.__name__: scenario
     for scenario in (
@@ -574,6 +651,16 @@ HEALTHY = {
         inner_layer,
         large_offset,
         offset_without_a_loss_of_ones_own,
+        new_layers,
+        ramp,
+        normalised_twice,
+        annealed,
+        dropped_rows,
+        flow,
+        groups,
+        subnormal,
+        bias_before_norm,
+        by_keyword,
     )
 }
 

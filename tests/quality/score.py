@@ -131,12 +131,14 @@ def _score(bug: Bug, case: dict[str, Any], run: Path) -> Row:
     by_target = {item["target"]: item for item in case["comparisons"]}
     reference = case["comparisons"][0]["reference"]
     # A bug of the reference shows in every comparison, and one of another target in its own.
-    touched = [item for target, item in by_target.items() if bug.victim in (target, reference)]
+    touched = compared = [item for target, item in by_target.items() if bug.victim in (target, reference)]
     enough = Verdict.LEAK if bug.below else Verdict.DIVERGENT
-    if bug.unseeded:
-        detected = case["outcome"] == UNREPEATABLE
-    else:
-        detected = all(item["verdict"] is not None and Verdict.parse(item["verdict"]) >= enough for item in touched)
+    # A bug of compiled calls alone shows where these are held against the victim's own eager ones.
+    calls = next(item["compiled"] for item in case["runs"] if item["target"] == bug.victim)
+    if calls is not None and _is_as_bad(calls, enough):
+        touched = [calls]
+    does_not_repeat = case["outcome"] == UNREPEATABLE
+    detected = does_not_repeat if bug.unseeded else all(_is_as_bad(item, enough) for item in touched)
     found = next((item for item in touched if item.get("blame")), touched[0])
     first, blame = found["first"] or {}, found.get("blame") or {}
     said = {
@@ -150,7 +152,7 @@ def _score(bug: Bug, case: dict[str, Any], run: Path) -> Row:
         "reason": first.get("reason"),
     }
     traces = {target: Trace(place) for target, place in places.items()}
-    bystanders = [item for item in case["comparisons"] if item not in touched]
+    bystanders = [item for target, item in by_target.items() if bug.victim not in (target, reference)]
     return Row(
         bug=bug.name,
         kind=bug.kind,
@@ -167,7 +169,7 @@ def _score(bug: Bug, case: dict[str, Any], run: Path) -> Row:
         bystander_differs=not bug.unseeded and any(_is_alarm(item) for item in bystanders),
         said=said,
         others={
-            name: all(judge(traces[item["target"]], traces[reference]) for item in touched)
+            name: all(judge(traces[item["target"]], traces[reference]) for item in compared)
             for name, judge in OTHERS.items()
         },
     )
@@ -181,6 +183,11 @@ def _healthy(folder: Path) -> Iterator[dict[str, Any]]:
             alarms = {
                 item["target"]: repeats if name in UNSEEDED else _is_alarm(item) or not repeats
                 for item in case["comparisons"]
+            }
+            alarms |= {
+                item["target"]: True
+                for item in case["runs"]
+                if item["compiled"] is not None and _is_alarm(item["compiled"])
             }
             traces = {item["target"]: Trace(run / item["trace"]) for item in case["runs"]}
             for item in case["runs"]:
@@ -200,7 +207,11 @@ def _healthy(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _is_alarm(comparison: dict[str, Any]) -> bool:
-    return comparison["verdict"] is None or Verdict.parse(comparison["verdict"]) >= Verdict.DIVERGENT
+    return comparison["verdict"] is None or _is_as_bad(comparison, Verdict.DIVERGENT)
+
+
+def _is_as_bad(comparison: dict[str, Any], verdict: Verdict) -> bool:
+    return comparison["verdict"] is not None and Verdict.parse(comparison["verdict"]) >= verdict
 
 
 # Other ways to judge the same traces. Each says whether two traces differ.
