@@ -10,13 +10,15 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.session.sharing import Host
 from harness.trace import Trace
+from tests import warm
 
 #: Cases with bugs, and a sample library with tests of its own: none of them holds tests of the harness.
 collect_ignore = ["quality", "sample_library", "field/cases"]
@@ -26,10 +28,15 @@ PATIENCE = 900
 
 
 class Project:
-    """A folder with an empty `pyproject.toml`. Modules in its folder `site` shadow installed packages."""
+    """A folder with an empty `pyproject.toml`. Modules in its folder `site` shadow installed packages.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        workers: the folder of a host of workers that the project shares with others: see `warm`. It has no `site` then.
+    """
+
+    def __init__(self, folder: Path, workers: Path | None = None) -> None:
         self.folder = folder
+        self.workers = workers
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self.write("pyproject.toml", "")
@@ -54,9 +61,10 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        folders = [str(self.folder / "site"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        folders = ["" if self.workers else str(self.folder / "site"), os.environ.get("PYTHONPATH", "")]
         return {
             **os.environ,
+            **({} if self.workers is None else {warm.FOLDER: str(self.workers)}),
             "PYTHONPATH": os.pathsep.join(filter(None, folders)),
             "TMPDIR": str(self.temporary),
             "COLUMNS": "200",
@@ -65,7 +73,8 @@ class Project:
 
     def harness(self, *arguments: str | Path, cwd: str = ".") -> subprocess.CompletedProcess[str]:
         """Run the command line and wait for it."""
-        return self.python("-m", "harness", *arguments, cwd=cwd)
+        command = ("-m", "harness") if self.workers is None else (warm.__file__,)
+        return self.python(*command, *arguments, cwd=cwd)
 
     def python(self, *arguments: str | Path, cwd: str = ".") -> subprocess.CompletedProcess[str]:
         """Run Python in this project, in the same way as the command line, and wait for it."""
@@ -135,6 +144,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
     """Makes projects for the fixtures that many tests share."""
     return lambda: Project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def workers() -> Iterator[Path]:
+    """The folder of a host of workers, which end with the tests."""
+    host = Host()
+    yield host.folder
+    host.close()
+
+
+@pytest.fixture(scope="session")
+def make_warm_project(tmp_path_factory: pytest.TempPathFactory, workers: Path) -> Callable[[], Project]:
+    """Makes projects whose runs share workers: for cases that need nothing else than what is installed."""
+    return lambda: Project(tmp_path_factory.mktemp("project"), workers)
 
 
 @pytest.fixture

@@ -127,9 +127,9 @@ PLACES = {
 
 
 @pytest.fixture(scope="module")
-def faults(make_project: Callable[[], Any]) -> Any:
+def faults(make_warm_project: Callable[[], Any]) -> Any:
     """A run over faults that jax alone has."""
-    project = make_project()
+    project = make_warm_project()
     project.write("cases/faults.py", FAULTS)
     project.process = project.harness("run", "--targets", "torch,jax", "--out", "out")
     return project

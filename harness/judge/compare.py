@@ -42,6 +42,7 @@ def compare(
     *,
     shared_only: bool = False,
     strict_names: bool = False,
+    leaked: float = 0.0,
 ) -> Comparison:
     """Compare a target's trace with the reference's, twins included where both have one.
 
@@ -53,10 +54,12 @@ def compare(
         shared_only: whether what is recorded may depend on the backend, as in a test that was not written to be
             compared.
         strict_names: whether variables that differ in name alone are a mismatch. They are paired otherwise.
+        leaked: see `harness.judge.verdict.judge`; of what is behind parts that were not recorded.
     """
     target, renamed = (target, {}) if strict_names else paired(target, reference)
     declared = ([], []) if known is None else applying(target, reference, known)
-    findings, parted = all_findings(target, reference, [*declared[0], *declared[1]], shared_only=shared_only)
+    apply = [*declared[0], *declared[1]]
+    findings, parted = all_findings(target, reference, apply, shared_only=shared_only, leaked=leaked)
     judged = [finding for finding in findings.values() if finding is not None]
     restless = {finding.key: not_repeating(target, reference, finding) for finding in judged if finding.known is None}
     unrepeated = next((finding for finding in judged if restless.get(finding.key)), None)
@@ -87,14 +90,19 @@ def compare(
 
 
 def all_findings(
-    target: Trace, reference: Trace, declared: Sequence[Expected] = (), *, shared_only: bool = False
+    target: Trace,
+    reference: Trace,
+    declared: Sequence[Expected] = (),
+    *,
+    shared_only: bool = False,
+    leaked: float = 0.0,
 ) -> tuple[dict[str, Finding | None], int | None]:
     """A finding for each observation of either side by key, in order; None for one that could not be compared.
 
     Returns:
         The findings, and the step after which free runs had parted: see `Comparison`.
     """
-    findings = dict(_findings(target, reference, declared, shared_only=shared_only))
+    findings = dict(_findings(target, reference, declared, shared_only=shared_only, leaked=leaked))
     parted = _parted(list(findings.values()), reference)
     if parted is not None:
         findings = {key: None if _is_beyond(finding, parted) else finding for key, finding in findings.items()}
@@ -173,7 +181,7 @@ def _is_beyond(finding: Finding | None, parted: int) -> bool:
 
 
 def _findings(
-    target: Trace, reference: Trace, declared: Sequence[Expected], *, shared_only: bool
+    target: Trace, reference: Trace, declared: Sequence[Expected], *, shared_only: bool, leaked: float
 ) -> Iterator[tuple[str, Finding | None]]:
     """The key of each observation of either side, in order, and its finding: None if it cannot be compared."""
     scales = _group_scales(reference)
@@ -184,7 +192,7 @@ def _findings(
         lacks.append(_LOSS_SCALE)
     inner = one_sided(target, reference)
     has_twins = target.twin is not None or reference.twin is not None
-    inherited = leaked = 0.0
+    inherited = 0.0
     last: dict[Trace, str | None] = {target: None, reference: None}
     for key in _merged(target, reference):
         last |= {side: key for side in last if key in side}

@@ -12,7 +12,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 from harness.worker.patching import FOR_GOOD, patched, where_defined
@@ -344,6 +344,24 @@ def forget_names() -> None:
     from keras.src.utils.naming import reset_uids
 
     reset_uids()
+
+
+def in_layer_call() -> bool:
+    """Whether a layer is being called."""
+    from keras.src.backend.common import global_state
+
+    return global_state.get_global_attribute("current_call_ctx") is not None
+
+
+def in_compute_loss() -> bool:
+    """Whether a training step computes its loss, by Keras' code or the model's own."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        if frame.f_code.co_name == "_compute_loss" and module.startswith("keras.src."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 #: Where Keras keeps the generator of unseeded `keras.random` calls.

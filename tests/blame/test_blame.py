@@ -117,8 +117,8 @@ CASES = """
 
 
 @pytest.fixture(scope="module")
-def blamed(make_project: Callable[[], Any]) -> Any:
-    project = make_project()
+def blamed(make_warm_project: Callable[[], Any]) -> Any:
+    project = make_warm_project()
     project.write("cases/bugs.py", CASES)
     project.ran = project.harness("run", "cases", "--out", "out")
     return project
@@ -244,8 +244,8 @@ PARTING = """
 
 
 @pytest.fixture(scope="module")
-def parted(make_project: Callable[[], Any]) -> Any:
-    project = make_project()
+def parted(make_warm_project: Callable[[], Any]) -> Any:
+    project = make_warm_project()
     project.write("cases/parting.py", PARTING)
     project.ran = project.harness("run", "cases", "--no-blame", "--out", "out")
     return project

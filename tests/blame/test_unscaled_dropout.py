@@ -40,9 +40,9 @@ def unscaled_on(victim, rng, target):
 
 
 @pytest.fixture(scope="module")
-def unscaled(make_project: Callable[[], Any]) -> Any:
+def unscaled(make_warm_project: Callable[[], Any]) -> Any:
     """Healthy dropout, and one that is not scaled on each backend in turn."""
-    project = make_project()
+    project = make_warm_project()
     project.write("cases/dropout.py", CASES)
     project.ran = project.harness("run", "--out", "out", "--no-blame")
     return project

@@ -13,7 +13,7 @@ CASES = Path(__file__).parent / "cases"
 
 
 @pytest.fixture(scope="module")
-def run(make_project: Callable[[], Any]) -> Callable[..., Any]:
+def run(make_warm_project: Callable[[], Any]) -> Callable[..., Any]:
     """Runs a file of `cases` with the command line, once for all tests of a module, and returns the project.
 
     What the command printed, and its status, are in the project's `ran`.
@@ -22,7 +22,7 @@ def run(make_project: Callable[[], Any]) -> Callable[..., Any]:
 
     def run(file: str, *options: str) -> Any:
         if (file, *options) not in projects:
-            project = projects[file, *options] = make_project()
+            project = projects[file, *options] = make_warm_project()
             shutil.copyfile(CASES / file, project.folder / file)
             project.ran = project.harness("run", file, "--out", "out", *options)
         return projects[file, *options]

@@ -50,8 +50,8 @@ class Blamed:
 
 
 @pytest.fixture(scope="module")
-def blamed(make_project: Callable[[], Any]) -> Blamed:
-    project = make_project()
+def blamed(make_warm_project: Callable[[], Any]) -> Blamed:
+    project = make_warm_project()
     shutil.copytree(CASES, project.folder / "cases")
     return Blamed(project)
 

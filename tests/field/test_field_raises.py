@@ -16,8 +16,8 @@ WORDS = "ValueError: Reverse-mode differentiation does not work for lax.while_lo
 
 
 @pytest.fixture(scope="module")
-def ran(make_project: Callable[[], Any]) -> Any:
-    project = make_project()
+def ran(make_warm_project: Callable[[], Any]) -> Any:
+    project = make_warm_project()
     project.write("cases/empty.txt", "")
     for name in ("raises_on_one_side.py", "saving_raises.py"):
         shutil.copy(CASES / name, project.folder / "cases")

@@ -15,8 +15,8 @@ CASES = Path(__file__).parent / "cases"
 
 
 @pytest.fixture(scope="module")
-def project(make_project: Callable[[], Any]) -> Any:
-    project = make_project()
+def project(make_warm_project: Callable[[], Any]) -> Any:
+    project = make_warm_project()
     project.write("cases/empty.txt", "")
     shutil.copy(CASES / "reference_fails.py", project.folder / "cases")
     return project

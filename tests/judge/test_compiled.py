@@ -160,6 +160,14 @@ def test_calls_of_a_target_are_held_against_each_other(tmp_path: Path) -> None:
     assert calls_compared(recorded(tmp_path / "other", "torch", HEALTHY)) is None
 
 
+def test_what_a_part_inside_may_have_rounded_in_float32_is_a_leak(tmp_path: Path) -> None:
+    for number, (size, verdict) in enumerate({2e-6: Verdict.LEAK, 1e-3: Verdict.DIVERGENT}.items()):
+        compiled = changed(HEALTHY, log__3__batch__loss=HEALTHY[LOG] * (1 + size))
+        comparison = calls_compared(both_ways(tmp_path / str(number), HEALTHY, compiled))
+        assert comparison is not None
+        assert comparison.verdict is verdict
+
+
 def test_a_call_that_differs_where_it_is_compiled_makes_the_case_differ(tmp_path: Path) -> None:
     case = judged(tmp_path, recorded(tmp_path, "torch", HEALTHY), both_ways(tmp_path, HEALTHY, WRONG))
     (run,) = [run for run in case.runs if run.target == "jax"]

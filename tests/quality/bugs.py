@@ -1596,9 +1596,10 @@ def slope_of_prelu_is_doubled(victim):
 
 @bug("new weights", "torch", scenarios.new_layers, "forward", layer="dense")
 def bias_of_dense_is_forgotten(victim):
-    victim.method(
-        victim.keras.layers.Dense, "call", lambda native: lambda self, x, *args: native(self, x, *args) - self.bias
-    )
+    def wrap(native):
+        return lambda self, x, **options: native(self, x, **options) - self.bias
+
+    victim.method(victim.keras.layers.Dense, "call", wrap)
 
 
 # What Python decides or holds while it is traced, and state that no layer owns.
@@ -1632,7 +1633,7 @@ def factor_is_read_while_jax_traces(victim):
     victim.part("Annealed", "read", lambda _: lambda self: self.plain)
 
 
-@bug("compiled", "jax", scenarios.dropped_rows, "update|log|initial")
+@bug("compiled", "jax", scenarios.dropped_rows, "update|gradient|log")
 def seeds_are_those_of_nobody(victim):
     of_nobody = functools.cache(lambda: victim.keras.random.SeedGenerator(7))
     victim.part("Dropping", "seeds", lambda _: lambda _: of_nobody())
@@ -1678,6 +1679,6 @@ def _second(pair, factor):
 @bug("keyword", "tensorflow", scenarios.by_keyword, "forward", layer="of_b")
 def second_of_a_dict_is_off(victim):
     def wrap(native):
-        return lambda self, x, *args: native(self, x, *args) * (1.02 if self.name == "of_b" else 1.0)
+        return lambda self, x, **options: native(self, x, **options) * (1.02 if self.name == "of_b" else 1.0)
 
     victim.method(victim.keras.layers.Dense, "call", wrap)

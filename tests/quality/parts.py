@@ -376,7 +376,7 @@ class Flow(keras.layers.Layer):
     def slope(self, x):
         from harness import value_and_grad
 
-        _, slope = value_and_grad(lambda x: ops.sum(ops.sin(x)), x)
+        _, slope = value_and_grad(lambda x: ops.sum(ops.sin(x * self.scale)), x)
         return slope
 
 

@@ -120,7 +120,9 @@ class TorchRuntime(Runtime):
         leaves = [t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in tensors]
         values = [variable.value for variable in variables]
         frozen = [value for value in values if value.is_leaf and not value.requires_grad]
-        nested = self._depth > 0 or any(t.requires_grad for t in tensors)
+        # What a layer or a loss makes of a gradient, in the `fit` of a model too, is differentiated by its weights.
+        is_inside = torch.is_grad_enabled() and (keras_internals.in_layer_call() or keras_internals.in_compute_loss())
+        nested = self._depth > 0 or is_inside or any(t.requires_grad for t in tensors)
         self._depth += 1
         try:
             for value in frozen:

@@ -44,6 +44,39 @@ def test_calls_nest_for_second_derivatives(x):
     assert as_float(acceleration) == pytest.approx(9.8)
 
 
+@pytest.mark.parametrize("where", ["layer", "loss"])
+def test_training_differentiates_what_a_layer_or_a_loss_differentiates_inside(where):
+    """d(sin(w x))/dx = w cos(w x), whose mean has by w the gradient mean(cos(w x) - w x sin(w x))."""
+
+    class Slope(keras.layers.Layer):
+        def build(self, _):
+            self.w = self.add_weight(shape=(), initializer=keras.initializers.Constant(0.7), name="w")
+
+        def call(self, x):
+            return self.slope(x) if where == "layer" else x * 1.0
+
+        def slope(self, x):
+            return value_and_grad(lambda x: ops.sum(ops.sin(self.w * x)), x)[1]
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = Slope()
+
+        def call(self, x):
+            return self.inner(x)
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):  # noqa: ARG002
+            return ops.mean(y_pred if where == "layer" else self.inner.slope(x))
+
+    x, model = np.linspace(-1.0, 2.0, 12, dtype=np.float32).reshape(6, 2), Model()
+    model(x)
+    model.compile(keras.optimizers.SGD(0.5))
+    model.fit(x, x, batch_size=6, verbose=0)
+    expected = np.mean(np.cos(0.7 * x) - 0.7 * x * np.sin(0.7 * x))
+    assert as_float(model.inner.w.value) == pytest.approx(0.7 - 0.5 * expected, rel=1e-5)
+
+
 def test_calls_nest_three_deep():
     def first(t):
         return value_and_grad(lambda s: s**4, t)[1]

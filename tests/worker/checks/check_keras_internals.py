@@ -354,7 +354,7 @@ def test_layers_in():
     model = small_model()
     names = [layer.name for layer in keras_internals.layers_in(model)]
     assert names[0] == model.name, "Keras moved Layer._flatten_layers."
-    assert set(names[1:]) == {layer.name for layer in model.layers}
+    assert names[-1] == model.layers[-1].name
 
 
 def test_loss_weights_of():
@@ -370,6 +370,37 @@ def test_forget_names():
     assert keras.layers.Dense(1).name != first
     keras_internals.forget_names()
     assert keras.layers.Dense(1).name == "dense", "Keras counts the names of layers elsewhere."
+
+
+def test_in_layer_call():
+    class Asking(keras.layers.Layer):
+        def call(self, x):
+            found.append(keras_internals.in_layer_call())
+            return x
+
+    found = []
+    Asking()(ops.ones((2, 2)))
+    assert found, "the layer was not called"
+    assert all(found), "Keras keeps the context of a layer's call elsewhere."
+    assert not keras_internals.in_layer_call()
+
+
+def test_in_compute_loss():
+    class Asking(keras.Model):
+        def call(self, x):
+            return x
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):  # noqa: ARG002
+            found.append(keras_internals.in_compute_loss())
+            return ops.mean(y_pred)
+
+    found = []
+    model = Asking()
+    model.compile(loss="mse")
+    model.evaluate(np.ones((2, 2)), np.ones((2, 2)), verbose=0)
+    assert found, "the loss was not computed"
+    assert all(found), "Keras computes the loss of a step elsewhere."
+    assert not keras_internals.in_compute_loss()
 
 
 def test_has_inner_layers():
