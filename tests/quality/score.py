@@ -134,7 +134,7 @@ def _score(bug: Bug, case: dict[str, Any], run: Path) -> Row:
     touched = compared = [item for target, item in by_target.items() if bug.victim in (target, reference)]
     enough = Verdict.LEAK if bug.below else Verdict.DIVERGENT
     # A bug of compiled calls alone shows where these are held against the victim's own eager ones.
-    calls = next(item["compiled"] for item in case["runs"] if item["target"] == bug.victim)
+    calls = next(item.get("compiled") for item in case["runs"] if item["target"] == bug.victim)
     if calls is not None and _is_as_bad(calls, enough):
         touched = [calls]
     does_not_repeat = case["outcome"] == UNREPEATABLE
@@ -187,7 +187,7 @@ def _healthy(folder: Path) -> Iterator[dict[str, Any]]:
             alarms |= {
                 item["target"]: True
                 for item in case["runs"]
-                if item["compiled"] is not None and _is_alarm(item["compiled"])
+                if item.get("compiled") is not None and _is_alarm(item["compiled"])
             }
             traces = {item["target"]: Trace(run / item["trace"]) for item in case["runs"]}
             for item in case["runs"]:
