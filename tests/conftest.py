@@ -18,7 +18,6 @@ import pytest
 
 from harness.session.sharing import Host
 from harness.trace import Trace
-from tests import warm
 
 #: Cases with bugs, and a sample library with tests of its own: none of them holds tests of the harness.
 collect_ignore = ["quality", "sample_library", "field/cases"]
@@ -27,11 +26,15 @@ collect_ignore = ["quality", "sample_library", "field/cases"]
 PATIENCE = 900
 
 
+#: The command line with workers that are shared.
+WARM = Path(__file__).with_name("warm.py")
+
+
 class Project:
     """A folder with an empty `pyproject.toml`. Modules in its folder `site` shadow installed packages.
 
     Args:
-        workers: the folder of a host of workers that the project shares with others: see `warm`. It has no `site` then.
+        workers: the folder of a host of workers that the project shares with others. It has no `site` then.
     """
 
     def __init__(self, folder: Path, workers: Path | None = None) -> None:
@@ -64,7 +67,7 @@ class Project:
         folders = ["" if self.workers else str(self.folder / "site"), os.environ.get("PYTHONPATH", "")]
         return {
             **os.environ,
-            **({} if self.workers is None else {warm.FOLDER: str(self.workers)}),
+            **({} if self.workers is None else {"TESTS_WORKERS": str(self.workers)}),
             "PYTHONPATH": os.pathsep.join(filter(None, folders)),
             "TMPDIR": str(self.temporary),
             "COLUMNS": "200",
@@ -73,7 +76,7 @@ class Project:
 
     def harness(self, *arguments: str | Path, cwd: str = ".") -> subprocess.CompletedProcess[str]:
         """Run the command line and wait for it."""
-        command = ("-m", "harness") if self.workers is None else (warm.__file__,)
+        command = ("-m", "harness") if self.workers is None else (WARM,)
         return self.python(*command, *arguments, cwd=cwd)
 
     def python(self, *arguments: str | Path, cwd: str = ".") -> subprocess.CompletedProcess[str]:

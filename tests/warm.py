@@ -1,4 +1,4 @@
-"""The command line, with workers that are shared by all calls that name the same folder.
+"""The command line, with workers that are shared by all calls that name the same folder in `TESTS_WORKERS`.
 
 Their imports take most of the time of a small run, and many tests make one.
 """
@@ -12,10 +12,7 @@ from pathlib import Path
 from harness.cli import main
 from harness.session.session import Session
 
-#: The environment variable that names the folder of the workers' host.
-FOLDER = "TESTS_WORKERS"
-
 if __name__ == "__main__":
-    shared = functools.partialmethod(Session.__init__, shared=Path(os.environ[FOLDER]))
+    shared = functools.partialmethod(Session.__init__, shared=Path(os.environ["TESTS_WORKERS"]))
     setattr(Session, "__init__", shared)  # noqa: B010 - as an attribute its type would be that of one call
     main(prog_name="harness")

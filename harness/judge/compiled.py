@@ -83,7 +83,7 @@ def _parts_from_eager(trace: Trace) -> str | None:
     eager, compiled = trace.eager, trace.compiled or trace
     if eager is None:
         return None
-    first = compare(compiled, eager, None).first
+    first = compare(compiled, eager, None, leaked=INHERITED).first
     if first is None or first.judgement.verdict < Verdict.DIVERGENT:
         return None
     return _why(compiled, eager, first)

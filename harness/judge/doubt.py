@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.backends import compiles
 from harness.judge.pair import judge_key
 from harness.judge.verdict import U32
 from harness.result.judgement import InOnePrecision, Judgement, LessPrecise
@@ -38,9 +37,10 @@ def further_runs(target: Trace, reference: Trace, findings: Iterable[Finding]) -
         if _may_be_borne_out(finding.judgement):
             wanted.add(NOISE)
     sides = (target, reference)
-    if any(_is_of_a_compiled_step(finding, sides) for finding in findings):
+    real = next((finding for finding in findings if finding.judgement.verdict >= Verdict.DIVERGENT), None)
+    if real is not None and _is_of_a_compiled_step(real, sides):
         wanted.add(EAGER)
-    if all(side.eager is not None for side in sides if compiles(str(side.header.target))):
+    if all(side.eager is not None for side in sides if _is_compiled(side)):
         wanted.discard(EAGER)
     if all(side.again is not None for side in sides):
         wanted.discard(AGAIN)
@@ -50,10 +50,14 @@ def further_runs(target: Trace, reference: Trace, findings: Iterable[Finding]) -
 
 
 def _is_of_a_compiled_step(finding: Finding, sides: Sequence[Trace]) -> bool:
-    """Whether compiling may have made a difference that is found in a training: no part that runs eagerly shows it."""
-    models = [side.header.environment.get("model") for side in sides if compiles(side.header.target)]
-    is_compiled = any(isinstance(model, dict) and model.get("run_eagerly") is False for model in models)
-    return is_compiled and finding.phase in OF_STEPS and finding.judgement.verdict >= Verdict.DIVERGENT
+    """Whether compiling may have made a training's first difference: no part that runs eagerly shows it before."""
+    return finding.phase in OF_STEPS and any(map(_is_compiled, sides))
+
+
+def _is_compiled(trace: Trace) -> bool:
+    """Whether the steps of a training were compiled."""
+    model = trace.header.environment.get("model")
+    return isinstance(model, dict) and model.get("compiled") is True
 
 
 def wanted_of_recording(trace: Trace) -> frozenset[str]:

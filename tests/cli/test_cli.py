@@ -411,6 +411,29 @@ def test_k_selects_what_pytest_selects(quick: Any, expression: str) -> None:
     assert re.findall(r"^ok +(.*)$", process.stdout, re.MULTILINE) == [id for id in expected if "::case" not in id]
 
 
+def test_a_compact_recording_is_written_held_against_a_run_and_told(quick: Any) -> None:
+    how = ("--target", "jax", "--precision", "float32", "--out", "whole")
+    process = quick.harness("record", *how, "--compact", "kept/golden.gz")
+    assert process.returncode == 0
+    size = (quick.folder / "kept/golden.gz").stat().st_size
+    assert process.stdout.endswith(f"kept/golden.gz: {size / 1000:.1f} kB\n")
+    assert size < 2000
+    process = quick.harness("compare", "kept/golden.gz", "out", "--out", "held")
+    assert (process.returncode, "5 cases on jax: 5 agree." in process.stdout) == (0, True)
+    for command in (
+        ["report", "held", "--html", "held.html"],
+        ["show", "held"],
+        ["export", "held", "--csv", "held.csv"],
+    ):
+        told = quick.harness(*command)
+        assert told.returncode == 0, told.stderr
+
+
+def test_a_file_that_is_no_recording_is_refused(quick: Any) -> None:
+    quick.write("no.gz", "no")
+    check_refusal(quick.harness("compare", "no.gz", "out"), ["'no.gz' is no compact recording", "Record the cases"])
+
+
 def test_quick_leaves_out_what_is_slow_and_the_twins(quick: Any) -> None:
     process = quick.harness("record", "--quick", "-k", "alph", "--target", "jax", "--out", "hurried")
     assert process.returncode == 0

@@ -16,7 +16,8 @@ from harness.trace import COMPILED, EAGER, Raised, Trace
 from harness.verdict import Verdict
 from tests.judge.recordings import X, changed, healthy, recorded, without
 
-TRAINED = {"environment": {"model": {"run_eagerly": False}}}
+TRAINED = {"environment": {"model": {"compiled": True}}}
+EAGERLY = {"environment": {"model": {"compiled": False}}}
 LOG, STATE = "log/3/batch/loss", "update/3/unowned/SEEDS"
 KEYS = ["initial/dense/kernel", "forward/0/dense/output", LOG]
 HEALTHY = healthy(*KEYS)
@@ -37,7 +38,7 @@ def trained(
 ) -> Trace:
     """A training, and what it does where nothing is compiled."""
     python = header.pop("eagerly", {})
-    trace = recorded(folder, target, exact, **TRAINED, **header)
+    trace = recorded(folder, target, exact, **(EAGERLY if target == "torch" else TRAINED), **header)
     return trace if eager is None else beside(trace, EAGER, eager, python_state=python)
 
 
@@ -61,14 +62,14 @@ def test_a_training_that_differs_after_its_eager_passes_is_run_eagerly(tmp_path:
     ("jax", "header"),
     [
         (HEALTHY, TRAINED),
-        (changed(HEALTHY, forward__0__dense__output=X * 7), TRAINED),  # the log is as it should be
+        (changed(WRONG, forward__0__dense__output=X * 7), TRAINED),  # what runs eagerly differs already
         (WRONG, {}),
-        (WRONG, {"environment": {"model": {"run_eagerly": True}}}),
+        (WRONG, EAGERLY),
         (WRONG, {"environment": {"model": "a stranger's"}}),
     ],
 )
 def test_no_other_is(tmp_path: Path, jax: dict[str, Any], header: dict[str, Any]) -> None:
-    target, reference = recorded(tmp_path, "jax", jax, **header), recorded(tmp_path, "torch", HEALTHY, **TRAINED)
+    target, reference = recorded(tmp_path, "jax", jax, **header), recorded(tmp_path, "torch", HEALTHY, **EAGERLY)
     case = judged(tmp_path, target, reference)
     assert EAGER not in case.comparisons[0].further_runs
 

@@ -32,7 +32,7 @@ def record_forward(
         mode: of the target. Layers are observed eagerly; with `graph` and `jit` the outputs are those of a compiled
             call.
     """
-    with recorder.part("forward and all that follows"), unowned.watched() as updated:
+    with recorder.part("forward and all that follows"), unowned.watched(lambda: _owned(forward)) as updated:
         _record(forward, recorder, noise, updated, observed=observed, mode=mode)
 
 
@@ -46,8 +46,8 @@ def call_again(make: Callable[[], Any], recorder: Recorder, mode: str | None) ->
         mode: `graph` or `jit`; None to call it eagerly.
     """
     keras_internals.forget_names()
-    with unowned.watched() as updated:
-        forward = make()
+    forward = make()
+    with unowned.watched(lambda: _owned(forward)) as updated:
         inputs, options = prepared(forward)
         layer = _layer_of(forward)
         call: Callable[[], Any] = functools.partial(forward.function, *inputs, **options)
@@ -57,7 +57,7 @@ def call_again(make: Callable[[], Any], recorder: Recorder, mode: str | None) ->
             record_tensors(recorder, name, call(), step, owner)
             if layer is not None:
                 state.record_variables(recorder, "update", _untrained(layer), step, owner=layer)
-                updated.record(recorder, state.model_state(layer), step)
+                updated.record(recorder, step)
                 recorder.python_state = python_state.of(layer)
 
 
@@ -95,7 +95,7 @@ def _record(
     if layer is not None:
         # The gradients, where there are any, were taken of the one call whose effects are kept.
         state.record_variables(recorder, "update", _untrained(layer), 0, owner=layer)
-        updated.record(recorder, state.model_state(layer), 0)
+        updated.record(recorder, 0)
 
 
 def _layer_of(forward: Forward) -> Any:
@@ -103,6 +103,12 @@ def _layer_of(forward: Forward) -> Any:
     import keras
 
     return forward.function if isinstance(forward.function, keras.Layer) else None
+
+
+def _owned(forward: Forward) -> list[Any]:
+    """The variables that a layer owns; of a function that is not known."""
+    layer = _layer_of(forward)
+    return [] if layer is None else state.model_state(layer)
 
 
 def _untrained(layer: Any) -> list[Any]:

@@ -60,7 +60,7 @@ def record_fit(
 
     _record_data(fit, recorder)
     fit.x = noise.disturbed(fit.x)
-    with unowned.watched() as updated:
+    with unowned.watched(lambda: state.model_state(model)) as updated:
         _record_observed(fit, options, recorder, folder, noise, order, updated)
 
 
@@ -117,7 +117,7 @@ def _train(fit: Fit, options: dict[str, Any], recorder: Recorder, batches: Batch
 
     def record_state(step: int) -> None:
         _record_weights(model, recorder, step)
-        updated.record(recorder, state.model_state(model), step)
+        updated.record(recorder, step)
 
     watcher = observer(recorder, record_state, batches)
     callbacks = watched(callbacks_of(fit), model, recorder, watcher, batches)
@@ -325,6 +325,7 @@ def _resolved_flags(model: Any) -> dict[str, Any]:
     return {
         "jit_compile": model.jit_compile,
         "run_eagerly": model.run_eagerly,
+        "compiled": runtime.current().backend.compiles is not None and not model.run_eagerly,
         "dtype": model.dtype_policy.name,
     }
 

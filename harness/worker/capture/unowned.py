@@ -26,31 +26,35 @@ _MOST, _DEEPEST = 1000, 3
 
 
 class Updated:
-    """The variables that are updated while `watched` is open, in order, compiled code included.
+    """The variables that are updated while `watched` is open and that nothing owns, compiled code included.
 
-    Attributes:
-        variables: those variables.
+    Args:
+        owned: gives the variables that the code under test owns. It may own more as it is built.
     """
 
-    def __init__(self) -> None:
-        self.variables: list[Any] = []
+    def __init__(self, owned: Callable[[], Iterable[Any]]) -> None:
+        self._all_owned = owned
+        self._owned: set[int] = set()
+        self._variables: dict[int, Any] = {}
         self._before: dict[int, np.ndarray[Any, Any]] = {}
         self._found: dict[int, tuple[str, str | None]] = {}
 
     def note(self, variable: Any) -> None:
         """Note that a variable is about to be updated."""
-        if not any(variable is other for other in self.variables):
-            self.variables.append(variable)
-        if id(variable) not in self._before:
+        if id(variable) in self._owned:
+            return
+        if id(variable) not in self._variables:
+            self._variables[id(variable)] = variable
+            self._forget_owned()
+        if id(variable) in self._variables and id(variable) not in self._before:
             # A graph of tensorflow, as when shapes are inferred, has no values, and updates nothing yet.
             with contextlib.suppress(Exception):
                 self._before[id(variable)] = numpy_of(variable)
 
-    def without(self, owned: Iterable[Any]) -> list[Any]:
-        """The variables that are not owned, and are not of the generator that Keras itself keeps."""
-        generator = keras_internals.global_seed_generator()
-        known = {id(variable) for variable in owned} | ({id(generator.state)} if generator is not None else set())
-        return [variable for variable in self.variables if id(variable) not in known]
+    def variables(self) -> list[Any]:
+        """Those that were updated so far, in order."""
+        self._forget_owned()
+        return list(self._variables.values())
 
     @contextlib.contextmanager
     def preserved(self, owned: Sequence[Any]) -> Iterator[None]:
@@ -59,13 +63,13 @@ class Updated:
             with state.preserved(owned):
                 yield
         finally:
-            for variable in self.without(owned):
+            for variable in self.variables():
                 if id(variable) in self._before:
                     variable.assign(self._before[id(variable)])
 
-    def record(self, recorder: Recorder, owned: Iterable[Any], step: int) -> None:
-        """Record those that are not owned, as `unowned/NAME`, what they began with, and the line that makes each."""
-        for variable in self.without(owned):
+    def record(self, recorder: Recorder, step: int) -> None:
+        """Record them, as `unowned/NAME`, what they began with, and the line that makes each."""
+        for variable in self.variables():
             if recorder.native and variable.path.endswith("seed_generator_state"):
                 continue
             before, is_new = self._before.get(id(variable)), id(variable) not in self._found
@@ -79,13 +83,20 @@ class Updated:
             value = variable if is_float(variable) else numpy_of(variable).tolist()
             recorder.add("update", name, value, step=step)
 
+    def _forget_owned(self) -> None:
+        """Leave out what is owned by now, and what the generator has that Keras itself keeps."""
+        generator = keras_internals.global_seed_generator()
+        self._owned = {id(variable) for variable in self._all_owned()}
+        self._owned |= {id(generator.state)} if generator is not None else set()
+        self._variables = {key: variable for key, variable in self._variables.items() if key not in self._owned}
+
 
 @contextlib.contextmanager
-def watched() -> Iterator[Updated]:
-    """Note which variables are updated while the context is open."""
+def watched(owned: Callable[[], Iterable[Any]]) -> Iterator[Updated]:
+    """Note which variables are updated while the context is open: see `Updated`."""
     import keras
 
-    updated = Updated()
+    updated = Updated(owned)
 
     def noted(original: Callable[..., Any]) -> Callable[..., Any]:
         def assign(variable: Any, value: Any) -> Any:

@@ -367,6 +367,7 @@ def test_what_compile_resolved_to_is_proof_of_what_ran(run):
     assert run.recorder.environment["model"] == {
         "jit_compile": run.model.jit_compile,
         "run_eagerly": False,
+        "compiled": runtime.current().backend.compiles is not None,
         "dtype": "float32",
     }
 

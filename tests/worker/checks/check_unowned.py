@@ -54,27 +54,37 @@ def test_a_variable_that_no_layer_owns_is_recorded_by_its_name():
 
 def test_variables_in_a_list_are_told_apart():
     recorder = Recorder()
-    with unowned.watched() as updated:
+    with unowned.watched(list) as updated:
         BOTH[1].assign(2 * ops.ones(2))
-    updated.record(recorder, [], 0)
+    updated.record(recorder, 0)
     assert set(by_key(recorder)) == {"initial/0/unowned/BOTH/b", "update/0/unowned/BOTH/b"}
 
 
 def test_one_that_no_module_has_is_called_by_its_path():
     variable = keras.Variable(np.zeros(2, np.float32), name="local")
     recorder = Recorder()
-    with unowned.watched() as updated:
+    with unowned.watched(list) as updated:
         variable.assign(ops.ones(2))
-    updated.record(recorder, [], 3)
+    updated.record(recorder, 3)
     assert recorder.unowned == {f"unowned/{variable.path}": None}
     np.testing.assert_array_equal(by_key(recorder)[f"update/3/unowned/{variable.path}"], np.ones(2))
 
 
 def test_owned_variables_are_not_among_them():
-    with unowned.watched() as updated:
+    with unowned.watched(lambda: BOTH) as updated:
         BOTH[0].assign(ops.ones(2))
         keras.random.uniform((2,))  # moves the generator that Keras itself keeps
-    assert updated.without(BOTH) == []
+    assert updated.variables() == []
+
+
+def test_what_comes_to_be_owned_is_no_longer_among_them():
+    owned = []
+    with unowned.watched(lambda: owned) as updated:
+        BOTH[0].assign(ops.ones(2))
+        BOTH[1].assign(ops.ones(2))
+        assert [variable.name for variable in updated.variables()] == ["a", "b"]
+        owned.append(BOTH[0])
+        assert [variable.name for variable in updated.variables()] == ["b"]
 
 
 def test_they_are_put_back():
@@ -83,7 +93,7 @@ def test_they_are_put_back():
             COUNTER.assign(5.0)
             raise ValueError("on purpose")
 
-    with unowned.watched() as updated:
+    with unowned.watched(list) as updated:
         with pytest.raises(ValueError, match="on purpose"):
             fail(updated)
         assert float(COUNTER.value) == 0.0
