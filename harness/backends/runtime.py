@@ -120,6 +120,10 @@ class Runtime(abc.ABC):
         """The value of a Keras variable, as a tensor."""
         return variable.value
 
+    def outside_of_graphs(self) -> contextlib.AbstractContextManager[None]:
+        """Compute with values while the context is open, also where the code around it builds a graph."""
+        return contextlib.nullcontext()
+
     @abc.abstractmethod
     def device_of(self, tensor: Any) -> str:
         """Where a tensor lives, as `cpu:0`; `cpu:0 cpu:1` of one that lives on several devices."""

@@ -131,6 +131,13 @@ class TensorFlowRuntime(Runtime):
         value = variable.value
         return value.read_value() if isinstance(value, tf.distribute.DistributedValues) else value
 
+    @contextlib.contextmanager
+    def outside_of_graphs(self) -> Iterator[None]:
+        import tensorflow as tf
+
+        with tf.init_scope():
+            yield
+
     def device_of(self, tensor: Any) -> str:
         import tensorflow as tf
 

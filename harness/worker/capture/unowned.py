@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.backends import runtime
 from harness.trace.key import UNOWNED
 from harness.worker import keras_internals, origin
 from harness.worker.capture import state
@@ -47,8 +48,8 @@ class Updated:
             self._variables[id(variable)] = variable
             self._forget_owned()
         if id(variable) in self._variables and id(variable) not in self._before:
-            # A graph of tensorflow, as when shapes are inferred, has no values, and updates nothing yet.
-            with contextlib.suppress(Exception):
+            # What is made inside of compiled code has no value.
+            with contextlib.suppress(Exception), runtime.current().outside_of_graphs():
                 self._before[id(variable)] = numpy_of(variable)
 
     def variables(self) -> list[Any]:
@@ -72,12 +73,13 @@ class Updated:
         for variable in self.variables():
             if recorder.native and variable.path.endswith("seed_generator_state"):
                 continue
-            before, is_new = self._before.get(id(variable)), id(variable) not in self._found
+            is_new = id(variable) not in self._found
             if is_new:
                 self._found[id(variable)] = _found(variable, recorder.root)
             name, line = self._found[id(variable)]
             name = f"{UNOWNED}/{name}"
             recorder.unowned[name] = line
+            before = self._before.get(id(variable))
             if is_new and before is not None:
                 recorder.add("initial", name, before if is_float(variable) else before.tolist(), step=0)
             value = variable if is_float(variable) else numpy_of(variable).tolist()

@@ -70,6 +70,21 @@ def test_one_that_no_module_has_is_called_by_its_path():
     np.testing.assert_array_equal(by_key(recorder)[f"update/3/unowned/{variable.path}"], np.ones(2))
 
 
+@pytest.mark.skipif(RUNTIME.backend.compiles is None, reason="fit compiles nothing on this backend")
+def test_what_one_began_with_is_known_where_only_compiled_code_updates_it():
+    def function(tensors):
+        COUNTER.assign_add(1.0)
+        return tensors[0]
+
+    COUNTER.assign(4.0)
+    recorder = Recorder()
+    with unowned.watched(list) as updated:
+        RUNTIME.compiled(function, None, jit=RUNTIME.backend.compiles == "jit")([ops.convert_to_tensor(0.0)])
+    updated.record(recorder, 0)
+    found = by_key(recorder)
+    assert (found["initial/0/unowned/COUNTER"], found["update/0/unowned/COUNTER"]) == (4.0, 5.0)
+
+
 def test_owned_variables_are_not_among_them():
     with unowned.watched(lambda: BOTH) as updated:
         BOTH[0].assign(ops.ones(2))
