@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from harness.backends import packages
 from harness.backends.base import Backend
-from harness.target import backend_of
+from harness.target import Target
 
 #: Every backend the harness knows: PyTorch first, as the reference unless told otherwise, and last what only infers.
 NAMES = ("torch", "tensorflow", "jax", "numpy", "openvino")
@@ -54,11 +54,9 @@ def lacking(name: str, versions: Mapping[str, str | None], remedy: str) -> str |
     return None
 
 
-def compiles(target: str) -> bool:
-    """Whether `fit` compiles its step on a target, given as text."""
-    backend, _, options = target.partition("+")
-    name = backend_of(backend)
-    return name in NAMES and get(name).compiles is not None and "eager" not in options.split("+")
+def compiles(target: Target) -> bool:
+    """Whether `fit` compiles its step on a target."""
+    return get(target.backend).compiles is not None and target.mode != "eager"
 
 
 def training() -> tuple[str, ...]:

@@ -45,6 +45,8 @@ def explained(
         traces: by target.
         known: differences that are declared.
     """
+    if not any(item.first is not None and item.first.judgement.verdict >= Verdict.DIVERGENT for item in comparisons):
+        return list(comparisons)
     present = {target: trace for target, trace in traces.items() if trace is not None}
     parted = {target: text for target, trace in present.items() if (text := _parts_from_eager(trace)) is not None}
     return [replace(item, blame=_explanation(item, present, parted, known)) for item in comparisons]

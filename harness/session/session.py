@@ -244,7 +244,7 @@ class Session:
     def _further_variants(self, kinds: frozenset[str], target: Target) -> list[Variant]:
         ways = 2 if self.setup.options.precision == "both" else 1
         again = AGAIN[:ways] if trace.AGAIN in kinds else ()
-        eager = EAGER[:ways] if trace.EAGER in kinds and compiles(str(target)) else ()
+        eager = EAGER[:ways] if trace.EAGER in kinds and compiles(target) else ()
         numbers = range(1, NOISE_RUNS + 1) if trace.NOISE in kinds and not self.setup.options.noise_runs else ()
         return [*again, *eager, *(_noise(number) for number in numbers)]
 

@@ -277,4 +277,4 @@ def _item(trace: Compact, key: str) -> dict[str, Any]:
     else:
         data = base64.b64encode(np.ascontiguousarray(trace[key].array).tobytes()).decode()
         item = _Item(*what, dtype=entry.dtype, shape=entry.shape, data=data)
-    return {name: value for name, value in asdict(item).items() if value not in (None, "", ())}
+    return {name: value for name, value in asdict(item).items() if name == "value" or value not in (None, "", ())}

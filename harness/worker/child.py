@@ -232,8 +232,18 @@ def _call_both_ways(work: Run, target: Target, forward: Forward, recorder: Recor
 def _repeats(recorder: Recorder, again: Recorder) -> bool:
     """Whether the first output of a call is what it was before, but for rounding."""
     before = {item.key: item for item in recorder.observations}
-    first = [item for item in again.observations if item.phase == "forward" and item.step == 0 and item.key in before]
-    return all(np.allclose(item.array, before[item.key].array, rtol=1e-3, atol=1e-6, equal_nan=True) for item in first)
+    first = [item for item in again.observations if item.phase == "forward" and item.step == 0]
+    return all(item.key in before and _is_alike(item, before[item.key]) for item in first)
+
+
+def _is_alike(item: trace.Observation, other: trace.Observation) -> bool:
+    if not (item.is_array and other.is_array):
+        return item.is_array == other.is_array and bool(item.value == other.value)
+    if item.array.shape != other.array.shape:
+        return False
+    # An extended dtype, such as bfloat16, has no tolerance in NumPy.
+    one, two = (array.astype(np.complex128) for array in (item.array, other.array))
+    return bool(np.allclose(one, two, rtol=1e-3, atol=1e-6, equal_nan=True))
 
 
 def _kept_pictures(source: Path, place: Path) -> list[str]:

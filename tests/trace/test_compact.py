@@ -147,6 +147,14 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     assert (comparison.verdict, comparison.bases.get("twins")) == (Verdict.IDENTICAL, 2)
 
 
+@pytest.mark.parametrize("value", ["", None, 0, False, [], {}, ["", None]])
+def test_plain_values_are_given_back_as_they_are(tmp_path: Path, value: Any) -> None:
+    write(tmp_path / "golden.gz", [recorded(tmp_path, "torch", {"recorded/plain": value})])
+    (found,) = read(tmp_path / "golden.gz")
+    assert found["recorded/plain"].value == value
+    assert type(found["recorded/plain"].value) is type(value)
+
+
 def test_the_same_traces_give_the_same_bytes(tmp_path: Path) -> None:
     trace = recorded(tmp_path, "torch", {KEY: RNG.normal(size=100)})
     for name in "ab":

@@ -162,6 +162,29 @@ def test_a_layer_is_called_twice_from_its_first_state(mode):
     assert len(found) == 6
 
 
+@pytest.mark.parametrize(
+    ("value", "again", "repeats"),
+    [
+        (np.ones(3), np.ones(3) * (1 + 1e-6), True),
+        (np.ones(3), np.ones(3) * 1.1, False),
+        (np.ones(3), np.ones(4), False),
+        (np.ones((3, 1)), np.ones((3, 3)), False),
+        (np.array([np.nan, 1.0]), np.array([np.nan, 1.0]), True),
+        (["a", "b"], ["a", "b"], True),
+        (["a", "b"], ["a", "c"], False),
+        (["a", "b"], np.ones(2), False),
+    ],
+)
+def test_a_second_call_repeats_the_first_or_not(value, again, repeats):
+    from harness.worker.child import _repeats
+
+    recorders = Recorder(), Recorder()
+    for recorder, output in zip(recorders, (value, again), strict=True):
+        recorder.add("forward", "layer/output", output, step=0)
+    assert _repeats(*recorders) is repeats
+    assert not _repeats(Recorder(), recorders[1])
+
+
 class Plain(keras.layers.Layer):
     def __init__(self, **options):
         super().__init__(**options)
