@@ -357,6 +357,7 @@ class Session:
             noise=variant.noise,
             unobserved=variant.unobserved,
             eager=variant.eager,
+            both_ways=variant in (FIRST, TWIN) and not options.native,
             **changes,
         )
         return Job(target, work, timeout or options.timeout, place / "output.txt")

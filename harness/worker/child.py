@@ -165,7 +165,7 @@ def _call(work: Run, target: Target, recorder: Recorder, folder: Path, order: ra
         record_fit(result, recorder, folder, noise, observed=observed, order=order)
     elif isinstance(result, Forward):
         record_forward(result, recorder, noise, observed=observed, mode=target.mode)
-        if observed and not work.noise and not work.native and target.mode is None:
+        if work.both_ways and target.mode is None:
             _call_both_ways(work, target, result, recorder, folder)
     elif result is None and work.noise:
         recorder.observations.clear()  # the harness did not see its inputs, so nothing was disturbed
