@@ -199,7 +199,9 @@ def test_what_a_file_cannot_hold_is_refused(tmp_path: Path, values: dict[str, An
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{}", gzip.compress(b"[]"), gzip.compress(b'{"schema": 9}'), gzip.compress(b"{}")[:9]]
+    "data",
+    [b"", b"{}", gzip.compress(b"[]"), gzip.compress(b'{"schema": 9}'), gzip.compress(b"{}")[:9]],
+    ids=["empty", "no gzip", "a list", "of another schema", "cut"],
 )
 def test_no_recording_is_told_from_one(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "golden.gz"
