@@ -125,6 +125,7 @@ class Run:
         noise: the number of the noise run, counted from 1; 0 if it is not a noise run.
         unobserved: whether it is the unobserved run.
         eager: whether nothing is compiled in it, whatever the target says.
+        full: whether float32 is computed in all its bits, with the switches of lower precision off.
         both_ways: whether what a `Forward` calls is called compiled as well.
         replay: if given, the parts of the case are replayed and recorded instead.
         steps: if given, only these steps of its training are run and recorded instead.
@@ -143,6 +144,7 @@ class Run:
     noise: int = 0
     unobserved: bool = False
     eager: bool = False
+    full: bool = False
     both_ways: bool = False
     replay: Replay | None = None
     steps: Steps | None = None

@@ -71,6 +71,9 @@ class Runtime(abc.ABC):
         keras.config.set_floatx("float64")
         keras.config.set_dtype_policy("float64")
 
+    def compute_in_full(self) -> None:  # noqa: B027 - some backends have nothing of the kind
+        """Switch off what lets float32 be computed in fewer bits (TF32, bfloat16): see `Backend.coarser`."""
+
     def prepare_twin(self) -> None:  # noqa: B027 - most backends have nothing of the kind
         """Leave out, in a twin, what Keras has for lower precisions and computes wrongly in float64."""
 

@@ -3,18 +3,19 @@
 What differs, or is excused by a large error of its own, is run again first: what one target does not repeat says
 nothing of two. And where one side's error claims more than the other's bears out, runs that are disturbed in the last
 bit tell whether the function amplifies rounding as much. Where a training differs, and not before its first step, a run
-in which nothing is compiled tells whether compiling makes the difference.
+in which nothing is compiled tells whether compiling makes the difference. And where one side is far off in float32
+only, a run in which nothing lets it compute that in fewer bits tells whether this is all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.judge.pair import judge_key
+from harness.judge.pair import is_in_float32_only, judge_key
 from harness.judge.verdict import U32
-from harness.result.judgement import InOnePrecision, Judgement, LessPrecise
+from harness.result.judgement import Judgement, LessPrecise
 from harness.result.model import Finding
-from harness.trace import AGAIN, EAGER, NOISE, Trace
+from harness.trace import AGAIN, EAGER, FULL, NOISE, Trace
 from harness.verdict import Verdict
 
 #: A leak is run again if the float32 error behind it is this many roundoffs or more: a smaller one excuses little.
@@ -28,7 +29,11 @@ PART = 0.1
 
 
 def further_runs(target: Trace, reference: Trace, findings: Iterable[Finding]) -> frozenset[str]:
-    """The kinds of further runs that some of the findings need and that are not there: `AGAIN`, `NOISE`, `EAGER`."""
+    """The kinds of further runs that some of the findings need and that are not there.
+
+    Returns:
+        Of `AGAIN`, `NOISE`, `EAGER` and `FULL` those that are needed: the last only of targets that have a switch on.
+    """
     wanted: set[str] = set()
     findings = list(findings)
     for finding in findings:
@@ -36,12 +41,16 @@ def further_runs(target: Trace, reference: Trace, findings: Iterable[Finding]) -
             wanted.add(AGAIN)
         if _may_be_borne_out(finding.judgement):
             wanted.add(NOISE)
+        if is_in_float32_only(finding.judgement):
+            wanted.add(FULL)
     sides = (target, reference)
     real = next((finding for finding in findings if finding.judgement.verdict >= Verdict.DIVERGENT), None)
     if real is not None and _is_of_a_compiled_step(real, sides):
         wanted.add(EAGER)
     if all(side.eager is not None for side in sides if _is_compiled(side)):
         wanted.discard(EAGER)
+    if any(side.full is not None for side in sides):
+        wanted.discard(FULL)
     if all(side.again is not None for side in sides):
         wanted.discard(AGAIN)
     if all(side.noise for side in sides):
@@ -112,5 +121,4 @@ def _size(judgement: Judgement) -> float | None:
 
 
 def _rests_on_float32(judgement: Judgement) -> bool:
-    cause = judgement.cause
-    return isinstance(cause, LessPrecise) or (isinstance(cause, InOnePrecision) and cause.precision == "float32")
+    return isinstance(judgement.cause, LessPrecise) or is_in_float32_only(judgement)

@@ -172,7 +172,7 @@ def finding(
 
 
 def _switches(case: CaseJson, comparison: ComparisonJson, first: FindingJson) -> Iterator[str]:
-    """The settings that let a side of an imprecise comparison compute in lower precision."""
+    """The settings that let a side compute in lower precision, where that may be all there is."""
     for target in (comparison["target"], comparison["reference"]) if first["verdict"] == "imprecise" else ():
         side = run_on(case, target)
         backend = backend_of(target)

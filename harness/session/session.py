@@ -10,8 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import trace
-from harness.backends import compiles
+from harness import backends, trace
 from harness.case import CaseRef, Known
 from harness.judge.case import judge_case
 from harness.judge.declared import unmatched
@@ -88,6 +87,7 @@ class Variant:
         noise: the number of the noise run, counted from 1; 0 if it is not a noise run.
         unobserved: whether it is the unobserved run.
         eager: whether nothing is compiled in it.
+        full: whether float32 is computed in all its bits in it.
     """
 
     twin: bool = False
@@ -96,6 +96,7 @@ class Variant:
     noise: int = 0
     unobserved: bool = False
     eager: bool = False
+    full: bool = False
 
 
 FIRST = Variant()
@@ -107,6 +108,8 @@ EAGER = (
     Variant(place=trace.EAGER, eager=True),
     Variant(twin=True, place=f"{trace.EAGER}/{trace.TWIN}", eager=True),
 )
+#: The run with the switches of lower precision off. It needs no twin: they do nothing to float64.
+FULL = Variant(place=trace.FULL, full=True)
 #: How many noise runs a doubtful finding is given, where none were asked for.
 NOISE_RUNS = 3
 
@@ -231,7 +234,7 @@ class Session:
             self.job(item.case, target, variant, self.place_of(item.case.id, target))
             for item in planned
             for target, kinds in wanted[item.case.id].items()
-            for variant in self._further_variants(kinds, target)
+            for variant in self._further_variants(kinds, target, self.place_of(item.case.id, target))
         ]
         self.listener.scheduled(len(jobs))
 
@@ -241,12 +244,14 @@ class Session:
 
         self.pool.run(jobs, receive, on_start=lambda job: self.listener.started(*_described(job)))
 
-    def _further_variants(self, kinds: frozenset[str], target: Target) -> list[Variant]:
+    def _further_variants(self, kinds: frozenset[str], target: Target, place: Path) -> list[Variant]:
         ways = 2 if self.setup.options.precision == "both" else 1
         again = AGAIN[:ways] if trace.AGAIN in kinds else ()
-        eager = EAGER[:ways] if trace.EAGER in kinds and compiles(target) else ()
+        eager = EAGER[:ways] if trace.EAGER in kinds and backends.compiles(target) else ()
+        coarser = backends.get(target.backend).coarser(trace.Trace(place).header.environment)
+        full = [FULL] if trace.FULL in kinds and coarser else ()
         numbers = range(1, NOISE_RUNS + 1) if trace.NOISE in kinds and not self.setup.options.noise_runs else ()
-        return [*again, *eager, *(_noise(number) for number in numbers)]
+        return [*again, *eager, *full, *(_noise(number) for number in numbers)]
 
     def record(
         self,
@@ -357,6 +362,7 @@ class Session:
             noise=variant.noise,
             unobserved=variant.unobserved,
             eager=variant.eager,
+            full=variant.full,
             both_ways=variant in (FIRST, TWIN) and not options.native,
             **changes,
         )

@@ -11,6 +11,7 @@ again/              the same two files for a second run, which tells whether the
 noise/01/, ...      the same two files for each run in which inputs and weights were disturbed in the last bit
 unobserved/         the same two files for a run without instruments
 eager/, compiled/   the same two files, and a twin, for what was called or trained eagerly, and compiled
+full/               the same two files for a run with the switches of lower precision off, such as that of TF32
 pictures/           what the case drew
 ```
 
@@ -23,6 +24,7 @@ from harness.trace.model import (
     COMPILED,
     EAGER,
     EXTENDED,
+    FULL,
     INDEX,
     NOISE,
     NUMBER,
@@ -57,6 +59,7 @@ __all__ = [
     "COMPILED",
     "EAGER",
     "EXTENDED",
+    "FULL",
     "INDEX",
     "NOISE",
     "NUMBER",

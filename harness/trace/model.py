@@ -24,6 +24,7 @@ AGAIN = "again"
 UNOBSERVED = "unobserved"
 EAGER = "eager"
 COMPILED = "compiled"
+FULL = "full"
 #: The folder of a run in which traces of replays lie.
 REPLAYS = "blame"
 PICTURES = "pictures"

@@ -24,6 +24,7 @@ from harness.trace.model import (
     ARRAYS,
     COMPILED,
     EAGER,
+    FULL,
     INDEX,
     NATIVE,
     NOISE,
@@ -177,6 +178,11 @@ class Trace:
         return self._beside(self.folder / EAGER)
 
     @cached_property
+    def full(self) -> Trace | None:
+        """A run of the same case on the same target that computes float32 in all its bits; None where there is none."""
+        return self._beside(self.folder / FULL)
+
+    @cached_property
     def compiled(self) -> Trace | None:
         """What the same target does where a call is compiled, with a twin; None where that is this trace, or none."""
         return self._beside(self.folder / COMPILED)
@@ -274,7 +280,7 @@ def find_traces(folder: Path) -> list[Path]:
     found = sorted(
         index.parent
         for index in folder.rglob(INDEX)
-        if index.parent.name not in (TWIN, UNOBSERVED, AGAIN, EAGER, COMPILED)
+        if index.parent.name not in (TWIN, UNOBSERVED, AGAIN, EAGER, COMPILED, FULL)
         and index.parent.parent.name not in (REPEATS, NOISE)
         and REPLAYS not in index.relative_to(folder).parts
     )

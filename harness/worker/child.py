@@ -109,6 +109,8 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
             recorder.lack(where, reason)
         with contextlib.ExitStack() as stack:
             stack.enter_context(execution.as_target_says(target, work.precision, work.threads, rank, meeting))
+            if work.full:
+                runtime.current().compute_in_full()
             proven = functools.partial(proof.environment, native=work.native, fresh_process=fresh_process)
             stack.callback(lambda: header.environment.update(proven()))
             if work.native:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -45,13 +46,21 @@ for first, second, device in itertools.product(["pass", *ON], ["pass", *ON], ["c
         print(json.dumps([first, second, device, calls, after]), flush=True)
         os._exit(0)
     assert os.waitpid(process, 0)[1] == 0, (first, second, device)
+    process = os.fork()
+    if process == 0:
+        exec(first)
+        exec(second)
+        RUNTIME.compute_in_full()
+        assert backends.get("torch").coarser({**RUNTIME.settings(), "placement": {device: 1}}) == []
+        os._exit(0)
+    assert os.waitpid(process, 0)[1] == 0, (first, second, device)
 """
 MATMUL, CUDNN = 'torch.set_float32_matmul_precision("highest")', "torch.backends.cudnn.allow_tf32 = False"
 CONV, RNN = (f'torch.backends.cudnn.{part}.fp32_precision = "ieee"' for part in ("conv", "rnn"))
 
 
 @pytest.mark.skipif(backends.why_not("torch") is not None, reason="torch is not installed")
-def test_what_is_named_switches_off_whatever_was_on(project: Any) -> None:
+def test_what_is_named_switches_off_whatever_was_on_and_so_does_the_harness(project: Any) -> None:
     done = project.python("-c", SWITCHES)
     assert done.returncode == 0, done.stderr
     states = [json.loads(line) for line in done.stdout.splitlines()]
@@ -64,6 +73,72 @@ def test_what_is_named_switches_off_whatever_was_on(project: Any) -> None:
     assert named["torch.backends.cuda.matmul.fp32_precision = 'tf32'", "cuda:0"] == [MATMUL, CUDNN]
     assert named["torch.backends.fp32_precision = 'tf32'", "cuda:0"] == [MATMUL, CONV, RNN]
     assert named["torch.backends.mkldnn.matmul.fp32_precision = 'bf16'", "cpu:0"] == [MATMUL]
+
+
+IN_FULL = """
+from harness import backends
+from harness.backends import runtime
+current = runtime.current()
+said = lambda: current.backend.coarser({**current.settings(), "placement": {"cuda:0": 1}})
+assert len(said()) == 1, said()
+current.compute_in_full()
+assert said() == [], said()
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_no_switch_is_left_on_in_full(project: Any, backend: str) -> None:
+    if backends.why_not(backend) is not None:
+        pytest.skip(f"{backend} is not installed")
+    project.environment["KERAS_BACKEND"] = backend
+    done = project.python("-c", IN_FULL)
+    assert done.returncode == 0, done.stderr
+
+
+#: Starts in each worker, and lets torch compute products in bfloat16 on the processor, where it can.
+SITE = """
+import os, sys
+if "harness.worker" in sys.orig_argv and os.environ.get("KERAS_BACKEND") == "torch":
+    import torch
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+"""
+#: Layers that are far off in float32: one with the switch alone, and one whatever it says.
+COARSE = """
+import numpy as np, keras
+from harness import Forward, case
+
+class Step(keras.layers.Layer):
+    def __init__(self, always):
+        super().__init__()
+        self.always = always
+
+    def call(self, x):
+        if keras.config.backend() != "torch" or x.dtype != __import__("torch").float32:
+            return 1.0 * x
+        import torch
+        is_coarse = torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+        return 1.5 * x if self.always or is_coarse else 1.0 * x
+
+@case
+def by_switch(rng):
+    return Forward(Step(False), rng.normal(size=(4, 8)).astype("float32"))
+
+@case
+def always(rng):
+    return Forward(Step(True), rng.normal(size=(4, 8)).astype("float32"))
+"""
+
+
+@pytest.mark.skipif(backends.why_not("torch") is not None, reason="torch is not installed")
+def test_a_run_in_full_tells_lower_precision_from_a_fault(project: Any, harness: Any) -> None:
+    project.write("cases/x.py", COARSE)
+    project.write("site/sitecustomize.py", SITE)
+    path = [str(project.folder / "site"), project.environment.get("PYTHONPATH", "")]
+    project.environment["PYTHONPATH"] = os.pathsep.join(path)
+    done = harness("run", "--targets", "torch,jax", "--reference", "jax", "--out", "out")
+    verdicts = {name: found["comparisons"][0]["verdict"] for name, found in project.cases().items()}
+    assert verdicts == {"by_switch": "imprecise", "always": "divergent"}, done.stdout
+    assert 'off with torch.set_float32_matmul_precision("highest")' in done.stdout
 
 
 #: On a GPU Keras calls cuDNN's LSTM through jax, which takes every array for one of float32.

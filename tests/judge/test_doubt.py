@@ -11,7 +11,7 @@ import pytest
 
 from harness.judge.compare import compare
 from harness.result.model import Comparison
-from harness.trace import AGAIN, NOISE, Trace
+from harness.trace import AGAIN, FULL, NOISE, Trace
 from harness.verdict import Verdict
 from tests.judge.recordings import X, healthy, recorded
 
@@ -94,3 +94,39 @@ def test_what_differs_is_to_be_run_again_and_what_agrees_is_not(tmp_path: Path) 
 
 def test_where_a_twin_is_missing_disturbed_runs_are_wanted_too(tmp_path: Path) -> None:
     assert wanted(tmp_path, X * 1.5, X, twin=False) == {AGAIN, NOISE}
+
+
+# What may compute float32 in fewer bits, and is far off in float32 alone: as behind the gradient of a ReLU in TF32
+
+OTHERWISE = X * np.where(np.arange(32) == 7, 1.4, 1.0)
+
+
+def in_float32_only(folder: Path, full: Any = None) -> Comparison:
+    """jax is far off in one element in float32, and in its run in full computes what is told."""
+    recorded(folder, "jax", healthy() | {KEY: X})
+    wrong = healthy() | {KEY: OTHERWISE}
+    trace = run_again(recorded(folder, "jax", wrong, twin=False), wrong)
+    if full is not None:
+        shutil.copytree(recorded(folder / "x", "full", healthy() | {KEY: full}).folder, trace.folder / FULL)
+    theirs = healthy() | {KEY: X}
+    return compare(Trace(trace.folder), run_again(recorded(folder, "torch", theirs), theirs))
+
+
+def test_a_run_in_full_is_wanted_where_a_switch_may_be_all_of_it(tmp_path: Path) -> None:
+    comparison = in_float32_only(tmp_path)
+    assert comparison.verdict is Verdict.DIVERGENT
+    assert comparison.further_runs == {FULL, NOISE}
+
+
+@pytest.mark.parametrize(
+    ("full", "verdict"),
+    [(X * (1 + 3e-8), Verdict.IMPRECISE), (OTHERWISE, Verdict.DIVERGENT), (X * 1.5, Verdict.DIVERGENT)],
+)
+def test_what_is_gone_in_full_is_imprecise_and_what_stays_is_divergent(
+    tmp_path: Path, full: Any, verdict: Verdict
+) -> None:
+    comparison = in_float32_only(tmp_path, full)
+    assert comparison.verdict is verdict
+    assert FULL not in comparison.further_runs
+    assert comparison.first is not None
+    assert comparison.first.key == KEY

@@ -42,6 +42,11 @@ class JaxRuntime(Runtime):
         jax.config.update("jax_enable_x64", True)
         super().widen()
 
+    def compute_in_full(self) -> None:
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+
     def prepare_twin(self) -> None:
         # On a GPU Keras calls cuDNN's LSTM, which jax calls as if all arrays were float32: float64 becomes garbage.
         FOR_GOOD.enter_context(

@@ -40,6 +40,11 @@ class TensorFlowRuntime(Runtime):
         cast = keras_internals.replaced_function("keras.src.backend.tensorflow.core", "cast", _exact_cast)
         FOR_GOOD.enter_context(cast)
 
+    def compute_in_full(self) -> None:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+
     def assertions(self) -> list[tuple[Any, str]]:
         import tensorflow as tf
 

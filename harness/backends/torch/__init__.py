@@ -15,7 +15,7 @@ from harness.target import PRECISIONS, Target
 #: Parts of `torch.backends` that have an `fp32_precision` of their own, from torch 2.9 on.
 FLOAT32_PARTS = ("cuda.matmul", "cudnn", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 #: Values of it that mean fewer bits than float32 has.
-_FEWER_BITS = ("tf32", "bf16")
+FEWER_BITS = ("tf32", "bf16")
 
 
 class Torch(Backend):
@@ -55,7 +55,7 @@ class Torch(Backend):
         of_parts = environment.get("float32_precision")
         if not isinstance(of_parts, dict):  # of a torch that is older than 2.9
             return _coarser_before_2_9(environment)
-        coarse = [part for part in FLOAT32_PARTS if of_parts.get(part) in _FEWER_BITS]
+        coarse = [part for part in FLOAT32_PARTS if of_parts.get(part) in FEWER_BITS]
         ours = ("cuda.", "cudnn.") if on_accelerator(environment) else ("mkldnn.",)
         found: dict[str, None] = {}
         for part in (part for part in coarse if part.startswith(ours)):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.runtime import Call, Compiled, Permutation, Runtime
-from harness.backends.torch import BACKEND, FLOAT32_PARTS
+from harness.backends.torch import BACKEND, FEWER_BITS, FLOAT32_PARTS
 from harness.target import Target
 from harness.worker import keras_internals
 
@@ -57,6 +57,16 @@ class TorchRuntime(Runtime):
         import torch
 
         return [(torch.autograd, name) for name in ("grad", "backward")]
+
+    def compute_in_full(self) -> None:
+        import torch
+
+        with contextlib.suppress(RuntimeError):  # raised where a newer switch was set
+            torch.set_float32_matmul_precision("highest")
+            torch.backends.cudnn.allow_tf32 = False
+        for part, precision in (_float32_precision() or {}).items():
+            if precision in FEWER_BITS:  # set by a newer switch, which the older ones do not reach
+                operator.attrgetter(part)(torch.backends).fp32_precision = "ieee"
 
     @contextlib.contextmanager
     def shuffle_with(self, permutation: Permutation) -> Iterator[None]:
