@@ -13,7 +13,7 @@ def shape_ndim_dtype(tensor):
 
 
 def same(tensor, expected):
-    return np.array_equal(ops.convert_to_numpy(tensor), expected)
+    return np.array_equal(ops.convert_to_numpy(tensor), ops.convert_to_numpy(expected))
 
 
 # A1: constants
