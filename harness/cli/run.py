@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import click
 
 from harness.case import CaseRef
 from harness.cli.files import shown, writable
-from harness.cli.group import main
+from harness.cli.group import main, said_of
 from harness.cli.options import (
     OUT,
     TARGETS,
@@ -31,8 +31,9 @@ from harness.verdict import Verdict
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.result.model import CaseResult
+    from harness.result.model import CaseResult, Result
     from harness.session.options import Options
+    from harness.session.plan import Planned
     from harness.session.session import Setup
 
 
@@ -97,8 +98,11 @@ def _run(
     from harness.blame.search import Blamer
     from harness.project import known
     from harness.report.console import Live, make_console
-    from harness.result.file import FILE, read, write
+    from harness.result.file import FILE, write
+    from harness.result.growing import GrowingResult
+    from harness.result.model import Unfinished
     from harness.result.run_folder import RunFolder
+    from harness.session.folder import clear_result, held, new_folder
     from harness.session.selection import root_of, select
     from harness.session.session import Session, Setup
     from harness.session.targets import choose, choose_reference
@@ -108,21 +112,47 @@ def _run(
     wanted = choose(targets, root)
     reference = choose_reference(judging.reference, wanted)
     entries = known.read(root)
-    folder = writable(Path(out) if out else Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
+    folder = writable(Path(out) if out else new_folder(Path("runs")))
     fail_on, strict = Verdict.parse(judging.fail_on), judging.strict_names
     setup = Setup(wanted, reference, root, folder, options, fail_on, entries, strict_names=strict)
     mildest = None if blame_from is None else Verdict.parse(blame_from)
     console = make_console()
     if targets is None:
         _say_what_is_missing(console)
-    with (
-        Live(console, telling.detail) as live,
-        Session(setup, live, examiner=lambda session: Blamer(session, mildest, declared=declared)) as session,
-    ):
-        cases = session.run(session.plan(selections, is_wanted))
-    result = session.result(_drawn(cases, setup, console))  # the workers have ended by now
-    write(folder / FILE, result.to_json())
-    telling.tell(RunFolder(folder, shown(folder), read(folder / FILE)), console, shown(folder / FILE))
+    planned: list[Planned] = []
+    end: Exception | KeyboardInterrupt | None = None
+
+    def so_far(reason: str | None) -> Result:
+        cases = list(session.judged.values())
+        return session.result(cases, None if reason is None else Unfinished(reason, len(planned) - len(cases)))
+
+    growing = GrowingResult(folder / FILE)
+    blamer = partial(Blamer, blame_from=mildest, declared=declared)
+    with held(folder, ["result", *(target.slug for target in wanted)]):
+        clear_result(folder)
+        live = Live(console, telling.detail)
+        session = Session(
+            setup, live, examiner=blamer, keep=lambda _: growing.write(so_far("it has not ended yet").to_json)
+        )
+        with live, session:
+            try:
+                planned += session.plan(selections, is_wanted)
+                session.run(planned)
+            except (Exception, KeyboardInterrupt) as error:
+                if not session.judged:
+                    raise
+                end = error
+        # The workers have ended by now.
+        result = so_far(None if end is None else said_of(end))
+        try:
+            write(folder / FILE, result.to_json())
+            result = replace(result, cases=_drawn(result.cases, setup, console))
+            write(folder / FILE, result.to_json())
+        except OSError as error:  # what was judged is told all the same
+            end = end or error
+        telling.tell(RunFolder(folder, shown(folder), result.to_json()), console, shown(folder / FILE))
+    if end is not None:
+        raise end
     sys.exit(result.exit_status)
 
 
@@ -130,19 +160,29 @@ def _drawn(cases: Sequence[CaseResult], setup: Setup, console: Console) -> Seque
     """The results, with pictures of the plots that cases recorded if they can be drawn here."""
     from harness.report import plots
     from harness.report.console import text
-    from harness.result.file import PLOTS
-    from harness.session.layout import slug_of
-    from harness.trace import Trace
 
     if not plots.available():
         console.print(text(plots.MISSING))
         return cases
-    drawn = []
-    for case in cases:
+    return [_with_pictures(case, setup) for case in cases]
+
+
+def _with_pictures(case: CaseResult, setup: Setup) -> CaseResult:
+    """A result with the pictures of its case or, where they cannot be drawn, with a note that says why."""
+    from harness.report import plots
+    from harness.result.file import PLOTS
+    from harness.session.layout import slug_of
+    from harness.trace import Note, Trace
+
+    reference = case.reference or str(setup.reference)
+    try:
         traces = {run.target: Trace(setup.folder / run.trace) for run in case.runs if run.trace is not None}
-        pictures = plots.draw(traces, case.reference or str(setup.reference), setup.folder / PLOTS, slug_of(case.id))
-        drawn.append(replace(case, plots=[f"{PLOTS}/{picture.name}" for picture in pictures]))
-    return drawn
+        pictures = plots.draw(traces, reference, setup.folder / PLOTS, slug_of(case.id))
+    except Exception as error:
+        note = Note("pictures", f"they could not be drawn: {type(error).__name__}: {error}")
+        runs = [replace(run, notes=[*run.notes, note]) if run.target == reference else run for run in case.runs]
+        return replace(case, runs=runs)
+    return replace(case, plots=[f"{PLOTS}/{picture.name}" for picture in pictures])
 
 
 @main.command()
@@ -158,6 +198,7 @@ def record(what: What, target_text: str, how: How, out: str, compact: str | None
     """
     from harness.report.console import Live, make_console, text
     from harness.result.outcome import AGREE, FAILED
+    from harness.session.folder import held
     from harness.session.selection import root_of, select
     from harness.session.session import Session, Setup
     from harness.session.targets import choose
@@ -170,7 +211,7 @@ def record(what: What, target_text: str, how: How, out: str, compact: str | None
     is_wanted = what.is_wanted()
     setup = Setup([target], target, root, writable(Path(out)), how.options(quick=what.quick))
     console = make_console()
-    with Live(console) as live, Session(setup, live) as session:
+    with held(setup.folder, [target.slug]), Live(console) as live, Session(setup, live) as session:
         planned = session.plan(selections, is_wanted)
         session.record(planned)
         session.record_further(planned, target)

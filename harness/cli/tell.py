@@ -13,9 +13,6 @@ from harness.cli.options import FILE, QUIET, VERBOSE, Judging, Telling, detail, 
 from harness.errors import HarnessError, TraceError, printable
 from harness.verdict import Verdict
 
-#: The name of a run's page in the run's folder.
-PAGE = "report.html"
-
 
 @main.command()
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...")
@@ -62,6 +59,7 @@ def report(
     """
     from harness.report import github as actions
     from harness.report import tensorboard as events
+    from harness.result.file import PAGE
     from harness.result.run_folder import RunFolder
 
     run = RunFolder.open(Path(run_path))

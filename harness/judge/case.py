@@ -28,6 +28,7 @@ def judge_case(
     *,
     shared_only: bool = False,
     strict_names: bool = False,
+    unreadable: Mapping[str, str] | None = None,
 ) -> CaseResult:
     """Hold every target's trace of one case against the reference's.
 
@@ -38,6 +39,7 @@ def judge_case(
         root: the folder that trace paths are written relative to.
         known: differences that are declared beside the cases.
         shared_only, strict_names: see `harness.judge.compare.compare`.
+        unreadable: by target that has no trace, why it cannot be read; left out where the target never wrote one.
     """
     reference = reference_among(traces, reference)
     theirs = traces[reference]
@@ -47,7 +49,11 @@ def judge_case(
         if target != reference and trace is not None and theirs is not None
     ]
     comparisons = explained(found, traces, known)
-    runs = [target_run(target, trace, root) for target, trace in traces.items()]
+    why = unreadable or {}
+    runs = [
+        TargetRun(target, "error", 0.0, None, why[target], {}, []) if target in why else target_run(target, trace, root)
+        for target, trace in traces.items()
+    ]
     tags = next((trace.header.tags for trace in traces.values() if trace is not None), [])
     alone = _alone(comparisons, traces, reference)
     return CaseResult(case_id, outcome_of(runs, comparisons, fail_on), runs, comparisons, alone=alone, tags=tags)

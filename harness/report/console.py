@@ -58,11 +58,18 @@ def text(value: object, style: str = "") -> Text:
     return Text(printable(value), style=style)
 
 
+class _Console(Console):
+    """A console that leaves a closed pipe to its caller. By itself it would end the process with status 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # the BrokenPipeError that rich is handling when it calls this
+
+
 def make_console() -> Console:
     """The console of standard output. Output that goes to no terminal, such as to a file, is not wrapped."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a character that the encoding lacks is spelled out
-    console = Console()
+    console = _Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNWRAPPED
     return console

@@ -31,8 +31,11 @@ def append_summary(run: RunFolder, environment: Mapping[str, str] = os.environ) 
 
 
 def failures(run: RunFolder) -> list[str]:
-    """A workflow command for each case that fails. If GitHub would not show them all, the last says how many more."""
-    commands = []
+    """A workflow command for each case that fails, and for a run that did not come to its end.
+
+    If GitHub would not show them all, the last says how many more there are.
+    """
+    commands = [_error(sentence, title="harness") for sentence in words.unfinished(run.result)]
     for case in run.result["cases"]:
         if case["outcome"] in FAILING:
             blocks = words.failures(run, case)

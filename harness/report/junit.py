@@ -2,6 +2,7 @@
 
 A difference is a `failure`. A case that failed to run on the target or on the reference is an `error`. A case that
 differs as declared, or that agrees as far as a backend without gradients could run it, is `skipped`, with the reason.
+A run that did not come to its end is an `error` of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ def document(run: RunFolder) -> bytes:
     root = ET.Element("testsuites", name="harness")
     for target in run.others or [run.result["reference"]]:
         root.append(_suite(run, target))
+    for sentence in words.unfinished(run.result):
+        suite = ET.SubElement(root, "testsuite", name="the run", tests="1", failures="0", errors="1", skipped="0")
+        case = ET.SubElement(suite, "testcase", classname="harness", name="the run came to its end")
+        ET.SubElement(case, "error", type="unfinished", message=printable(sentence))
     ET.indent(root)
     text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return text + b"\n"

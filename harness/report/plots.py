@@ -52,9 +52,9 @@ def _curves(traces: Mapping[str, Trace]) -> dict[str, dict[str, NDArray[np.float
     for target, trace in traces.items():
         for observation in trace:
             name = below(observation.name, BATCH)
-            if observation.phase == "log" and name is not None and observation.is_array:
+            if observation.phase == "log" and name is not None and observation.is_array and observation.array.size == 1:
                 points = found.setdefault(name, {}).setdefault(target, [])
-                points.append((observation.step, float(observation.array)))
+                points.append((observation.step, float(observation.array.item())))
     names = sorted(found, key=lambda name: (name != "loss", name))[:MOST_CURVES]
     return {name: {target: np.array(points) for target, points in found[name].items()} for name in names}
 

@@ -321,12 +321,23 @@ def total(result: ResultJson) -> str:
     runs = [run for case in result["cases"] for run in case["runs"] if run.get("inference_only", False)]
     ended = Counter(run["target"] for run in runs)
     limits = [f" On {target} {count} ended where training begins." for target, count in ended.items()]
+    limits += [f" {said}" for said in unfinished(result)]
     return f"{cases} on {', '.join(result['targets'])}: {', '.join(parts)}.{''.join(limits)}"
 
 
+def unfinished(result: ResultJson) -> list[str]:
+    """That a run did not come to its end, and why, in a sentence; none where it did."""
+    how = result.get("unfinished")
+    if how is None:
+        return []
+    left = f"{how['left']} cases were not judged" if how["left"] else "not all differences were examined"
+    return [f"Unfinished, {left}: {how['reason'].rstrip('.')}."]
+
+
 def worst(result: ResultJson) -> Outcome:
-    """The worst outcome of a run."""
-    return outcome.worst(case["outcome"] for case in result["cases"])
+    """The worst outcome of a run. One that did not come to its end is no agreement."""
+    found = outcome.worst(case["outcome"] for case in result["cases"])
+    return outcome.worst([found, "error"]) if unfinished(result) else found
 
 
 def caveat(result: ResultJson) -> str | None:

@@ -14,6 +14,8 @@ from harness.trace import parse_json
 #: The result's name in the folder of a run, and that of the folder in it which pictures go to.
 FILE = "result.json"
 PLOTS = "plots"
+#: The name of a run's page in its folder.
+PAGE = "report.html"
 
 
 def write(path: Path, result: ResultJson) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -261,6 +261,19 @@ class CaseResult:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """Why a run did not come to its end.
+
+    Attributes:
+        reason: what ended it, such as `SIGTERM`.
+        left: how many cases were not judged.
+    """
+
+    reason: str
+    left: int
+
+
+@dataclass(frozen=True)
 class Result:
     """A whole run.
 
@@ -270,6 +283,7 @@ class Result:
         randomness: `shared`, or `native` where each backend kept its own.
         unmatched: entries of the table of known differences that are about no case of this run.
         golden: what old and new traces were compared; None where targets were compared with one another.
+        unfinished: why cases are left that were not judged; None where the run came to its end.
     """
 
     reference: str
@@ -280,10 +294,14 @@ class Result:
     cases: Sequence[CaseResult] = ()
     unmatched: Sequence[Known] = ()
     golden: Golden | None = None
+    unfinished: Unfinished | None = None
 
     @property
     def exit_status(self) -> int:
-        return outcome.exit_status(case.outcome for case in self.cases)
+        return self._exit_status(case.outcome for case in self.cases)
+
+    def _exit_status(self, outcomes: Iterable[Outcome]) -> int:
+        return outcome.exit_status(outcomes, is_unfinished=self.unfinished is not None)
 
     def to_json(self) -> ResultJson:
         return self.assembled([case.to_json() for case in self.cases])
@@ -296,9 +314,10 @@ class Result:
             "harness": __version__,
             "targets": list(self.targets),
             "fail_on": str(self.fail_on),
-            "exit_status": outcome.exit_status(case["outcome"] for case in cases),
+            "exit_status": self._exit_status(case["outcome"] for case in cases),
             "cases": list(cases),
             "unmatched": [shaped(to_plain(entry), UnmatchedJson) for entry in self.unmatched],
             "golden": to_plain(self.golden),
+            "unfinished": to_plain(self.unfinished),
         }
         return shaped(told, ResultJson)

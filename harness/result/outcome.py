@@ -14,8 +14,8 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 #: Outcomes that fail a test.
 FAILING: tuple[Outcome, ...] = ("differ", "error", "nondeterministic")
 
-#: Exit status of the command line.
-AGREE, DIFFER, WRONG_CALL, FAILED = 0, 1, 2, 3
+#: Exit status of the command line. `BROKEN` is for a failure of the harness itself, or of the machine.
+AGREE, DIFFER, WRONG_CALL, FAILED, BROKEN = 0, 1, 2, 3, 4
 
 
 def outcome(
@@ -51,6 +51,7 @@ def worst(outcomes: Iterable[Outcome]) -> Outcome:
     return min(outcomes, key=OUTCOMES.index, default="agree")
 
 
-def exit_status(outcomes: Iterable[Outcome]) -> int:
-    """The exit status of a run whose cases have these outcomes."""
-    return {"differ": DIFFER, "error": FAILED, "nondeterministic": FAILED}.get(worst(outcomes), AGREE)
+def exit_status(outcomes: Iterable[Outcome], *, is_unfinished: bool) -> int:
+    """The exit status of a run whose cases have these outcomes. One that did not end is no agreement."""
+    status = {"differ": DIFFER, "error": FAILED, "nondeterministic": FAILED}.get(worst(outcomes), AGREE)
+    return BROKEN if is_unfinished and status != DIFFER else status

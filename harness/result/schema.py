@@ -156,6 +156,11 @@ class GoldenJson(TypedDict):
     edited: list[str]
 
 
+class UnfinishedJson(TypedDict):
+    reason: str
+    left: int
+
+
 class ResultJson(TypedDict):
     schema: int
     harness: str
@@ -168,3 +173,4 @@ class ResultJson(TypedDict):
     cases: list[CaseJson]
     unmatched: list[UnmatchedJson]
     golden: NotRequired[GoldenJson | None]
+    unfinished: NotRequired[UnfinishedJson | None]

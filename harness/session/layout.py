@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 from harness.target import Target
 
 #: The folders of traces and of the workers' own output.
 TRACES, LOGS = "traces", "logs"
-#: The most characters of a case's id in the name of its folder.
+#: The most bytes of a case's id in the name of its folder. A file system allows 255 for a name.
 _READABLE = 80
 
 
@@ -21,11 +22,16 @@ def trace_folder(folder: Path, target: Target, case: str) -> Path:
 
 def slug_of(case: str) -> str:
     """A file name made of a case's id: readable, safe on any file system, and different for every case."""
-    readable = re.sub(r"[^\w.-]+", "-", case).strip("-.")[-_READABLE:]
-    return f"{readable}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"
+    safe = re.sub(r"[^\w.-]+", "-", case).strip("-.")
+    readable = safe.encode()[-_READABLE:].decode(errors="ignore")
+    return f"{readable}-{_hash(case).hexdigest()[:8]}"
 
 
 def seed_of(case: str, seed: int = 0) -> int:
     """The seed of a case, of 31 bits, from its id and the run's seed: the same on every target and machine."""
     text = case if seed == 0 else f"{case} {seed}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+    return int.from_bytes(_hash(text).digest()[:4], "big") >> 1
+
+
+def _hash(text: str) -> Any:
+    return hashlib.sha256(text.encode(errors="surrogatepass"))  # a parameter may hold half of a character

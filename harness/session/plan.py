@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +33,16 @@ def plan(
     folder: Path,
     timeout: float,
     is_wanted: Callable[[CaseRef], bool],
-) -> list[Planned]:
+) -> tuple[list[Planned], set[str]]:
     """Ask every target's worker which cases the selected files declare.
 
     Args:
         folder: where collecting writes its results and output.
         timeout: seconds for one file on one target.
         is_wanted: True for a case that is to run; asked for every case that the selections name.
+
+    Returns:
+        The wanted cases, and the ids of all cases that the files declare.
 
     Raises:
         CaseError: no case is wanted, a selection names no case, or a file cannot be collected on any target.
@@ -52,7 +56,8 @@ def plan(
     for number, file in enumerate(files):
         for target in targets:
             stem = folder / f"{number}-{target.slug}"
-            work = Collect(file, root, Path(f"{stem}.json"))
+            # A name of its own: what another process, or an earlier run, wrote is no answer.
+            work = Collect(file, root, Path(f"{stem}-{uuid.uuid4().hex}.json"))
             jobs.append(Job(target, work, timeout, Path(f"{stem}.txt")))
 
     def receive(reply: Reply) -> None:
@@ -61,7 +66,14 @@ def plan(
         if reply.ended != "exit" or reply.code != 0:
             errors[work.file][target] = f"collecting {work.file.name} {reply.describe()}"
             return
-        collected = from_plain(json.loads(work.result.read_text(encoding="utf-8")), Collected)
+        try:
+            collected = from_plain(json.loads(work.result.read_text(encoding="utf-8")), Collected)
+        except (OSError, ValueError):
+            errors[work.file][target] = (
+                f"collecting {work.file.name} ended with status 0 before it had told its cases: something in the file, "
+                "or in what it imports, ended the process."
+            )
+            return
         if collected.error is not None:
             errors[work.file][target] = collected.error
         else:
@@ -72,7 +84,8 @@ def plan(
     if not alive:
         reasons = " ".join(f"{target}: {pool.why_not(target)}." for target in targets)
         raise HarnessError(f"No target could be started. {reasons}")
-    return _merge(selections, alive, found, errors, is_wanted)
+    declared = {case.id for by_target in found.values() for cases in by_target.values() for case in cases}
+    return _merge(selections, alive, found, errors, is_wanted), declared
 
 
 def _merge(

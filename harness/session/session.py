@@ -5,18 +5,21 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness import backends, trace
 from harness.case import CaseRef, Known
-from harness.judge.case import judge_case
+from harness.errors import HarnessError
+from harness.judge.case import judge_case, target_run
+from harness.judge.compare import compare
 from harness.judge.declared import unmatched
 from harness.judge.distribution import REPEATS
 from harness.judge.doubt import wanted_of_recording
-from harness.result.model import CaseResult, Result
+from harness.result.model import CaseResult, Result, TargetRun, Unfinished
+from harness.session.folder import clear_traces
 from harness.session.layout import LOGS, seed_of, trace_folder
 from harness.session.options import Options, cores
 from harness.session.plan import Planned, plan
@@ -120,6 +123,7 @@ class Session:
     Args:
         listener: is told of the progress.
         examiner: called with this session, makes what examines judged cases; None to examine none.
+        keep: called with this session whenever there is more in `judged`, to write what there is.
         shared: the folder of a `harness.session.sharing.Host`, to share workers with other processes; None not to.
         jobs: the most jobs that this process runs at once; if left out, the number in the options.
     """
@@ -130,13 +134,19 @@ class Session:
         listener: Listener | None = None,
         *,
         examiner: Callable[[Session], Examiner] | None = None,
+        keep: Callable[[Session], None] = lambda _: None,
         shared: Path | None = None,
         jobs: int | None = None,
     ) -> None:
         self.setup = setup
         self.listener = listener or Listener()
         self._examiner = None if examiner is None or setup.options.native else examiner(self)
+        self._keep = keep
         self._shared = shared
+        #: What has been judged so far, by case: it is there whatever ends a run.
+        self.judged: dict[str, CaseResult] = {}
+        #: Why a run left no trace, where not even that could be written, by the trace's folder.
+        self._unwritten: dict[Path, str] = {}
         self._jobs = jobs or setup.options.jobs
 
     def __enter__(self) -> Session:
@@ -166,7 +176,10 @@ class Session:
         """
         setup = self.setup
         place = setup.folder / LOGS / logs
-        planned = plan(self.pool, selections, setup.targets, setup.root, place, setup.options.timeout, is_wanted)
+        planned, declared = plan(
+            self.pool, selections, setup.targets, setup.root, place, setup.options.timeout, is_wanted
+        )
+        clear_traces(setup.folder, selections, setup.root, declared, setup.targets)
         self.listener.planned(planned, setup.targets)
         return planned
 
@@ -177,14 +190,18 @@ class Session:
             targets: some of the session's targets, the reference among them; all of them if left out.
         """
         targets = self.setup.targets if targets is None else targets
-        judged: dict[str, CaseResult] = {}
+        judged = self.judged
         wanted: dict[str, dict[Target, frozenset[str]]] = {}
 
         def judge(case: str) -> None:
-            judged[case] = self.judge(case, targets)
+            keep(self._judged(case, targets))
             wanted[case] = self._further_runs(judged[case], targets)
             if not any(wanted[case].values()):
                 tell_unless_continued(case)
+
+        def keep(result: CaseResult) -> None:
+            judged[result.id] = result
+            self._keep(self)
 
         def tell_unless_continued(case: str) -> None:
             if not is_continued(case):
@@ -198,16 +215,52 @@ class Session:
         doubtful = [item for item in planned if any(wanted[item.case.id].values())]
         self._run_further(doubtful, wanted)
         for item in doubtful:
-            judged[item.case.id] = self.judge(item.case.id, targets)
+            keep(self._judged(item.case.id, targets))
             tell_unless_continued(item.case.id)
         if self._examiner is not None:
             for item in planned:
                 case = item.case.id
                 was_continued = is_continued(case)
-                judged[case] = self._examiner.examine(item.case, judged[case], targets)
+                keep(self._examined(item.case, judged[case], targets))
                 if was_continued:
                     self.listener.judged(judged[case])
         return [judged[item.case.id] for item in planned]
+
+    def _examined(self, case: CaseRef, seen: CaseResult, targets: Sequence[Target]) -> CaseResult:
+        """The result of a case with what was found out about its differences, or with a note why nothing was."""
+        assert self._examiner is not None
+        readable = {run.target for run in seen.runs if run.trace is not None}
+        try:
+            return self._examiner.examine(case, seen, [target for target in targets if str(target) in readable])
+        except Exception as error:
+            note = trace.Note("blame", f"the harness failed to search: {type(error).__name__}: {error}")
+            return replace(seen, runs=[replace(run, notes=[*run.notes, note]) for run in seen.runs])
+
+    def _judged(self, case: str, targets: Sequence[Target]) -> CaseResult:
+        """The result of a case. One that cannot be judged has failed, and ends nothing but itself."""
+        try:
+            return self.judge(case, targets)
+        except Exception:
+            why = {str(target): self._why_unreadable(case, target) for target in targets}
+        unreadable = {target: reason for target, reason in why.items() if reason is not None}
+        try:
+            return self.judge(case, targets, unreadable=unreadable)
+        except Exception as error:
+            reason = f"the harness failed to judge this case: {type(error).__name__}: {error}"
+            failed = [TargetRun(target, "error", 0.0, None, unreadable.get(target, reason), {}, []) for target in why]
+            return CaseResult(case, "error", failed, [])
+
+    def _why_unreadable(self, case: str, target: Target) -> str | None:
+        """Why the trace of a case cannot be judged by itself; None where it can."""
+        place = self.place_of(case, target)
+        try:
+            alone = trace.Trace(place)
+            target_run(str(target), alone, self.setup.folder)
+            compare(alone, alone)
+        except Exception as error:
+            told = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            return self._unwritten.get(place, f"its trace cannot be read: {told}")
+        return None
 
     def _further_runs(self, seen: CaseResult, targets: Sequence[Target]) -> dict[Target, frozenset[str]]:
         """The kinds of further runs that a case's findings need on each target: see `harness.judge.doubt`."""
@@ -225,6 +278,7 @@ class Session:
         wanted = {
             item.case.id: {target: wanted_of_recording(trace.Trace(self.place_of(item.case.id, target)))}
             for item in planned
+            if self._why_unreadable(item.case.id, target) is None
         }
         self._run_further(planned, wanted)
 
@@ -239,7 +293,7 @@ class Session:
         self.listener.scheduled(len(jobs))
 
         def receive(reply: Reply) -> None:
-            write_failure(reply)
+            self._write_failure(reply)
             self.listener.ended(*_described(reply.job))
 
         self.pool.run(jobs, receive, on_start=lambda job: self.listener.started(*_described(job)))
@@ -289,7 +343,7 @@ class Session:
                 on_case(case)
 
         def receive(reply: Reply) -> None:
-            write_failure(reply)
+            self._write_failure(reply)
             finish(reply.job)
 
         def is_wanted(job: Job) -> bool:
@@ -303,15 +357,34 @@ class Session:
 
         self.pool.run(jobs, receive, on_start=lambda job: self.listener.started(*_described(job)), is_wanted=is_wanted)
 
-    def judge(self, case: str, targets: Sequence[Target] | None = None, *, shared_only: bool = False) -> CaseResult:
+    def _write_failure(self, reply: Reply) -> None:
+        try:
+            write_failure(reply)
+        except OSError as error:  # a full disk, or a folder that somebody removed
+            assert isinstance(reply.job.work, Run)
+            self._unwritten[reply.job.work.trace] = f"{reply.describe()}\nThat could not be written: {error}"
+
+    def judge(
+        self,
+        case: str,
+        targets: Sequence[Target] | None = None,
+        *,
+        shared_only: bool = False,
+        unreadable: Mapping[str, str] | None = None,
+    ) -> CaseResult:
         """Compare the traces of a case.
 
         Args:
             shared_only: True to ignore what only one side recorded, see `harness.judge.compare.compare`.
+            unreadable: by target, why its trace cannot be read.
         """
         setup = self.setup
+        unreadable = unreadable or {}
         targets = setup.targets if targets is None else targets
-        traces = {str(target): trace.Trace(self.place_of(case, target)) for target in targets}
+        traces = {
+            str(target): None if str(target) in unreadable else trace.Trace(self.place_of(case, target))
+            for target in targets
+        }
         return judge_case(
             case,
             traces,
@@ -321,6 +394,7 @@ class Session:
             setup.known,
             shared_only=shared_only,
             strict_names=setup.strict_names,
+            unreadable=unreadable,
         )
 
     def place_of(self, case: str, target: Target) -> Path:
@@ -368,13 +442,22 @@ class Session:
         )
         return Job(target, work, timeout or options.timeout, place / "output.txt")
 
-    def result(self, cases: Sequence[CaseResult] = ()) -> Result:
+    def result(self, cases: Sequence[CaseResult] = (), unfinished: Unfinished | None = None) -> Result:
         """The result of the whole run, with the results of these cases."""
         setup, options = self.setup, self.setup.options
         randomness = "native" if options.native else "shared"
         targets = [str(target) for target in setup.targets]
-        unused = unmatched(setup.known, [case.id for case in cases], targets)
-        return Result(str(setup.reference), targets, options.precision, setup.fail_on, randomness, cases, unused)
+        unused = [] if unfinished else unmatched(setup.known, [case.id for case in cases], targets)
+        return Result(
+            str(setup.reference),
+            targets,
+            options.precision,
+            setup.fail_on,
+            randomness,
+            cases,
+            unused,
+            unfinished=unfinished,
+        )
 
     def _variants(self) -> list[Variant]:
         """The variants of all runs of a case on a target, beginning with `FIRST`."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from harness.result.model import CaseResult, Result
+from harness.result.model import CaseResult, Result, Unfinished
 from harness.result.outcome import OUTCOMES, exit_status, worst
 from harness.verdict import Verdict
 
@@ -26,7 +28,9 @@ from harness.verdict import Verdict
 def test_a_difference_goes_before_an_error_and_an_error_before_agreement(outcomes: list[str], status: int) -> None:
     cases = [CaseResult("x.py::y", outcome, [], []) for outcome in outcomes]
     result = Result("torch", ["torch", "jax"], "both", Verdict.DIVERGENT, cases=cases)
-    assert result.exit_status == exit_status(outcomes) == status
+    assert result.exit_status == exit_status(outcomes, is_unfinished=False) == status
+    unfinished = replace(result, unfinished=Unfinished("SIGTERM interrupted it", 2))
+    assert unfinished.exit_status == (1 if status == 1 else 4)
     assert result.to_json()["exit_status"] == status
 
 
