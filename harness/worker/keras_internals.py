@@ -129,6 +129,18 @@ def loss_weights_of(model: Any) -> list[Any]:
     return [loss.loss_weights if hasattr(loss, "loss_weights") else loss[2] for loss in losses]
 
 
+def is_built(layer: Any) -> bool:
+    """Whether a layer and all layers in it have their variables."""
+    return all(inner.built for inner in layer._flatten_layers())
+
+
+def compute_output_spec(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    """What a layer gives for placeholders, by its call, which builds it, and runs without values."""
+    from keras.src import backend
+
+    return backend.compute_output_spec(layer, *args, **kwargs)
+
+
 def has_inner_layers(layer: Any) -> bool:
     """Whether a layer is made of other layers."""
     return any(True for _ in layer._flatten_layers(include_self=False, recursive=False))

@@ -47,9 +47,18 @@ def told(case: dict[str, Any]) -> dict[str, tuple[str, str | None, str]]:
     }
 
 
-@pytest.mark.parametrize("name", ["healthy", "healthy_function", "grown_eagerly", "left_out"])
+HEALTHY = ["healthy", "healthy_function", "healthy_with_plain_values", "healthy_that_tells_its_shape"]
+
+
+@pytest.mark.parametrize("name", [*HEALTHY, "grown_eagerly", "left_out"])
 def test_healthy_code_agrees(cases: dict[str, dict[str, Any]], name: str) -> None:
     assert (cases[name]["outcome"], calls(cases[name])) == ("agree", {})
+
+
+def test_plain_values_are_no_tensors_in_a_compiled_call(cases: dict[str, dict[str, Any]]) -> None:
+    for item in cases["healthy_with_plain_values"]["runs"]:
+        if item["target"] != "torch":
+            assert item["compiled"]["observations"] == 2 * 2  # two tensors of each of two calls
 
 
 def test_both_ways_of_a_healthy_layer_are_compared(cases: dict[str, dict[str, Any]]) -> None:

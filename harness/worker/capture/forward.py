@@ -143,22 +143,36 @@ def _as_option(leaf: Any) -> Any:
     return as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
+#: Outputs of a call that are no tensors, and stand for themselves.
+_PLAIN = (bool, int, float, str, type(None))
+#: Stands for an output that is computed.
+_COMPUTED = object()
+
+
 def _compiled(forward: Forward, inputs: tuple[Any, ...], options: dict[str, Any], *, jit: bool) -> Callable[[], Any]:
-    """The call of a `Forward`, compiled."""
+    """The call of a `Forward`, compiled. Plain values among its outputs stay what they are, and become no tensors."""
     import keras
 
     layer = _layer_of(forward)
     leaves = keras.tree.flatten(inputs)
     positions = [position for position, leaf in enumerate(leaves) if keras.ops.is_tensor(leaf)]
+    told: list[Any] = []  # the outputs of the last time that the call was traced, without what is computed
 
-    def call(tensors: Sequence[Any]) -> Any:
+    def call(tensors: Sequence[Any]) -> list[Any]:
         given = list(leaves)
         for position, tensor in zip(positions, tensors, strict=True):
             given[position] = tensor
-        return forward.function(*keras.tree.pack_sequence_as(inputs, given), **options)
+        outputs = forward.function(*keras.tree.pack_sequence_as(inputs, given), **options)
+        told[:] = [keras.tree.map_structure(lambda leaf: leaf if isinstance(leaf, _PLAIN) else _COMPUTED, outputs)]
+        return [leaf for leaf in keras.tree.flatten(outputs) if not isinstance(leaf, _PLAIN)]
 
     compiled = runtime.current().compiled(call, None if layer is None else state.model_state(layer), jit=jit)
-    return functools.partial(compiled, [leaves[position] for position in positions])
+
+    def called() -> Any:
+        computed = iter(compiled([leaves[position] for position in positions]))
+        return keras.tree.map_structure(lambda leaf: next(computed) if leaf is _COMPUTED else leaf, told[0])
+
+    return called
 
 
 def _record_gradients(

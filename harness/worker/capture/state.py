@@ -93,6 +93,9 @@ def build(layer: Any, inputs: Any, **options: Any) -> None:
     try:
         args, kwargs = keras.tree.map_structure(placeholder, (tuple(inputs), options))
         layer(*args, **kwargs)
+        # A layer that tells the shape of its output is not called then, and what is inside of it is not built.
+        if not keras_internals.is_built(layer):
+            keras_internals.compute_output_spec(layer, *args, **kwargs)
     except Exception:
         with preserved(model_state(layer)):
             layer(*inputs, **options)

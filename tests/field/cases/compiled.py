@@ -95,6 +95,41 @@ def healthy_function(rng):
     return Forward(lambda x: ops.softmax(x) + keras.random.uniform((6, 4), seed=SEEDS), data(rng))
 
 
+class Patches(keras.layers.Layer):
+    """Gives the size of its patches beside them, as layers of vision do."""
+
+    def call(self, x):
+        return 2.0 * x, (x.shape[0], ops.shape(x)[1]), {"mean": ops.mean(x), "name": "patches", "mask": None}
+
+
+class TellsItsShape(keras.layers.Layer):
+    """Keras does not call it on placeholders, so that they do not build what is inside of it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(3)
+        self.norm = keras.layers.BatchNormalization()
+
+    def build(self, input_shape):
+        super().build(input_shape)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 3)
+
+    def call(self, x, training=False):
+        return self.norm(self.dense(x), training=training)
+
+
+@case
+def healthy_that_tells_its_shape(rng):
+    return Forward(TellsItsShape(), data(rng), training=True)
+
+
+@case
+def healthy_with_plain_values(rng):
+    return Forward(Patches(), data(rng))
+
+
 @case
 def other_values(rng):
     return Forward(Doubled(), data(rng))

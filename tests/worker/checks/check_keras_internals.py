@@ -322,6 +322,30 @@ def test_wrapped_operations():
     assert len(seen) == count
 
 
+def test_a_layer_that_tells_its_shape_is_built_with_all_that_is_inside_of_it():
+    class Outer(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras.layers.Dense(2)
+
+        def build(self, shape):
+            super().build(shape)
+
+        def compute_output_shape(self, shape):
+            return (*shape[:-1], 2)
+
+        def call(self, x):
+            return self.inner(x)
+
+    layer = Outer()
+    spec = keras.KerasTensor((4, 3))
+    layer(spec)
+    assert not keras_internals.is_built(layer), "Keras calls such a layer on placeholders now: simplify state.build."
+    assert keras_internals.compute_output_spec(layer, spec).shape == (4, 2)
+    assert keras_internals.is_built(layer)
+    assert [tuple(variable.shape) for variable in layer.variables] == [(3, 2), (2,)]
+
+
 def test_what_is_replaced_while_it_is_observed_stays_observed():
     seen = []
 
