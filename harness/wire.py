@@ -4,7 +4,7 @@ Each message is a line of JSON, whose `kind` is the name of its class in lower c
 
 ```
 → {"kind": "request", "id": 7, "timeout": 300, "output": "…/output.txt", "work": {"kind": "run", …}}
-← {"kind": "ready"} once, or {"kind": "failed", "reason": "…"}
+← {"kind": "ready", "process": 4700} once, or {"kind": "failed", "reason": "…"}
 ← {"kind": "started", "id": 7, "process": 4711}
 ← {"kind": "ended", "id": 7, "how": "exit", "code": 0, "seconds": 1.2}
 ```
@@ -172,7 +172,7 @@ class Suite:
         path: entries of `sys.path` of the user's pytest.
         limit: seconds for each test.
         assertions: whether the values that assertions are given are recorded.
-        results: the file that messages of `SuiteLine` are appended to.
+        results: the file that messages of `SuiteLine` are written to.
     """
 
     target: str
@@ -226,7 +226,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Ready:
-    """The worker has imported its backend."""
+    """The worker, a process of that number, has imported its backend."""
+
+    process: int
 
 
 @dataclass(frozen=True)

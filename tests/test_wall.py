@@ -25,6 +25,7 @@ PACKAGE = Path(harness.__file__).parent
 
 #: What any room may build on, lowest first.
 FOUNDATIONS = ("errors", "version", "plain", "verdict", "target", "case", "suite", "pytest_internals")
+FOUNDATIONS += ("processes", "temporary")
 #: What the two doors may import, which are not each other's.
 DOORS = ("report", "blame", "session", "judge", "result", "project", "backends", "wire", "trace", *FOUNDATIONS)
 #: What each room may import. A room stands above all that it imports.
@@ -47,6 +48,8 @@ MAY_IMPORT = {
     "plain": (),
     "verdict": (),
     "suite": (),
+    "processes": (),
+    "temporary": (),
     "pytest_internals": (),
     "errors": (),
     "version": (),

@@ -25,7 +25,7 @@ WORK = [
     wire.Script(Path("s.py"), Path("s.npy")),
 ]
 LINES = [
-    wire.Ready(),
+    wire.Ready(4700),
     wire.Failed("ImportError: no such thing\nas this"),
     wire.Started(1, 4711),
     wire.Ended(1, "signal", 11, 0.25),

@@ -21,6 +21,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from harness.temporary import Shared
+
 #: The most connections that wait to be accepted: more than there are processes that share a worker.
 BACKLOG = 128
 _HOST = "host"
@@ -38,10 +40,12 @@ class Host:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(self.folder / _HOST))
         self._socket.listen(BACKLOG)
+        self._held = Shared(self.folder)
 
     def close(self) -> None:
-        """Close the socket, which ends the workers, and remove the folder."""
+        """Close the socket, which ends the workers, and remove the folder. If this is never called, they remove it."""
         self._socket.close()
+        self._held.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from harness import backends, trace
+from harness import backends, processes, trace
 from harness.backends import runtime
 from harness.case import Fit, Forward
 from harness.errors import CaseError, HarnessError, InferenceOnly
@@ -47,9 +47,7 @@ def main(request: Request, folder: Path) -> NoReturn:
     code = 1
     try:
         os.setpgid(0, 0)
-        output = os.open(request.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        processes.adopt_orphans()
         faulthandler.enable(file=2)
         # A case that hangs prints its stack shortly before the deadline.
         faulthandler.dump_traceback_later(max(request.timeout - 0.5, request.timeout / 2), file=2)
@@ -122,7 +120,8 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
             _call(work, target, recorder, folder, order)
             if recorder.observations and work.replay is None and work.steps is None:
                 own_generator.record(recorder)
-        if not recorder.observations and not work.noise:
+        is_asked = not work.noise and work.replay is None and work.steps is None
+        if not recorder.observations and is_asked:
             raise CaseError(f"{case.id} recorded nothing. Return a Fit or a Forward, or call record(name, value).")
         proof.check_placement(target, proof.placement(recorder.observations))
     except BaseException as error:

@@ -220,7 +220,7 @@ def run(work: wire.Suite, folder: Path, fresh_process: str | None) -> None:
         raise TargetError(f"Target {str(target)!r} runs a case in several processes, and a test suite runs in one.")
     seeds = Seeds()
     with (
-        work.results.open("ab") as lines,
+        work.results.open("wb") as lines,
         patched(np.random, "default_rng", seeds.seeded),
         execution.as_target_says(target, work.precision, work.threads, 0, folder / "meeting"),
     ):

@@ -145,7 +145,7 @@ def test_a_worker_that_was_killed_is_started_again(
     assert len({parent for _, parent in seen(project)}) == 2
 
 
-def test_a_worker_that_dies_is_reported(project: Any, host: Host) -> None:
+def test_what_kills_shared_workers_runs_again_on_one_of_the_pools_own_and_is_told(project: Any, host: Host) -> None:
     file = project.write(
         "cases/x.py", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nimport time; time.sleep(60)\n"
     )
@@ -153,8 +153,8 @@ def test_a_worker_that_dies_is_reported(project: Any, host: Host) -> None:
     work = Collect(file, project.folder, project.folder / "r.json")
     with Pool([JAX], project.folder / "logs", 1, shared=host.folder) as pool:
         pool.run([Job(JAX, work, 60.0, project.folder / "output.txt")], replies.append)
-    assert replies[0].ended == "worker"
-    assert "its worker ended" in replies[0].output
+    assert replies[0].ended == "lost"
+    assert "the worker of jax was killed by SIGKILL while it ran this" in replies[0].output
 
 
 def test_a_backend_that_cannot_be_imported_is_reported_to_everybody(project: Any, host: Host, monkeypatch: Any) -> None:
