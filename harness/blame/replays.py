@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,19 @@ from harness.trace import Trace
 from harness.wire import Replay, Script, Steps
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """What came of a replay.
+
+    Attributes:
+        traces: by target, where something was recorded.
+        failures: by target, why not everything was.
+    """
+
+    traces: Mapping[Target, Trace]
+    failures: Mapping[Target, str]
+
+
 class Replays:
     """Replays of one case. The traces of a replay are kept, so that the same replay is not run twice.
 
@@ -34,7 +47,7 @@ class Replays:
     def __init__(self, session: Session, case: CaseRef, targets: Sequence[Target], reference: Target) -> None:
         self._session = session
         self._case = case
-        self._seen: dict[tuple[Any, ...], dict[Target, Trace]] = {}
+        self._seen: dict[tuple[Any, ...], Replayed] = {}
         self.targets = targets
         self.reference = reference
         #: The run's folder.
@@ -42,29 +55,29 @@ class Replays:
         #: The folder for the traces of replays, and for scripts that show a difference.
         self.folder = self.run / trace.REPLAYS / slug_of(case.id)
 
-    def parts(self, what: Replay, seconds: float) -> Mapping[Target, Trace]:
+    def parts(self, what: Replay, seconds: float) -> Replayed:
         """Replay the parts of the case on the reference, and then on every target on the values that the reference had.
 
-        Returns no trace if the reference cannot be replayed.
+        There is no trace if the reference cannot be replayed.
         """
         deadline = time.monotonic() + seconds
         # Only float64 runs are probed: the reference's own is the one that there is already.
         own = self._run([self.reference], [FIRST], seconds, replay=replace(what, probed=None, index=[]))
-        if self.reference not in own:
-            return {}
-        given = replace(what, given=own[self.reference].folder)
+        if self.reference not in own.traces:
+            return own
+        given = replace(what, given=own.traces[self.reference].folder)
         return self._run(self.targets, [FIRST, TWIN], deadline - time.monotonic(), replay=given)
 
-    def steps(self, first: int, last: int, seconds: float) -> Mapping[Target, Trace]:
+    def steps(self, first: int, last: int, seconds: float) -> Replayed:
         """Run training steps on every target, each from the state that the reference had before it.
 
-        Returns no trace if the steps of the reference cannot be run.
+        There is no trace if the steps of the reference cannot be run.
         """
         deadline = time.monotonic() + seconds
         own = self._run([self.reference], [FIRST], seconds, steps=Steps(first, last))
-        if self.reference not in own:
-            return {}
-        given = Steps(first, last, own[self.reference].folder)
+        if self.reference not in own.traces:
+            return own
+        given = Steps(first, last, own.traces[self.reference].folder)
         return self._run(self.targets, [FIRST, TWIN], max(deadline - time.monotonic(), 1.0), steps=given)
 
     def compute(self, script: Path, targets: Sequence[Target], seconds: float) -> Mapping[Target, NDArray[Any]]:
@@ -85,13 +98,13 @@ class Replays:
 
     def _run(
         self, targets: Sequence[Target], variants: Sequence[Variant], seconds: float, **what: Replay | Steps
-    ) -> Mapping[Target, Trace]:
-        """The traces of a replay, for targets on which something was recorded; none if no time is left."""
+    ) -> Replayed:
+        """A replay. Nothing is run if no time is left."""
         key = (*targets, *variants, repr(what))
         if key in self._seen:
             return self._seen[key]
         if seconds < 1:
-            return {}
+            return Replayed({}, dict.fromkeys(targets, "no time was left"))
         place = self.folder / f"{len(self._seen)}"
         shutil.rmtree(place, ignore_errors=True)
         jobs = [
@@ -101,5 +114,9 @@ class Replays:
         ]
         self._session.pool.run(jobs, write_failure)
         found = {target: Trace(place / target.slug) for target in targets}
-        self._seen[key] = {target: trace for target, trace in found.items() if len(trace)}
+        headers = [(job.target, Trace(job.output.parent).header) for job in jobs]
+        self._seen[key] = Replayed(
+            {target: trace for target, trace in found.items() if len(trace)},
+            {target: header.error or header.status for target, header in reversed(headers) if header.has_failed},
+        )
         return self._seen[key]

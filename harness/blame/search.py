@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from harness.blame import calls
-from harness.blame.replays import Replays
+from harness.blame.replays import Replayed, Replays
 from harness.blame.reproducer import reproducer_of
 from harness.case import CaseRef
 from harness.judge.case import outcome_of
@@ -137,7 +137,7 @@ class Blamer:
         recorded = [entry.step for entry in traces[replays.reference].select("log")]
         first = comparison.parted
         last = min(max(recorded, default=0), first + MOST_CONTINUED - 1)
-        followed = replays.steps(first, last, BUDGET)
+        followed = replays.steps(first, last, BUDGET).traces
         if target not in followed or replays.reference not in followed or last < first:
             return None
         known = self._session.setup.known
@@ -163,6 +163,7 @@ class _Search:
         self._finding = finding
         self._traces = traces
         self._deadline = time.monotonic() + BUDGET
+        self._failures: dict[Target, str] = {}
         self._who = _alone(traces, finding)
         versions = [traces[side].header.environment.get("versions", {}) for side in (target, self._reference)]
         self._of_two_keras = versions[0].get("keras") != versions[1].get("keras")
@@ -297,7 +298,7 @@ class _Search:
         recorded = {entry.step for entry in (*reference.select("update"), *reference.select("optimizer"))}
         agreed = [step for step in recorded if step < self._finding.step]
         first = max([step + 1 for step in agreed] + [0, self._finding.step - MOST_STEPS + 1])
-        traces = self._replays.steps(first, self._finding.step, self._left()) if self._left() > 1 else {}
+        traces = self._traces_of(self._replays.steps(first, self._finding.step, self._left()))
         if self._target not in traces or self._reference not in traces:
             return None
         found = self._differences(traces)
@@ -319,7 +320,13 @@ class _Search:
 
     def _parts(self, start: _At, inside: str | None = None) -> Mapping[Target, Trace]:
         """Replay the parts on every target on the reference's values, with the operations of the part `inside`."""
-        return self._replays.parts(replace(start.replay, inside=inside), self._left())
+        return self._traces_of(self._replays.parts(replace(start.replay, inside=inside), self._left()))
+
+    def _traces_of(self, replayed: Replayed) -> Mapping[Target, Trace]:
+        """The traces of a replay. What failed in it is told if no part is found."""
+        sides = self._target, self._reference
+        self._failures |= {side: replayed.failures[side] for side in sides if side in replayed.failures}
+        return replayed.traces
 
     def _left(self) -> float:
         """Seconds that are left."""
@@ -444,9 +451,12 @@ class _Search:
         return is_input or (part.what == "config" and self._of_two_keras)
 
     def _unknown(self) -> Blame:
-        """That no part was found, or that none had to be, because an exception is the finding."""
+        """That no part was found, that not all were looked at, or that an exception is the finding."""
         cause, phase = self._finding.judgement.cause, self._finding.phase
-        return self._unconfirmed(words.raised(cause) if isinstance(cause, Lost) else words.nothing_differs(phase))
+        if isinstance(cause, Lost):
+            return self._unconfirmed(words.raised(cause))
+        failures = {str(side): why for side, why in self._failures.items()}
+        return self._unconfirmed(words.not_replayed(failures) if failures else words.nothing_differs(phase))
 
     def _unconfirmed(self, text: str) -> Blame:
         finding = self._finding
@@ -490,7 +500,7 @@ class _Search:
             return None
         inside = part.name if part.operation else None
         probing = replace(start.replay, inside=inside, probed=finding.name, index=list(finding.judgement.index))
-        traces = self._replays.parts(probing, self._left())
+        traces = self._replays.parts(probing, self._left()).traces
         key = str(Key("gradient", 0, name_in(part.place, "value", DIFFERENCE)))
         twins = [traces[side].twin if side in traces else None for side in sides]
         if any(twin is None or key not in twin or finding.key not in twin for twin in twins):

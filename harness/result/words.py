@@ -187,6 +187,12 @@ def nothing_differs(phase: Phase) -> str:
     )
 
 
+def not_replayed(failures: Mapping[str, str]) -> str:
+    """That no part was found, and that replays failed: why, by target."""
+    told = [f"{target}: {why.strip().splitlines()[0]}" for target, why in failures.items()]
+    return f"where it is made is not known, because a replay of its parts failed on {'; on '.join(told)}"
+
+
 def search_failed(error: Exception) -> str:
     """That the search itself failed."""
     return f"the search for its origin failed, which is a bug of the harness: {type(error).__name__}: {error}"

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -833,7 +833,7 @@ class TestBudget:
 
     def test_where_nothing_is_known_by_then_that_is_said(self, searching: Any) -> None:
         it = searching(differing(fit(0), OUTPUT), self.answers(), takes=179.5)
-        assert not it.blame().confirmed
+        assert it.blame().text.endswith("failed on jax: no time was left; on torch: no time was left")
         assert it.asked == ["parts on torch"]
 
     def test_steps_are_part_of_it(self, searching: Any) -> None:
@@ -848,6 +848,12 @@ class TestBudget:
         ]
 
 
+def told_of(ended: str) -> str:
+    """How a replay is told that ended in a way, and as `FakePool` has it with status or signal 0."""
+    job = Job(JAX, wire.Script(Path(), Path()), search.BUDGET, Path())
+    return Reply(job, cast(Any, ended), 0, 1.0, "").describe()
+
+
 class TestReplaysThatFail:
     """By an exception before anything was recorded, a crash, a time limit, or a worker that never came up."""
 
@@ -860,14 +866,20 @@ class TestReplaysThatFail:
         it = self.search(searching, {("parts", "jax"): ended})
         blame = it.blame()
         assert (blame.confirmed, blame.layer) == (False, "dense")
-        assert blame.text.startswith("no part differs by itself")
+        told = "where it is made is not known, because a replay of its parts failed on jax: "
+        assert blame.text == told + told_of(ended)
         assert it.asked == ["parts on torch", "parts on torch jax, from torch"]
 
     @parametrize("ended", ["signal", "timeout", "worker", "exit 1"])
     def test_on_the_reference_nothing_more_is_asked(self, searching: Any, ended: str) -> None:
         it = self.search(searching, {("parts", "torch"): ended})
-        assert not it.blame().confirmed
+        assert it.blame().text.endswith(f"failed on torch: {told_of(ended)}")
         assert it.asked == ["parts on torch"]
+
+    def test_on_a_third_target_is_not_why_no_part_is_found(self, searching: Any) -> None:
+        ends = {("parts", "tensorflow"): "worker"}
+        it = searching(differing(fit(0), OUTPUT), {"parts": PARTS}, ends=ends, targets=[TORCH, TENSORFLOW, JAX])
+        assert it.blame().text.startswith("no part differs by itself on equal values")
 
     def test_on_all_nothing_is_blamed(self, searching: Any) -> None:
         replays = [("parts", "torch"), ("parts", "jax")]
@@ -896,7 +908,7 @@ class TestReplaysThatFail:
             {"steps 1-1": [Value("update/1/m/dense/kernel")]},
             ends={("steps 1-1", "jax"): "worker"},
         )
-        assert not it.blame().confirmed
+        assert it.blame().text.endswith("failed on jax: could not run")
         assert it.asked == ["steps 1-1 on torch", "steps 1-1 on torch jax, from torch"]
 
 
