@@ -34,6 +34,8 @@ SESSION = pytest.StashKey["ParitySession"]()
 TOLD = "harness_parity"
 #: The file that marks a folder as one of ours. It holds the session's id and the id of its process.
 _MARK = "session.json"
+#: The file that is locked while a session takes the folder. It lies there, where no other user can make it first.
+_LOCK = "session.lock"
 _UNITS = "units"
 #: Options of pytest itself, by the names of their values, that decide how tests are found and run in the workers too.
 #: Those that choose tests are not among them, for they choose among ours.
@@ -148,8 +150,8 @@ class ParitySession:
 
         place = self.place
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(Path(tempfile.gettempdir()) / f"harness-{uuid.uuid5(uuid.NAMESPACE_URL, str(place))}.lock"):
+            place.mkdir(parents=True, exist_ok=True)
+            with FileLock(place / _LOCK):
                 _take(place, self._id, self._process)
         except OSError as error:
             raise pytest.UsageError(
@@ -200,11 +202,13 @@ def _spelled(option: str, values: Any) -> Iterator[str]:
 
 def _take(place: Path, session: str, process: int) -> None:
     """Mark a folder as this session's, and remove what an earlier session left in it."""
-    if place.exists() and any(place.iterdir()):
+    left = sorted((path for path in place.iterdir() if path.name != _LOCK), key=lambda path: path.name == _MARK)
+    if left:
         mark = _mark(place)
         if mark.get("id") == session:
             return
         if not mark:
+            (place / _LOCK).unlink()
             raise pytest.UsageError(
                 f"The folder {str(place)!r} holds other things than a session of ours. Name another with --parity-out."
             )
@@ -213,10 +217,10 @@ def _take(place: Path, session: str, process: int) -> None:
                 f"Another session, process {mark['process']}, is writing to {str(place)!r}. Wait for it, or name "
                 "another folder with --parity-out."
             )
-        shutil.rmtree(place)
-    place.mkdir(exist_ok=True)
-    (place / ".gitignore").write_text("*\n", encoding="utf-8")
+        for path in left:  # the mark comes last: what is left after a crash is still ours
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     (place / _MARK).write_text(json.dumps({"id": session, "process": process}), encoding="utf-8")
+    (place / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def _mark(place: Path) -> dict[str, Any]:
