@@ -1,11 +1,16 @@
-"""Arithmetic of the judge: sizes of arrays, and distances between two of them."""
+"""Arithmetic of the judge: sizes of arrays, and distances between two of them.
+
+Large arrays are looked at piece by piece: one in float64, or a mask of it, would need as much memory again.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.trace import NUMBER, Array, Observation
+from harness.trace import NUMBER, PIECE, Array, Elements, Observation
 
 #: Kinds of floating dtypes: the extended ones, such as bfloat16, are of kind V.
 REAL = "fV"
@@ -15,23 +20,41 @@ INEXACT = "fVc"
 LARGE = 16
 
 
-def rms(array: Array) -> float:
+def pieces(*arrays: Array | Elements) -> Iterator[tuple[Array, ...]]:
+    """The elements of arrays of one size, in one dimension, and at most `PIECE` of each at once."""
+    flat = [array if isinstance(array, Elements) else array.reshape(-1) for array in arrays]
+    size = arrays[0].size
+    if 0 < size <= PIECE:  # nearly all
+        yield tuple([array[:] for array in flat])
+        return
+    for start in range(0, size, PIECE):
+        yield tuple([array[start : start + PIECE] for array in flat])
+
+
+def same_bits(a: Array | Elements, b: Array | Elements) -> bool:
+    """Whether two arrays of one dtype and shape are equal bit for bit."""
+    return all(mine.tobytes() == its.tobytes() for mine, its in pieces(a, b))
+
+
+def rms(array: Array | Elements) -> float:
     """Root mean square of the finite elements; 0 of none."""
-    wide = widen(array)
-    if wide.size == 1:  # most of a long training: its logs
-        size = float(abs(wide.item()))
+    if array.size == 1 and not isinstance(array, Elements):  # most of a long training: its logs
+        size = float(abs(widen(array).item()))
         return size if np.isfinite(size) else 0.0
-    finite = np.abs(wide[np.isfinite(wide)])
-    if not finite.size:
-        return 0.0
-    largest = float(finite.max())
-    if largest == 0.0:
-        return 0.0
-    # Scaled first, for squares of very small or large elements would leave the range of float64.
-    return largest * float(np.sqrt(np.mean((finite / largest) ** 2)))
+    largest, total, count = 0.0, 0.0, 0
+    for (piece,) in pieces(array):
+        wide = widen(piece)
+        finite = np.abs(wide[np.isfinite(wide)])
+        most = float(finite.max(initial=0.0))
+        count += finite.size
+        # Scaled first, for squares of very small or large elements would leave the range of float64.
+        if most > largest:
+            largest, total = most, total * (largest / most) ** 2
+        total += float(np.sum((finite / largest) ** 2)) if largest else 0.0
+    return largest * float(np.sqrt(total / count)) if count else 0.0
 
 
-def distance(a: Array, b: Array, scale: float) -> tuple[float, tuple[int, ...] | None]:
+def distance(a: Array | Elements, b: Array | Elements, scale: float) -> tuple[float, tuple[int, ...] | None]:
     """`max|a - b| / scale` over the elements that are finite on both sides, and the index of that maximum.
 
     Args:
@@ -42,28 +65,40 @@ def distance(a: Array, b: Array, scale: float) -> tuple[float, tuple[int, ...] |
     """
     if scale == 0.0 or not a.size:
         return 0.0, None
-    a, b = widen(a), widen(b)
-    finite = np.isfinite(a) & np.isfinite(b)
-    difference = np.abs(np.where(finite, a, 0.0) / scale - np.where(finite, b, 0.0) / scale)
-    index = np.unravel_index(int(np.argmax(difference)), difference.shape)
-    return float(difference[index]), tuple(int(i) for i in index)
+    largest, place = -1.0, 0
+    for number, (mine, its) in enumerate(pieces(a, b)):
+        mine, its = widen(mine), widen(its)
+        finite = np.isfinite(mine) & np.isfinite(its)
+        difference = np.abs(np.where(finite, mine, 0.0) / scale - np.where(finite, its, 0.0) / scale)
+        position = int(np.argmax(difference))
+        if not difference[position] <= largest:
+            largest, place = float(difference[position]), number * PIECE + position
+        if np.isnan(largest):
+            break
+    return largest, tuple(int(i) for i in np.unravel_index(place, a.shape)) if a.shape else ()
 
 
-def has_pattern(array: Array, exact: Array) -> bool:
+def has_pattern(array: Array | Elements, exact: Array | Elements) -> bool:
     """Whether an array's errors are one factor or one offset, as a formula makes them and rounding does not.
 
     Looked at are the elements with large errors, at least a `LARGE`th of the largest one: three in four of these have
     the same factor or the same offset, within an eighth of it. It is False of fewer than 4, which may agree by chance.
     """
-    array, exact = widen(array).ravel(), widen(exact).ravel()
-    finite = np.isfinite(array) & np.isfinite(exact)
-    error, exact = (array - exact)[finite], exact[finite]
-    sizes = np.abs(error)
-    large = sizes >= max(sizes.max(initial=0.0) / LARGE, np.finfo(np.float64).tiny)
-    error, exact = error[large], exact[large]
-    if error.size < 4:
+    largest = max((np.abs(error).max(initial=0.0) for error, _ in _errors(array, exact)), default=0.0)
+    least = max(largest / LARGE, np.finfo(np.float64).tiny)
+    large = [(error[np.abs(error) >= least], value[np.abs(error) >= least]) for error, value in _errors(array, exact)]
+    if sum(error.size for error, _ in large) < 4:
         return False
-    return any(_is_one(values) for values in (error, error[exact != 0] / exact[exact != 0]))
+    error, value = (np.concatenate(parts) for parts in zip(*large, strict=True))
+    return any(_is_one(values) for values in (error, error[value != 0] / value[value != 0]))
+
+
+def _errors(array: Array | Elements, exact: Array | Elements) -> Iterator[tuple[Array, Array]]:
+    """The errors of an array, and the exact values that they are of, where both are finite."""
+    for own, value in pieces(array, exact):
+        own, value = widen(own), widen(value)
+        finite = np.isfinite(own) & np.isfinite(value)
+        yield (own - value)[finite], value[finite]
 
 
 def _is_one(values: Array) -> bool:

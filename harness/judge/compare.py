@@ -19,7 +19,17 @@ from harness.judge.pairing import paired
 from harness.judge.verdict import BLIND, U32
 from harness.result.judgement import Judgement, Lost, Missing, Reordered
 from harness.result.model import Comparison, Finding, Unrepeated
-from harness.trace import Key, Observation, Phase, Trace
+from harness.trace import (
+    ArrayEntry,
+    Entry,
+    Key,
+    Observation,
+    Phase,
+    PlainEntry,
+    Trace,
+    large_elements,
+    numpy_dtype,
+)
 from harness.trace.key import AS_PROMISED, DATA, GENERATOR, below, layer_path
 from harness.verdict import Verdict
 
@@ -114,7 +124,7 @@ def differences(target: Trace, reference: Trace, at_least: Verdict) -> list[Find
     target, _ = paired(target, reference)
     scales = _group_scales(reference)
     found = []
-    for item in reference:
+    for item in reference.select():
         if item.key in target:
             judgement = judge_key(target, reference, item.key, scales.get((item.phase, item.step), 0.0))
             if judgement.verdict >= at_least:
@@ -122,7 +132,7 @@ def differences(target: Trace, reference: Trace, at_least: Verdict) -> list[Find
     return found
 
 
-def _finding(observation: Observation, judgement: Judgement, declared: Sequence[Expected] = ()) -> Finding:
+def _finding(observation: Entry, judgement: Judgement, declared: Sequence[Expected] = ()) -> Finding:
     return Finding(
         key=observation.key,
         name=observation.name,
@@ -199,7 +209,7 @@ def _findings(
         if any(matches(where, key) for where in lacks):
             yield key, None
             continue
-        item = (reference if key in reference else target)[key]
+        item = (reference if key in reference else target).entry(key)
         judgement: Judgement | None
         if key not in target or key not in reference:
             lacking = target if key not in target else reference
@@ -270,10 +280,11 @@ def _group_scales(reference: Trace) -> dict[tuple[Phase, int], float]:
     """The largest root mean square among the floating arrays of each phase and step."""
     if reference not in _SCALES:
         scales: dict[tuple[Phase, int], float] = {}
-        for item in reference:
-            if item.is_array and item.array.dtype.kind in INEXACT:
-                group = (item.phase, item.step)
-                scales[group] = max(scales.get(group, 0.0), rms(item.array))
+        for entry in reference.select():
+            if isinstance(entry, ArrayEntry) and numpy_dtype(entry.dtype).kind in INEXACT:
+                group = (entry.phase, entry.step)
+                size = rms(large_elements(reference, entry.key) or reference[entry.key].array)
+                scales[group] = max(scales.get(group, 0.0), size)
         _SCALES[reference] = scales
     return _SCALES[reference]
 
@@ -293,10 +304,11 @@ def _merged(target: Trace, reference: Trace) -> list[str]:
     return merged
 
 
-def _is_excused(item: Observation, inner: Container[str]) -> bool:
+def _is_excused(item: Entry, inner: Container[str]) -> bool:
     """Whether it says nothing that one side alone has an observation."""
     if item.phase == "event" and below(item.name, GENERATOR) is not None:
-        return item.value == AS_PROMISED  # the case calls the function on one backend only
+        # The case calls the function on one backend only.
+        return isinstance(item, PlainEntry) and bool(item.value == AS_PROMISED)
     return item.phase == "forward" and layer_path(item) in inner
 
 

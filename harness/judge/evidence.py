@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.arrays import REAL, rms, twin_array, widen
+from harness.judge.arrays import REAL, pieces, rms, twin_array, widen
 from harness.result import words
 from harness.result.judgement import Evidence, Judgement
 from harness.trace import Observation
@@ -42,17 +42,23 @@ def evidence(
     precision = " and ".join(dict.fromkeys(precisions))
     if is_hidden and wide[0] is not None and wide[1] is not None:
         (a, b), precision = (wide[0], wide[1]), "float64"
-    a, b = widen(a), widen(b)
+    most, atol, rtol = bound * max(rms(a), rms(b)), 0.0, 0.0
+    apart = [np.zeros(0, np.bool_)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        difference = np.abs(a - b)
-        ratio = np.where(difference == 0, 0.0, difference / np.abs(b))
-    is_apart = ~(difference <= bound * max(rms(a), rms(b)))
+        for mine, its in pieces(a, b):
+            mine, its = widen(mine), widen(its)
+            difference = np.abs(mine - its)
+            ratio = np.where(difference == 0, 0.0, difference / np.abs(its))
+            # Of NaN the maximum is NaN.
+            atol, rtol = np.maximum(atol, difference.max()), np.maximum(rtol, ratio.max())
+            apart.append(~(difference <= most))
+    is_apart = np.concatenate(apart).reshape(a.shape)
     return Evidence(
-        ours=float(a[judgement.index]),
-        theirs=float(b[judgement.index]),
+        ours=float(widen(a[judgement.index])),
+        theirs=float(widen(b[judgement.index])),
         precision=precision,
-        atol=_finite(difference.max(initial=0.0)),
-        rtol=_finite(ratio.max(initial=0.0)),
+        atol=_finite(atol),
+        rtol=_finite(rtol),
         spread=words.spread(int(np.count_nonzero(is_apart)), is_apart.size, _band(is_apart)),
     )
 
@@ -63,9 +69,8 @@ def _finite(value: Any) -> float | None:
 
 def _band(mask: NDArray[np.bool_]) -> tuple[str, int, int] | None:
     """The row (of the first axis) or channel (of the last) in which all true elements lie, if there is one."""
-    places = np.argwhere(mask)
     for axis, name in ((0, "row"), (mask.ndim - 1, "channel")) if mask.ndim > 1 else ():
-        positions = np.unique(places[:, axis])
+        positions = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
         if len(positions) == 1:
             return name, int(positions[0]), mask.shape[axis]
     return None

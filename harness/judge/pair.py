@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.judge.verdict import judge
+from harness.judge.arrays import same_bits
+from harness.judge.verdict import judge, judge_equal
 from harness.result.judgement import InOnePrecision, Judgement, LessPrecise
-from harness.trace import Observation, Trace
+from harness.trace import Elements, Observation, Trace, large_elements
 from harness.verdict import Verdict
 
 
@@ -21,6 +22,9 @@ def judge_key(
     Args:
         group_scale, inherited, leaked: see `harness.judge.verdict.judge`.
     """
+    equal = _judge_if_equal(target, reference, key, group_scale, leaked)
+    if equal is not None:
+        return equal
     judgement = judge(
         target[key],
         reference[key],
@@ -39,6 +43,26 @@ def judge_key(
     twins = twin_of(target, key), twin_of(reference, key)
     full = judge(ours[key], theirs[key], *twins, group_scale=group_scale, inherited=inherited, leaked=leaked)
     return _only_imprecise(judgement) if full.verdict < Verdict.IMPRECISE else judgement
+
+
+def _judge_if_equal(target: Trace, reference: Trace, key: str, group_scale: float, leaked: float) -> Judgement | None:
+    """The judgement of a large observation that is the same bit for bit on both sides; None of any other one."""
+    low, precision = _if_equal(target, reference, key), target.header.precision
+    if low is None or precision == "float64" or reference.header.precision != precision:
+        return None
+    twins = [side.twin for side in (target, reference) if side.twin is not None and key in side.twin]
+    wide = _if_equal(twins[0], twins[1], key) if len(twins) == 2 else None
+    if twins and (wide is None or wide.shape != low.shape or wide.dtype.name not in ("float64", "complex128")):
+        return None
+    return judge_equal(low, wide, precision, group_scale, leaked)
+
+
+def _if_equal(target: Trace, reference: Trace, key: str) -> Elements | None:
+    """The elements of a large array that is the same bit for bit on both sides; None of any other one."""
+    ours, theirs = large_elements(target, key), large_elements(reference, key)
+    if ours is None or theirs is None or (ours.dtype, ours.shape) != (theirs.dtype, theirs.shape):
+        return None
+    return ours if ours == theirs or same_bits(ours, theirs) else None
 
 
 def is_in_float32_only(judgement: Judgement) -> bool:

@@ -38,7 +38,7 @@ verdict rests on whatever is there, and `Judgement.basis` says on what.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -47,9 +47,20 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.arrays import INEXACT, REAL, distance, first_index, has_pattern, rms, twin_array, widen
+from harness.judge.arrays import (
+    INEXACT,
+    REAL,
+    distance,
+    first_index,
+    has_pattern,
+    pieces,
+    rms,
+    same_bits,
+    twin_array,
+    widen,
+)
 from harness.result.judgement import Basis, Cause, InOnePrecision, Judgement, LessPrecise, OneSided, Unequal, Unlike
-from harness.trace import NUMBER, Array, Observation
+from harness.trace import NUMBER, Array, Elements, Observation
 from harness.trace.parts import NO_GRADIENT
 from harness.verdict import Verdict
 
@@ -134,10 +145,10 @@ def judge(
         return _mismatch(Unlike("dtype", str(target.dtype), str(reference.dtype), is_all=is_equal))
     if ours.shape != theirs.shape:
         return _mismatch(Unlike("shape", str(ours.shape), str(theirs.shape)))
-    same_bits = target.dtype == reference.dtype and ours.tobytes() == theirs.tobytes()
+    is_same = target.dtype == reference.dtype and same_bits(ours, theirs)
     if ours.dtype.kind not in INEXACT:
-        return Judgement(Verdict.IDENTICAL, "exact") if same_bits else _judge_discrete(ours, theirs)
-    is_zero = None if same_bits else _is_as_good_as_zero(target, reference)
+        return Judgement(Verdict.IDENTICAL, "exact") if is_same else _judge_discrete(ours, theirs)
+    is_zero = None if is_same else _is_as_good_as_zero(target, reference)
     if is_zero is not None:
         target, reference = _with_zeros(target, is_zero), _with_zeros(reference, is_zero)
         target_twin, reference_twin = (
@@ -145,7 +156,7 @@ def judge(
             for twin in (target_twin, reference_twin)
         )
         ours, theirs = target.array, reference.array
-        same_bits = target.dtype == reference.dtype and ours.tobytes() == theirs.tobytes()
+        is_same = target.dtype == reference.dtype and same_bits(ours, theirs)
     one_sided = _one_sided(ours, theirs)
     if one_sided:
         return one_sided
@@ -166,11 +177,35 @@ def judge(
             inherited,
             leaked,
             reference,
-            same_bits=same_bits,
+            is_same=is_same,
         )
         for kept in _populations((mine, its))
     ]
     return replace(max(judged, key=lambda judgement: judgement.verdict), is_flushed=is_zero is not None)
+
+
+def judge_equal(
+    low: Elements, wide: Elements | None, precision: str, group_scale: float = 0.0, leaked: float = 0.0
+) -> Judgement | None:
+    """Judge a large observation, and its float64 runs, that are equal bit for bit on both sides.
+
+    Returns:
+        What `judge` returns, without either side having been read as a whole; None where elements are judged apart.
+
+    Args:
+        low, wide: as either side has them.
+        precision: of both sides, less than float64.
+    """
+    if low.dtype.kind not in INEXACT:
+        return Judgement(Verdict.IDENTICAL, "exact")
+    both = [item for item in (low, wide) if item is not None]
+    if any(map(_has_specials, both)) or (_has_beside_large(low, None) and _is_split(both)):
+        return None
+    scale = max(map(rms, both))
+    side = _Side(low, wide, precision, scale)
+    if wide is None:
+        return Judgement(Verdict.IDENTICAL, "exact", d32=0.0)
+    return _judge_twins(_Pair(side, side, scale, group_scale, leaked, is_same=True))
 
 
 @dataclass(frozen=True)
@@ -205,19 +240,35 @@ def _populations(sides: tuple[_Values, _Values]) -> list[NDArray[np.bool_] | Non
     usable = None
     if any(_has_specials(array) for array in arrays):
         usable = np.logical_and.reduce([~_is_special(array) for array in arrays])
-    if not _has_beside_large(np.abs(sides[1].low), usable):
+    if not _has_beside_large(sides[1].low, usable) or not _is_split(arrays, usable):
         return [usable]
     of_elements = np.max([np.abs(widen(array)) for array in arrays], axis=0)
     usable = np.ones(of_elements.shape, np.bool_) if usable is None else usable
-    largest = of_elements.max(initial=0.0, where=usable)
-    small, large = (usable & mask for mask in (of_elements < largest * U32, of_elements >= largest / 16))
-    return [usable] if (usable & ~small & ~large).any() else [small, large]
+    is_large = of_elements >= of_elements.max(initial=0.0, where=usable) / 16
+    return [usable & ~is_large, usable & is_large]
 
 
-def _has_beside_large(sizes: Array, usable: NDArray[np.bool_] | None) -> bool:
+def _is_split(arrays: Sequence[Array | Elements], usable: NDArray[np.bool_] | None = None) -> bool:
+    """Whether no element is between the last bit of the largest one and the size of that."""
+
+    def sizes() -> Iterator[Array]:
+        for piece in pieces(*arrays, *([] if usable is None else [usable])):
+            largest: Array = np.max([np.abs(widen(values)) for values in piece[: len(arrays)]], axis=0)
+            yield largest if usable is None else largest[piece[-1]]
+
+    largest = max((size.max(initial=0.0) for size in sizes()), default=0.0)
+    return not any(bool(((size >= largest * U32) & (size < largest / 16)).any()) for size in sizes())
+
+
+def _has_beside_large(array: Array | Elements, usable: NDArray[np.bool_] | None) -> bool:
     """Whether there is something other than 0 that is less than the last bit of the largest element."""
-    kept = True if usable is None else usable
-    return bool(np.any((sizes < sizes.max(initial=0, where=kept) * U32) & (sizes > 0), where=kept))
+
+    def sizes() -> Iterator[Array]:
+        for piece, *kept in pieces(array, *([] if usable is None else [usable])):
+            yield np.abs(piece[kept[0]] if kept else piece)
+
+    last_bit = max((size.max(initial=0) for size in sizes()), default=0) * U32
+    return any(bool(np.any((size < last_bit) & (size > 0))) for size in sizes())
 
 
 def _judge_floats(
@@ -228,7 +279,7 @@ def _judge_floats(
     leaked: float,
     reference: Observation,
     *,
-    same_bits: bool,
+    is_same: bool,
 ) -> Judgement:
     """Judge floating arrays in which nothing is on one side only."""
     scale = max(rms(array) for side in sides for array in (side.low, side.wide) if array is not None)
@@ -236,10 +287,10 @@ def _judge_floats(
         _Side(side.low, side.wide, _lower(precision), scale, side.disturbed)
         for side, precision in zip(sides, precisions, strict=True)
     )
-    pair = _Pair(ours, theirs, scale, group_scale, leaked, same_bits)
+    pair = _Pair(ours, theirs, scale, group_scale, leaked, is_same)
     if ours.wide is not None and theirs.wide is not None and (ours.is_measured or theirs.is_measured or not pair.d64):
         return _judge_twins(pair)
-    if same_bits:
+    if is_same:
         return Judgement(Verdict.IDENTICAL, "exact", d32=pair.d32)
     return _judge_without_twins(pair, inherited, reference)
 
@@ -319,8 +370,9 @@ def _is_special(array: Array) -> NDArray[np.bool_]:
     return ~(np.abs(array) < _limit(array))
 
 
-def _has_specials(array: Array) -> bool:
-    return not bool((np.abs(array) < _limit(array)).all())
+def _has_specials(array: Array | Elements) -> bool:
+    limit = _limit(array)
+    return not all(bool((np.abs(piece) < limit).all()) for (piece,) in pieces(array))
 
 
 def _is_as_good_as_zero(*sides: Observation) -> NDArray[np.bool_] | None:
@@ -329,14 +381,21 @@ def _is_as_good_as_zero(*sides: Observation) -> NDArray[np.bool_] | None:
     Processors may be told to make them 0, and some backends do. Where rounding has them on both sides of that limit,
     they are as small on all sides.
     """
+    if not any(_has_tiny(item) for item in sides):
+        return None
     sizes = [np.abs(item.array) for item in sides]
     with np.errstate(invalid="ignore"):
         tiny = [(size > 0) & (size < _smallest(item)) for size, item in zip(sizes, sides, strict=True)]
-        if not any(places.any() for places in tiny):
-            return None
         as_small = [size < 2 * _smallest(item) for size, item in zip(sizes, sides, strict=True)]
     small = np.logical_or.reduce(tiny) & np.logical_and.reduce(as_small)
     return small if small.any() else None
+
+
+def _has_tiny(item: Observation) -> bool:
+    smallest = _smallest(item)
+    with np.errstate(invalid="ignore"):
+        sizes = (np.abs(piece) for (piece,) in pieces(item.array))
+        return any(bool(np.any((size > 0) & (size < smallest))) for size in sizes)
 
 
 def _smallest(item: Observation) -> float:
@@ -355,12 +414,12 @@ def _kinds(array: Array) -> Array:
         return np.where(_is_special(array), np.sign(widen(array)) * (1 + np.isinf(array)), 0.0)
 
 
-def _limit(array: Array) -> float:
+def _limit(array: Array | Elements) -> float:
     """The largest finite number of an array's dtype."""
     return float(_info(array).max)
 
 
-def _info(array: Array) -> Any:
+def _info(array: Array | Elements) -> Any:
     """The limits of an array's dtype; of a complex one, of its parts."""
     return ml_dtypes.finfo(np.zeros((), array.dtype).real.dtype)
 
@@ -390,7 +449,9 @@ def _lower(precision: str) -> str:
 
 def _if_finite_with(single: Array, twin: Array | None) -> Array | None:
     """A twin, unless it lost what float32 has: where only it is special, it says nothing of rounding."""
-    lost = twin is not None and bool((~_is_special(single) & _is_special(twin)).any())
+    if twin is None:
+        return None
+    lost = any(bool((~_is_special(low) & _is_special(wide)).any()) for low, wide in pieces(single, twin))
     return None if lost else twin
 
 
@@ -406,8 +467,8 @@ class _Side:
         disturbed: in runs that were disturbed in the last bit.
     """
 
-    low: Array
-    wide: Array | None
+    low: Array | Elements
+    wide: Array | Elements | None
     precision: str
     scale: float
     disturbed: Sequence[Array] = ()
@@ -419,7 +480,9 @@ class _Side:
     @cached_property
     def is_measured(self) -> bool:
         """Whether the twin tells what rounding does: not where it equals the run in the lower precision bit for bit."""
-        return self.wide is not None and not np.array_equal(widen(self.low), widen(self.wide), equal_nan=True)
+        return self.wide is not None and not all(
+            np.array_equal(widen(low), widen(wide), equal_nan=True) for low, wide in pieces(self.low, self.wide)
+        )
 
     @cached_property
     def error(self) -> float:
@@ -459,7 +522,7 @@ class _Pair:
     Attributes:
         scale: what distances are relative to.
         group_scale, leaked: see `judge`.
-        same_bits: true if the two sides are equal bit for bit in their own precisions.
+        is_same: true if the two sides are equal bit for bit in their own precisions.
     """
 
     ours: _Side
@@ -467,7 +530,7 @@ class _Pair:
     scale: float
     group_scale: float
     leaked: float
-    same_bits: bool
+    is_same: bool
 
     @cached_property
     def low(self) -> tuple[float, tuple[int, ...] | None]:
@@ -588,7 +651,7 @@ def _judge_twins(pair: _Pair) -> Judgement:
     """The table of this module, from top to bottom."""
     if pair.ours.is_zero_in(pair.group_scale) and pair.theirs.is_zero_in(pair.group_scale):
         bound = RESIDUE * U64 * pair.group_scale / pair.scale if pair.scale else 0.0
-        return pair.judged(Verdict.IDENTICAL if pair.same_bits else Verdict.ROUNDING, bound)
+        return pair.judged(Verdict.IDENTICAL if pair.is_same else Verdict.ROUNDING, bound)
     if pair.d64 > pair.explained:
         return pair.judged_divergent()
     # Of few elements an error may be large by luck beside another one, which disturbed runs show.
@@ -596,7 +659,7 @@ def _judge_twins(pair: _Pair) -> Judgement:
         return pair.judged_coarse()
     if pair.d64 > pair.rounding:
         return pair.judged(Verdict.LEAK, pair.rounding)
-    return pair.judged(Verdict.IDENTICAL if pair.same_bits else Verdict.ROUNDING, pair.rounding)
+    return pair.judged(Verdict.IDENTICAL if pair.is_same else Verdict.ROUNDING, pair.rounding)
 
 
 # Where a twin is missing: one rule for each basis

@@ -18,6 +18,7 @@ pictures/           what the case drew
 Both formats hold data only. Reading a trace executes nothing, so a stranger's trace is safe to read.
 """
 
+from harness.trace.elements import PIECE, Elements, large_elements
 from harness.trace.key import Key
 from harness.trace.model import (
     AGAIN,
@@ -66,6 +67,7 @@ __all__ = [
     "PHASES",
     "PICTURES",
     "PICTURE_ENDINGS",
+    "PIECE",
     "REPEATS",
     "REPLAYS",
     "SCHEMA",
@@ -73,6 +75,7 @@ __all__ = [
     "UNOBSERVED",
     "Array",
     "ArrayEntry",
+    "Elements",
     "Entry",
     "Header",
     "Key",
@@ -87,6 +90,7 @@ __all__ = [
     "Status",
     "Trace",
     "find_traces",
+    "large_elements",
     "numpy_dtype",
     "parse_json",
     "write",
