@@ -32,8 +32,7 @@ def leave():
             lock = open({lock!r}, "w")
             fcntl.flock(lock, fcntl.LOCK_EX)
             open({lock!r} + ".held", "w").close()
-            while True:
-                pass
+            time.sleep(600)
         os._exit(0)
     os.wait()
     while not os.path.exists({lock!r} + ".held"):
@@ -150,8 +149,8 @@ class TestNothingIsLeftBehind:
         self, project: Any, comes_true: Callable[..., bool]
     ) -> None:
         lock = project.folder / "lock"
-        text = f"import fcntl, os, signal\nlock = open({str(lock)!r}, 'w')\nfcntl.flock(lock, fcntl.LOCK_EX)\n"
-        text += f"os.kill(os.getppid(), signal.SIGSTOP)\nopen({str(lock)!r} + '.held', 'w')\nwhile True: pass\n"
+        text = f"import fcntl, os, signal, time\nlock = open({str(lock)!r}, 'w')\nfcntl.flock(lock, fcntl.LOCK_EX)\n"
+        text += f"os.kill(os.getppid(), signal.SIGSTOP)\nopen({str(lock)!r} + '.held', 'w')\ntime.sleep(600)\n"
 
         def leave(_: Job) -> None:
             assert comes_true(Path(f"{lock}.held").exists)
