@@ -12,6 +12,11 @@ import pytest
 from harness import backends
 
 ROOT = Path(__file__).parents[1]
+#: The faults of `soak.py`, in turn.
+FAULTS = (
+    *("raises", "segmentation fault", "abort", "ends its process", "runs past its limit", "is out of memory"),
+    *("leaves a daemon", "prints 50 MB", "is killed", "kills its worker"),
+)
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -53,3 +58,11 @@ def test_reports_are_made_of_a_run_and_timed() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 cases, 2 targets" in done.stdout
     assert "CSV" in done.stdout
+
+
+@pytest.mark.slow
+def test_each_run_of_a_soak_is_accounted_for() -> None:
+    done = run("soak.py", "--runs", "40", "--every", "4")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.strip().split("  ")[0] for line in done.stdout.splitlines()[1:12]] == ["none", *FAULTS]
+    assert done.stdout.endswith("each run is there once, and ended as it should\n")
