@@ -9,11 +9,13 @@ This module imports neither a framework nor NumPy, so that `import harness` is f
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from harness.errors import CaseError
@@ -450,6 +452,11 @@ class CaseRef:
     parameters: str | None = None
     expect: Mapping[str, Expected] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+
+
+def fingerprint(file: Path) -> str:
+    """The sha256 of a case file, the same whatever ends its lines."""
+    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
 @dataclass(frozen=True)

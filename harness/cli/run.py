@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,12 +26,14 @@ from harness.cli.options import (
     how_to_tell,
     what_to_run,
 )
+from harness.errors import HarnessError
 from harness.verdict import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.result.model import CaseResult, Result
+    from harness.result.model import CaseResult
+    from harness.result.schema import CaseJson, ResultJson
     from harness.session.options import Options
     from harness.session.plan import Planned
     from harness.session.session import Setup
@@ -45,8 +47,16 @@ if TYPE_CHECKING:
 @how_to_tell
 @click.option("--no-blame", is_flag=True, help="Do not search for the origin of differences.")
 @OUT
+@click.option("--resume", metavar="RUN", help="Go on with an interrupted run: what it finished is not run again.")
 def run(
-    what: What, targets: str | None, judging: Judging, how: How, telling: Telling, no_blame: bool, out: str | None
+    what: What,
+    targets: str | None,
+    judging: Judging,
+    how: How,
+    telling: Telling,
+    no_blame: bool,
+    out: str | None,
+    resume: str | None,
 ) -> None:
     """Run cases on several targets, and compare.
 
@@ -54,7 +64,7 @@ def run(
     """
     options, is_wanted = how.options(quick=what.quick), what.is_wanted()
     blame_from = None if no_blame else judging.fail_on
-    _run(what.paths, is_wanted, targets, judging, options, telling, out, blame_from)
+    _run(what.paths, is_wanted, targets, judging, options, telling, out, blame_from, resume=resume)
 
 
 @main.command()
@@ -93,6 +103,7 @@ def _run(
     blame_from: str | None,
     *,
     declared: bool = False,
+    resume: str | None = None,
 ) -> None:
     """Run, judge, blame what is `blame_from` or worse, draw, write, print, and exit."""
     from harness.blame.search import Blamer
@@ -103,6 +114,7 @@ def _run(
     from harness.result.model import Unfinished
     from harness.result.run_folder import RunFolder
     from harness.session.folder import clear_result, held, new_folder
+    from harness.session.resume import finished
     from harness.session.selection import root_of, select
     from harness.session.session import Session, Setup
     from harness.session.targets import choose, choose_reference
@@ -112,7 +124,10 @@ def _run(
     wanted = choose(targets, root)
     reference = choose_reference(judging.reference, wanted)
     entries = known.read(root)
-    folder = writable(Path(out) if out else new_folder(Path("runs")))
+    if out and resume:
+        raise HarnessError(f"--resume {resume!r} goes on in the folder of that run. Leave --out {out!r} out.")
+    given = out or resume
+    folder = writable(Path(given) if given else new_folder(Path("runs")))
     fail_on, strict = Verdict.parse(judging.fail_on), judging.strict_names
     setup = Setup(wanted, reference, root, folder, options, fail_on, entries, strict_names=strict)
     mildest = None if blame_from is None else Verdict.parse(blame_from)
@@ -120,43 +135,54 @@ def _run(
     if targets is None:
         _say_what_is_missing(console)
     planned: list[Planned] = []
+    kept: list[CaseJson] = []
     end: Exception | KeyboardInterrupt | None = None
 
-    def so_far(reason: str | None) -> Result:
-        cases = list(session.judged.values())
-        return session.result(cases, None if reason is None else Unfinished(reason, len(planned) - len(cases)))
+    def so_far(reason: str | None) -> ResultJson:
+        """What was judged in this run and before, in the order of the plan."""
+        own = {case.id: case.to_json() for case in session.judged.values()} | {case["id"]: case for case in kept}
+        cases = [own[item.case.id] for item in planned if item.case.id in own]
+        unfinished = None if reason is None else Unfinished(reason, len(planned) - len(cases))
+        before = [case["id"] for case in kept]
+        return session.result(list(session.judged.values()), unfinished, before=before).assembled(cases)
 
     growing = GrowingResult(folder / FILE)
     blamer = partial(Blamer, blame_from=mildest, declared=declared)
     with held(folder, ["result", *(target.slug for target in wanted)]):
-        clear_result(folder)
+        earlier = RunFolder.open(folder).result if resume else None
+        if earlier is None:
+            clear_result(folder)
         live = Live(console, telling.detail)
         session = Session(
-            setup, live, examiner=blamer, keep=lambda _: growing.write(so_far("it has not ended yet").to_json)
+            setup, live, examiner=blamer, keep=lambda _: growing.write(lambda: so_far("it has not ended yet"))
         )
         with live, session:
             try:
                 planned += session.plan(selections, is_wanted)
-                session.run(planned)
+                if earlier is not None:
+                    kept += finished(session, earlier, planned, mildest)
+                there = {case["id"] for case in kept}
+                session.run([item for item in planned if item.case.id not in there])
             except (Exception, KeyboardInterrupt) as error:
                 if not session.judged:
                     raise
                 end = error
         # The workers have ended by now.
-        result = so_far(None if end is None else said_of(end))
+        reason = None if end is None else said_of(end)
         try:
-            write(folder / FILE, result.to_json())
-            result = replace(result, cases=_drawn(result.cases, setup, console))
-            write(folder / FILE, result.to_json())
+            write(folder / FILE, so_far(reason))
+            session.judged |= {case.id: case for case in _drawn(session.judged.values(), setup, console)}
+            write(folder / FILE, so_far(reason))
         except OSError as error:  # what was judged is told all the same
             end = end or error
-        telling.tell(RunFolder(folder, shown(folder), result.to_json()), console, shown(folder / FILE))
+        result = so_far(reason)
+        telling.tell(RunFolder(folder, shown(folder), result), console, shown(folder / FILE))
     if end is not None:
         raise end
-    sys.exit(result.exit_status)
+    sys.exit(result["exit_status"])
 
 
-def _drawn(cases: Sequence[CaseResult], setup: Setup, console: Console) -> Sequence[CaseResult]:
+def _drawn(cases: Collection[CaseResult], setup: Setup, console: Console) -> Collection[CaseResult]:
     """The results, with pictures of the plots that cases recorded if they can be drawn here."""
     from harness.report import plots
     from harness.report.console import text

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness import backends, trace
-from harness.case import CaseRef, Known
+from harness.case import CaseRef, Known, fingerprint
 from harness.errors import HarnessError
 from harness.judge.case import judge_case, target_run
 from harness.judge.compare import compare
@@ -328,7 +328,7 @@ class Session:
                 place = self.place_of(item.case.id, target)
                 shutil.rmtree(place, ignore_errors=True)  # of an earlier run
                 if target in item.missing:
-                    _write_missing(item, target, place)
+                    self._write_missing(item, target, place)
                     continue
                 for variant in self._variants():
                     jobs.append(self.job(item.case, target, variant, place))
@@ -356,6 +356,20 @@ class Session:
             return False
 
         self.pool.run(jobs, receive, on_start=lambda job: self.listener.started(*_described(job)), is_wanted=is_wanted)
+
+    def _write_missing(self, item: Planned, target: Target, place: Path) -> None:
+        """Write the trace of a case that its file does not declare on a target."""
+        header = trace.Header(
+            case=item.case.id,
+            target=str(target),
+            precision=target.precision,
+            status="error",
+            error=item.missing[target],
+            seed=seed_of(item.case.id, self.setup.options.seed),
+            source=fingerprint(Path(item.case.file)),
+            tags=list(item.case.tags),
+        )
+        trace.write(place, header, [])
 
     def _write_failure(self, reply: Reply) -> None:
         try:
@@ -442,12 +456,22 @@ class Session:
         )
         return Job(target, work, timeout or options.timeout, place / "output.txt")
 
-    def result(self, cases: Sequence[CaseResult] = (), unfinished: Unfinished | None = None) -> Result:
-        """The result of the whole run, with the results of these cases."""
+    def result(
+        self,
+        cases: Sequence[CaseResult] = (),
+        unfinished: Unfinished | None = None,
+        *,
+        before: Collection[str] = (),
+    ) -> Result:
+        """The result of the whole run, with the results of these cases.
+
+        Args:
+            before: the ids of further cases, which were judged in an earlier run.
+        """
         setup, options = self.setup, self.setup.options
         randomness = "native" if options.native else "shared"
         targets = [str(target) for target in setup.targets]
-        unused = [] if unfinished else unmatched(setup.known, [case.id for case in cases], targets)
+        unused = [] if unfinished else unmatched(setup.known, [*before, *(case.id for case in cases)], targets)
         return Result(
             str(setup.reference),
             targets,
@@ -494,16 +518,10 @@ def write_failure(reply: Reply) -> None:
         error=reply.describe(),
         seconds=reply.seconds,
         seed=work.seed,
+        source=fingerprint(Path(work.case.file)),
         tags=list(work.case.tags),
     )
     trace.write(work.trace, header, [])
-
-
-def _write_missing(item: Planned, target: Target, place: Path) -> None:
-    """Write the trace of a case that its file does not declare on a target."""
-    why, tags = item.missing[target], list(item.case.tags)
-    header = trace.Header(item.case.id, str(target), target.precision, "error", why, tags=tags)
-    trace.write(place, header, [])
 
 
 def _described(job: Job) -> tuple[str, str, str]:

@@ -24,7 +24,7 @@ import numpy as np
 
 from harness import backends, processes, trace
 from harness.backends import runtime
-from harness.case import Fit, Forward
+from harness.case import Fit, Forward, fingerprint
 from harness.errors import CaseError, HarnessError, InferenceOnly
 from harness.plain import to_plain
 from harness.target import Target
@@ -102,7 +102,7 @@ def _run(work: Run, folder: Path, fresh_process: str | None) -> None:
     header = trace.Header(case.id, name, work.precision, seed=work.seed, expect=case.expect, tags=list(case.tags))
     started = time.perf_counter()
     try:
-        header.source = proof.fingerprint(Path(case.file))
+        header.source = fingerprint(Path(case.file))
         for where, reason in runtime.current().backend.lacks(target):
             recorder.lack(where, reason)
         with contextlib.ExitStack() as stack:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import platform
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from harness.backends import runtime
@@ -64,8 +62,3 @@ def check_placement(target: Target, placement: Mapping[str, int]) -> None:
             f"Target {str(target)!r} asks for {asked}, and every tensor that was recorded lived on "
             f"{', '.join(placement)}. See `harness doctor` for what is here."
         )
-
-
-def fingerprint(file: Path) -> str:
-    """The sha256 of a case file, the same whatever ends its lines."""
-    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()

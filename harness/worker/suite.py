@@ -24,7 +24,7 @@ import pytest
 
 from harness import backends, suite, trace, wire
 from harness.backends import runtime
-from harness.case import Expected, checked
+from harness.case import Expected, checked, fingerprint
 from harness.errors import CaseError, InferenceOnly, TargetError
 from harness.suite import INSIDE, id_of, moved, names_of
 from harness.target import Target
@@ -149,7 +149,7 @@ class Suite:
                 notes=recorder.notes,
                 lacks=recorder.lacks,
                 expect=expected(item),
-                source=proof.fingerprint(item.path),
+                source=fingerprint(item.path),
             )
             trace.write(test.trace, header, recorder.observations)
             self._write(wire.SuiteDone(self._running))

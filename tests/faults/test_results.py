@@ -78,6 +78,46 @@ def test_what_was_judged_before_a_signal_is_kept_and_shown(
     assert printed.splitlines()[-1] == "out/result.json"
 
 
+def test_a_run_that_was_interrupted_is_resumed(project: Any, comes_true: Callable[..., bool]) -> None:
+    process = started(project, comes_true, "--jobs", "2", "--no-blame")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    times = {path: path.stat().st_mtime_ns for path in (project.folder / "out/traces").rglob("trace.json")}
+    # The case that waits does so in a file of its own, or all would count as changed.
+    options = ("--targets", "jax,torch", "--reference", "torch", "--no-blame")
+    done = project.harness("run", "-k", "quick", *options, "--resume", "out")
+    assert done.returncode == 1, done.stderr
+    assert {name: case["outcome"] for name, case in project.cases().items()} == {
+        "quick[1]": "agree",
+        "quick[2]": "agree",
+        "quick[3]": "differ",
+    }
+    assert project.result()["unfinished"] is None
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())  # nothing ran again
+    other = project.harness("run", "-k", "quick", "--targets", "jax", "--resume", "out")
+    assert other.returncode == 2
+    assert "has reference 'torch', and this call 'jax'" in other.stderr
+
+
+def test_what_changed_or_was_not_examined_runs_again_when_a_run_is_resumed(project: Any) -> None:
+    project.write("cases/a.py", QUICK)
+    project.write("cases/b.py", SLOW.split("@case\ndef waits")[0])
+    options = ("run", "--targets", "jax,torch", "--reference", "torch", "--precision", "float32")
+    assert project.harness(*options, "--no-blame", "--out", "out").returncode == 1
+    project.write("cases/a.py", QUICK.replace("2.0", "3.0"))
+    before = {
+        path.parent.name: path.stat().st_mtime_ns for path in (project.folder / "out/traces/jax").glob("*/trace.json")
+    }
+    done = project.harness(*options, "--resume", "out")
+    assert done.returncode == 1, done.stderr
+    after = {
+        path.parent.name: path.stat().st_mtime_ns for path in (project.folder / "out/traces/jax").glob("*/trace.json")
+    }
+    again = {name.rpartition("-")[0] for name in after if after[name] != before[name]}
+    assert again == {"cases-a.py-one", "cases-a.py-two", "cases-b.py-quick-3"}
+    assert [case["comparisons"][0]["blame"] is not None for case in project.cases().values()] == [False] * 4 + [True]
+
+
 def test_an_interrupted_run_is_no_success_in_any_report(project: Any) -> None:
     project.write("cases/x.py", QUICK)
     project.harness("run", "--targets", "jax", "--precision", "float32", "--out", "out")
