@@ -17,7 +17,7 @@ from rich.text import Text
 from harness.errors import printable
 from harness.report import words
 from harness.result.environment import versions_of
-from harness.result.model import CaseResult
+from harness.result.model import CaseResult, Comparison
 from harness.result.outcome import FAILING
 from harness.result.run_folder import RunFolder
 from harness.result.schema import CaseJson, ResultJson
@@ -76,7 +76,10 @@ def make_console() -> Console:
 
 
 class Live(Listener):
-    """Progress: on a terminal a bar; elsewhere a line for each case that is done or, with -q, for each that fails."""
+    """Progress: on a terminal a bar, elsewhere a line for each case that is done, unless with -q.
+
+    What fails has a line anywhere as soon as it is judged, and one for each of its findings, and for whose each is.
+    """
 
     def __init__(self, console: Console, detail: Detail = Detail.NORMAL) -> None:
         self._console = console
@@ -133,14 +136,26 @@ class Live(Listener):
     def judged(self, result: CaseResult) -> None:
         self._done += 1
         self._describe()
-        is_worth_a_line = self._detail > Detail.QUIET or result.outcome in FAILING
-        if not self._console.is_terminal and is_worth_a_line:
+        is_in_a_log = not self._console.is_terminal and self._detail > Detail.QUIET
+        if is_in_a_log or result.outcome in FAILING:
             line = text(f"[{self._done}/{self._total}] {result.id} ")
             self._console.print(line.append_text(text(result.outcome, STYLES.get(result.outcome, _FAILED))))
+        for comparison in _compared(result):
+            if comparison.first is not None and (comparison.unexpected or Verdict.IDENTICAL) >= Verdict.DIVERGENT:
+                told = comparison.first.to_json()
+                reason = told["reason"].partition("\n")[0]
+                self._console.print(text(f"  {comparison.target}: {told['verdict']} at {told['key']}: {reason}"))
 
     def blaming(self, case: str, target: str) -> None:
-        """Show that a difference is being blamed."""
-        self._progress.update(self._task, description="blaming", now=text(f"{case} on {target}").plain)
+        """Show that a difference is being blamed. How long that takes is not known."""
+        self._progress.update(self._task, description="blaming", total=None, now=text(f"{case} on {target}").plain)
+
+    def examined(self, result: CaseResult) -> None:
+        """Print whose the differences of a case are."""
+        for comparison in result.comparisons:
+            if comparison.blame is not None:
+                told = comparison.blame.text.partition("\n")[0]
+                self._console.print(text(f"{result.id}, {comparison.target}: {told}"))
 
     def _describe(self) -> None:
         self._progress.update(self._task, description=f"{self._done}/{self._total} cases")
@@ -148,6 +163,11 @@ class Live(Listener):
     def _show(self) -> None:
         now = ", ".join(f"{case.rpartition('::')[2]} on {target} {p}" for case, target, p in self._running)
         self._progress.update(self._task, now=text(now).plain)
+
+
+def _compared(result: CaseResult) -> list[Comparison]:
+    """All that was compared in a case: targets, and what is compiled on one with what is eager."""
+    return [*result.comparisons, *(run.compiled for run in result.runs if run.compiled is not None)]
 
 
 def print_result(console: Console, run: RunFolder, shown: str, detail: Detail = Detail.NORMAL) -> None:

@@ -71,6 +71,9 @@ class Listener:
     def blaming(self, case: str, target: str) -> None:
         """A difference is being replayed."""
 
+    def examined(self, result: CaseResult) -> None:
+        """The differences of a judged case have been replayed."""
+
 
 class Examiner(Protocol):
     """Examines judged cases while the workers still run: see `harness.blame.search.Blamer`."""
@@ -222,6 +225,7 @@ class Session:
                 case = item.case.id
                 was_continued = is_continued(case)
                 keep(self._examined(item.case, judged[case], targets))
+                self.listener.examined(judged[case])
                 if was_continued:
                     self.listener.judged(judged[case])
         return [judged[item.case.id] for item in planned]

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +18,10 @@ from synthetic import Case, write_run
 
 from harness.errors import printable
 from harness.report.console import Detail, Live, print_result
-from harness.result.model import CaseResult
+from harness.result.judgement import Judgement, Missing
+from harness.result.model import Blame, CaseResult, Comparison, Finding
 from harness.result.run_folder import RunFolder
+from harness.verdict import Verdict
 
 FAILING = """\
 cases/a.py::differs[1]: jax against torch: divergent
@@ -135,6 +138,24 @@ def test_in_a_log_each_case_that_is_done_has_a_line(detail: Detail, said: list[s
         live.judged(CaseResult("b", "differ", [], []))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert [line.split()[1] for line in lines] == said
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_finding_is_told_when_it_is_judged_and_whose_it_is_when_that_is_known(is_terminal: bool) -> None:
+    console = Console(file=io.StringIO(), force_terminal=is_terminal, width=200, color_system=None)
+    judgement = Judgement(Verdict.MISMATCH, "exact", cause=Missing(on_target=True))
+    finding = Finding("loss/0/loss", "loss", "loss", 0, None, judgement)
+    found = Comparison("jax", "torch", Verdict.MISMATCH, unexpected=Verdict.MISMATCH, first=finding)
+    result = CaseResult("cases/a.py::x", "differ", [], [found])
+    blame = Blame("jax", "dense", None, None, "loss", 0, True, "introduced in layer 'dense'")
+    with Live(console, Detail.QUIET) as live:
+        live.planned([SimpleNamespace()] * 2, [])  # type: ignore[list-item]
+        live.judged(result)
+        judged = console.file.getvalue()  # type: ignore[attr-defined]
+        live.examined(replace(result, comparisons=[replace(found, blame=blame)]))
+    assert "[1/2] cases/a.py::x differ" in judged
+    assert "jax: mismatch at loss/0/loss: it was not recorded" in judged
+    assert "cases/a.py::x, jax: introduced in layer 'dense'" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @hostile.anything
