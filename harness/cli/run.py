@@ -126,6 +126,8 @@ def _run(
     entries = known.read(root)
     if out and resume:
         raise HarnessError(f"--resume {resume!r} goes on in the folder of that run. Leave --out {out!r} out.")
+    if resume:
+        RunFolder.open(Path(resume))  # what is no run is refused before a folder is made
     given = out or resume
     folder = writable(Path(given) if given else new_folder(Path("runs")))
     fail_on, strict = Verdict.parse(judging.fail_on), judging.strict_names

@@ -97,6 +97,10 @@ def test_a_run_that_was_interrupted_is_resumed(project: Any, comes_true: Callabl
     other = project.harness("run", "-k", "quick", "--targets", "jax", "--resume", "out")
     assert other.returncode == 2
     assert "has reference 'torch', and this call 'jax'" in other.stderr
+    none = project.harness("run", "-k", "quick", "--targets", "jax", "--resume", "nothing")
+    assert none.returncode == 2
+    assert "is not a run" in none.stderr
+    assert not (project.folder / "nothing").exists()
 
 
 def test_what_changed_or_was_not_examined_runs_again_when_a_run_is_resumed(project: Any) -> None:
