@@ -97,13 +97,19 @@ def export(run_path: str, csv: str | None, parquet: str | None) -> None:
 
 
 @main.command()
-@click.argument("path", metavar="TRACE|RUN")
-@click.argument("other", metavar="[TRACE]", required=False)
+@click.argument("path", metavar="RUN|TRACE")
+@click.argument("other", metavar="[CASE|TRACE]", required=False)
+@click.argument("target", metavar="[TARGET]", required=False)
 @click.option("--key", metavar="KEY", help="Print a trace's observations with this key, in full; * is anything.")
 @QUIET
 @VERBOSE
-def show(path: str, other: str | None, key: str | None, quiet: bool, verbose: bool) -> None:
-    """Show what is in a trace, in two side by side, or in a run."""
+def show(path: str, other: str | None, target: str | None, key: str | None, quiet: bool, verbose: bool) -> None:
+    """Show a run, one finding of it closely, a trace, or two traces side by side.
+
+    RUN is a run's folder, or 'last' for the newest in runs/. CASE is any part of a case's name, and TARGET where it
+    differs: the worst elements side by side, and what was recorded before and after.
+    """
+    from harness.report import finding
     from harness.report import show as showing
     from harness.report.console import make_console, print_result
     from harness.result.file import FILE
@@ -112,7 +118,13 @@ def show(path: str, other: str | None, key: str | None, quiet: bool, verbose: bo
 
     place = Path(path)
     place = place.parent if place.name in (FILE, INDEX) else place
-    if other is not None:
+    if path == finding.LAST or (other is not None and (place / FILE).exists()):
+        run = finding.run_named(path)
+        if other is None:
+            print_result(make_console(), run, str(run.path / FILE), detail(quiet, verbose))
+        else:
+            finding.print_finding(make_console(), run, other, target)
+    elif other is not None:
         there = Path(other).parent if Path(other).name == INDEX else Path(other)
         showing.print_pair(make_console(), Trace(place), Trace(there), key or "*")
     elif key is not None:

@@ -183,7 +183,7 @@ def print_result(console: Console, run: RunFolder, shown: str, detail: Detail = 
     worth_a_block = Verdict.IDENTICAL if detail is Detail.VERBOSE else min(Verdict.IMPRECISE, _fail_on(result))
     for case in cases:
         for block in words.blocks(run, case, worth_a_block):
-            _print_block(console, block)
+            print_block(console, block)
         if detail is Detail.VERBOSE:
             _print_details(console, case)
     if detail > Detail.QUIET:
@@ -217,7 +217,7 @@ def _table(run: RunFolder, cases: Sequence[CaseJson]) -> Table:
     return table
 
 
-def _print_block(console: Console, block: words.Block) -> None:
+def print_block(console: Console, block: words.Block) -> None:
     """A block: its title, and each fact beside the word that says what it is."""
     console.print()
     console.print(text(block.title, STYLES.get(block.kind, _FAILED)))

@@ -25,10 +25,10 @@ MOST_ELEMENTS = 200
 def print_trace(console: Console, trace: Trace) -> None:
     """Print the header of a trace, and every observation in one line."""
     _print_header(console, trace)
-    table = _table("observation", "dtype", "shape", "value")
+    shown = table("observation", "dtype", "shape", "value")
     for observation in trace:
-        table.add_row(*map(text, (observation.key, *_form(observation), _summary(observation))))
-    console.print(table)
+        shown.add_row(*map(text, (observation.key, *_form(observation), _summary(observation))))
+    console.print(shown)
 
 
 def print_observations(console: Console, trace: Trace, pattern: str) -> None:
@@ -60,13 +60,13 @@ def print_pair(console: Console, target: Trace, reference: Trace, pattern: str =
     wanted = set(_matching([target, reference], pattern))
     names = target.header.target, reference.header.target
     console.print(text(f"{target.header.case}: {names[0]} against {names[1]}", "bold"))
-    table = _table("observation", *names, "verdict", "distance", "explained")
+    shown = table("observation", *names, "verdict", "distance", "explained")
     findings, parted = all_findings(target, reference)
     for key, finding in findings.items():
         if finding is not None and key in wanted:
             wanted.remove(key)
-            table.add_row(*_judged(finding, target, reference))
-    console.print(table)
+            shown.add_row(*judged_row(finding, target, reference))
+    console.print(shown)
     if parted is not None:
         console.print(text(f"Training parted after step {parted}: what differs later is not compared."))
     if wanted:
@@ -101,7 +101,8 @@ def _print_value(console: Console, precision: str, observation: Observation) -> 
         console.print(text("\n".join(f"    {line}" for line in shown.splitlines())))
 
 
-def _judged(finding: Finding, target: Trace, reference: Trace) -> list[Text]:
+def judged_row(finding: Finding, target: Trace, reference: Trace) -> list[Text]:
+    """A row about an observation of both sides: its values, the verdict, and the distance beside what is explained."""
     judgement, key = finding.judgement, finding.key
     values = [_summary(trace[key]) if key in trace else "-" for trace in (target, reference)]
     measured = ["" if value is None else f"{value:.1e}" for value in (judgement.distance, judgement.explained)]
@@ -117,12 +118,13 @@ def _matching(traces: Sequence[Trace], pattern: str) -> list[str]:
     return found
 
 
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(first, overflow="fold")
+def table(first: str, *others: str) -> Table:
+    """An empty table, a column for what is looked at and one for each of the others."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    made.add_column(first, overflow="fold")
     for name in others:
-        table.add_column(text(name), overflow="fold")
-    return table
+        made.add_column(text(name), overflow="fold")
+    return made
 
 
 def _form(observation: Observation) -> tuple[str, str]:

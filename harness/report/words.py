@@ -16,6 +16,7 @@ from harness.errors import printable
 from harness.judge.distribution import LEVEL, REPEATS, STATISTICS
 from harness.result import outcome
 from harness.result.environment import versions_of
+from harness.result.file import FILE
 from harness.result.golden import former
 from harness.result.outcome import Outcome
 from harness.result.run_folder import RunFolder
@@ -165,7 +166,10 @@ def finding(
     else:
         folders = [f"{of['trace']}/{way}" for way in (COMPILED, EAGER)]
     traces = [_quoted(run.named(folder)) for folder in folders]
-    if len(traces) == 2:
+    if (run.path / FILE).exists():
+        target = comparison["target"] if of is None else of["target"]
+        commands.append(f"harness show {_quoted(run.shown)} {_quoted(_short(run, case))} {_quoted(target)}")
+    elif len(traces) == 2:
         commands.append(f"harness show {' '.join(traces)} --key {_quoted(first['key'])}")
     title = f"{_pair(case, comparison)}: {first['verdict'] if raised is None else f'{raised} raises'}"
     return Block(case["id"], comparison["target"], first["verdict"], title, tuple(facts), tuple(commands))
@@ -179,6 +183,13 @@ def _switches(case: CaseJson, comparison: ComparisonJson, first: FindingJson) ->
         if side is not None and backend in backends.NAMES:
             for call in backends.get(backend).coarser(side["environment"]):
                 yield f"{target} may compute float32 in fewer bits; off with {call}"
+
+
+def _short(run: RunFolder, case: CaseJson) -> str:
+    """The name of a case without its file, if no other case of the run has it."""
+    names = [other["id"].partition("::")[2] for other in run.result["cases"]]
+    name = case["id"].partition("::")[2]
+    return name if names.count(name) == 1 else case["id"]
 
 
 def where(first: FindingJson | UnrepeatedJson) -> str:

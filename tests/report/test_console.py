@@ -33,14 +33,13 @@ allclose would want rtol=1.0e-02 or atol=9.9e-03
   whose   jax stands alone with it
   among   46 observations: 1 identical, 7 rounding, 38 divergent
   next    harness blame 'cases/a.py::differs[1]'
-  next    harness show {jax} {torch} --key forward/0/model/smooth/output
+  next    harness show {run} 'differs[1]' jax
 """
 
 
 def failing(run: RunFolder) -> str:
     """The block of the case that differs."""
-    traces = {item["target"]: f"{run.shown}/{item['trace']}" for item in run.result["cases"][1]["runs"]}
-    return FAILING.format(**traces)
+    return FAILING.format(run=run.shown)
 
 
 def printed(run: RunFolder, detail: Detail = Detail.NORMAL, **options: Any) -> str:
