@@ -24,7 +24,7 @@ FRAMEWORKS = {"keras", "torch", "tensorflow", "jax", "jaxlib"}
 PACKAGE = Path(harness.__file__).parent
 
 #: What any room may build on, lowest first.
-FOUNDATIONS = ("errors", "version", "plain", "verdict", "target", "case", "suite", "pytest_internals")
+FOUNDATIONS = ("errors", "version", "files", "plain", "verdict", "target", "case", "suite", "pytest_internals")
 FOUNDATIONS += ("processes", "temporary")
 #: What the two doors may import, which are not each other's.
 DOORS = ("report", "blame", "session", "judge", "result", "project", "backends", "wire", "trace", *FOUNDATIONS)
@@ -51,6 +51,7 @@ MAY_IMPORT = {
     "processes": (),
     "temporary": (),
     "pytest_internals": (),
+    "files": ("errors",),
     "errors": (),
     "version": (),
     # The other side of the wall.

@@ -14,11 +14,17 @@ if TYPE_CHECKING:
 
 
 def writable(folder: Path) -> Path:
-    """Make a folder for output if it does not exist. Returns its absolute path.
+    """Make a folder for a run if it does not exist. Returns its absolute path.
 
     Raises:
-        HarnessError: it cannot be made, or nothing can be written in it.
+        HarnessError: it cannot be made, nothing can be written in it, or a folder that a run writes to is a link that
+            leads outside.
     """
+    from harness.files import check_inside
+    from harness.result.file import PLOTS
+    from harness.session.layout import LOGS, TRACES
+    from harness.trace import REPLAYS
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"
@@ -28,7 +34,15 @@ def writable(folder: Path) -> Path:
         raise HarnessError(
             f"The output folder {str(folder)!r} cannot be written: {error.strerror}. Name another with --out."
         ) from None
-    return folder.resolve()
+    for inner in map(folder.joinpath, (TRACES, LOGS, REPLAYS, PLOTS)):
+        check_inside(folder, inner)
+        for place, folders, others in os.walk(inner):
+            check_inside(folder, *(Path(place, name) for name in folders))
+            if inner.name == LOGS:  # of an earlier run; the output of this one does not go where links lead
+                for path in (Path(place, name) for name in others):
+                    if path.is_symlink():
+                        path.unlink()
+    return Path(os.path.realpath(folder))
 
 
 def shown(path: Path) -> str:
@@ -42,6 +56,7 @@ def write_reports(run: RunFolder, files: Mapping[str, str | None]) -> None:
     Raises:
         HarnessError: a file cannot be written.
     """
+    from harness import files as disk
     from harness.report import html, junit, markdown
     from harness.result.file import as_json
 
@@ -55,8 +70,7 @@ def write_reports(run: RunFolder, files: Mapping[str, str | None]) -> None:
         if file is None:
             continue
         try:
-            Path(file).parent.mkdir(parents=True, exist_ok=True)
-            Path(file).write_bytes(make[option](run))
+            disk.write(Path(file), make[option](run))
         except OSError as error:
             raise HarnessError(
                 f"The result cannot be written to {file!r}: {error.strerror}. Name another with {option}."

@@ -254,7 +254,6 @@ def record(what: What, target_text: str, how: How, out: str, compact: str | None
     total = f"{len(planned)} cases recorded on {target}, {failed} failed to run."
     console.print(text(f"{total} {shown(setup.folder)}"))
     if compact is not None:
-        Path(compact).parent.mkdir(parents=True, exist_ok=True)
         size = recordings.write(Path(compact), traces)
         console.print(text(f"{compact}: {size / 1000:.1f} kB"))
     sys.exit(FAILED if failed else AGREE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from harness.verdict import Verdict
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...")
 @how_to_judge
 @how_to_tell
-@click.option("--out", metavar="DIR", help="Write result.json there, for `harness report`.")
+@click.option(
+    "--out", metavar="DIR", help="Write result.json there, beside copies of the traces, for `harness report`."
+)
 def compare(folders: tuple[str, ...], judging: Judging, telling: Telling, out: str | None) -> None:
     """Compare traces that were recorded anywhere.
 
@@ -30,17 +33,20 @@ def compare(folders: tuple[str, ...], judging: Judging, telling: Telling, out: s
     from harness.report.console import make_console
     from harness.result.file import FILE, write
     from harness.result.run_folder import RunFolder
+    from harness.session.gather import gather
 
     places = [Path(folder) for folder in folders]
-    root = Path(out).resolve() if out else common_folder(places)
+    root = Path(os.path.realpath(out)) if out else common_folder(places)
     fail_on = Verdict.parse(judging.fail_on)
     entries, strict = known.read(Path.cwd()), judging.strict_names
-    result = compare_folders(places, judging.reference, fail_on, entries, root, strict_names=strict)
+    compared = compare_folders(places, judging.reference, fail_on, entries, root, strict_names=strict)
+    result = compared.to_json()
     if out:
-        write(writable(root) / FILE, result.to_json())
+        gather(result, writable(root))
+        write(root / FILE, result)
     where = shown(root / FILE) if out else ", ".join(folders)
-    telling.tell(RunFolder(root, shown(root), result.to_json()), make_console(), where)
-    sys.exit(result.exit_status)
+    telling.tell(RunFolder(root, shown(root), result), make_console(), where)
+    sys.exit(compared.exit_status)
 
 
 @main.command()
@@ -92,7 +98,6 @@ def export(run_path: str, csv: str | None, parquet: str | None) -> None:
         raise HarnessError("Say what to write: --csv FILE, or --parquet FILE.")
     for file, write in ((csv, table.write_csv), (parquet, table.write_parquet)):
         if file is not None:
-            Path(file).parent.mkdir(parents=True, exist_ok=True)
             write(run, Path(file))
 
 

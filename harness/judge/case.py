@@ -112,7 +112,7 @@ def target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
         if trace.twin.header.has_failed:
             notes.append(Note("float64: the rest of the case", trace.twin.header.error or ""))
     is_compact = trace.folder.is_file()  # a recording of many traces, none of which can be named by a path
-    folder = None if is_compact else Path(os.path.relpath(trace.folder.resolve(), root)).as_posix()
+    folder = None if is_compact else Path(os.path.relpath(os.path.realpath(trace.folder), root)).as_posix()
     return TargetRun(
         target=target,
         status=header.status,

@@ -99,7 +99,7 @@ def compare_folders(
 
 def common_folder(folders: Sequence[Path]) -> Path:
     """The folder that paths of traces are relative to if the comparison is not given a folder of its own."""
-    return Path(os.path.commonpath([folder.resolve() for folder in folders]))
+    return Path(os.path.commonpath(list(map(os.path.realpath, folders))))
 
 
 def _recording(traces: Sequence[Trace]) -> Recording:
@@ -124,7 +124,7 @@ def _targets(*recordings: Recording) -> list[str]:
 
 def _are_old_and_new(folders: Sequence[Path], recordings: Sequence[Recording]) -> bool:
     """Whether two folders hold the same targets, and both hold a trace of some case on one of them."""
-    if len(folders) != 2 or folders[0].resolve() == folders[1].resolve():
+    if len(folders) != 2 or os.path.realpath(folders[0]) == os.path.realpath(folders[1]):
         return False
     old, new = recordings
     shared = any(old[case].keys() & new[case].keys() for case in old.keys() & new.keys())

@@ -17,6 +17,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from harness import files
 from harness.errors import printable
 from harness.report import sides, words
 from harness.report.charts import RESOLUTIONS, Charts
@@ -89,7 +90,7 @@ def _case_page(
         case=case,
         cells=[(target, *words.cell(run.result, case, target)) for target in targets],
         blocks=sorted(words.blocks(run, case, Verdict.LEAK), key=_by_verdict),
-        scripts=[(path.name, path.read_text(encoding="utf-8", errors="replace")) for path in scripts if path],
+        scripts=[(path.name, files.read(path).decode("utf-8", "replace")) for path in scripts if path],
         unread=unread,
         events=events,
         environment=sides.environment(case, run.result["targets"], common),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness import files
 from harness.errors import HarnessError, printable
 from harness.judge.compare import all_findings
 from harness.report import words
@@ -42,7 +43,7 @@ def write_csv(run: RunFolder, file: Path) -> None:
 
     A text that a spreadsheet would take for a formula has an apostrophe before it.
     """
-    with file.open("w", encoding="utf-8", newline="") as stream:
+    with files.made(file) as place, place.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(COLUMNS))
         writer.writeheader()
         for case in run.result["cases"]:
@@ -62,7 +63,7 @@ def write_parquet(run: RunFolder, file: Path) -> None:
 
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     schema = pa.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
-    with parquet.ParquetWriter(file, schema) as writer:
+    with files.made(file) as place, parquet.ParquetWriter(place, schema) as writer:
         for case in run.result["cases"]:
             writer.write_table(pa.Table.from_pylist(list(rows(run, case)), schema))
 

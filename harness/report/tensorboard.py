@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness import files
 from harness.errors import HarnessError, printable
 from harness.report.charts import logs
 from harness.result.run_folder import RunFolder
@@ -27,23 +28,22 @@ def write(run: RunFolder, folder: Path) -> list[Path]:
     of an event is its step, because no time was measured.
 
     Raises:
-        HarnessError: TensorBoard is not installed.
+        HarnessError: TensorBoard is not installed, or a link in the folder leads out of it.
     """
     if importlib.util.find_spec("tensorboard") is None:
         raise HarnessError("--tensorboard needs TensorBoard: pip install 'keras-harness[tensorboard]'.")
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    files = []
-    for target in run.result["targets"]:
-        files.append(folder / _folder_of(target) / FILE)
-        files[-1].parent.mkdir(parents=True, exist_ok=True)
-        with files[-1].open("wb") as stream:
+    written = [folder / _folder_of(target) / FILE for target in run.result["targets"]]
+    files.check_inside(folder, *(file.parent for file in written))
+    for target, file in zip(run.result["targets"], written, strict=True):
+        with files.made(file) as place, place.open("wb") as stream:
             writer = RecordWriter(stream)
             writer.write(Event(file_version="brain.Event:2").SerializeToString())
             for event in _events(run, target):
                 writer.write(event.SerializeToString())
-    return files
+    return written
 
 
 def _events(run: RunFolder, target: str) -> Iterator[Any]:
@@ -61,5 +61,5 @@ def _events(run: RunFolder, target: str) -> Iterator[Any]:
 
 
 def _folder_of(target: str) -> str:
-    """The name of a target's folder: the target itself if that is a safe name, else a slug."""
-    return target if re.fullmatch(r"\w[\w.-]*", target, re.ASCII) else slug_of(printable(target))
+    """The name of a target's folder: the target itself if that is a safe name that is not long, else a slug."""
+    return target if re.fullmatch(r"\w[\w.-]{,79}", target, re.ASCII) else slug_of(printable(target))

@@ -6,6 +6,7 @@ that lay it out escape it.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator
@@ -157,7 +158,7 @@ def finding(
     facts.append(("among", counts(comparison)))
     script = run.script(comparison["blame"])
     if script is not None:
-        commands = [f"python {_quoted(run.named(str(script.relative_to(run.path.resolve()))))}"]
+        commands = [f"python {_quoted(run.named(str(script.relative_to(os.path.realpath(run.path)))))}"]
     else:
         commands = [f"harness blame {_quoted(case['id'])}"] if comparison["blame"] is None else []
     if of is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
+from harness import files
 from harness.errors import TraceError
 from harness.plain import from_plain
 from harness.result.schema import SCHEMA, ResultJson
@@ -25,10 +25,7 @@ def write(path: Path, result: ResultJson) -> None:
         OSError: the file cannot be written.
         ValueError: JSON cannot hold the result.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(as_json(result))
-    os.replace(temporary, path)
+    files.write(path, as_json(result))
 
 
 def as_json(result: ResultJson) -> bytes:
@@ -43,7 +40,7 @@ def read(path: Path) -> ResultJson:
         TraceError: the file cannot be read, or holds no result, one of another schema, or a part of one.
     """
     try:
-        data = parse_json(path.read_text(encoding="utf-8"))
+        data = parse_json(files.read_text(path))
     except (OSError, ValueError) as error:
         raise TraceError(f"{path} cannot be read: {error}.") from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:

@@ -1,7 +1,7 @@
 """A run's folder as reports read it: the result, the traces it names, and the scripts that belong to it.
 
-The folder may be a stranger's. Of the files that the result names, only traces are read and, if they lie inside the
-folder, reproducers.
+The folder may be a stranger's. Of the files that the result names, only traces and reproducers are read, and only those
+that lie inside the folder.
 """
 
 from __future__ import annotations
@@ -67,9 +67,13 @@ class RunFolder:
         for run in case["runs"]:
             if run["trace"] is None:
                 continue
+            place = self._inside(run["trace"])
+            if place is None:
+                reasons[run["target"]] = f"there is no {run['trace']!r} inside of the run's folder"
+                continue
             try:
-                trace = Trace(self.path / run["trace"])
-            except (TraceError, ValueError) as error:  # a path may hold what no path can
+                trace = Trace(place)
+            except TraceError as error:
                 reasons[run["target"]] = str(error)
                 continue
             if trace.header.case == case["id"] and run["target"] in (trace.header.target, former(trace.header.target)):
@@ -80,8 +84,15 @@ class RunFolder:
 
     def script(self, blame: BlameJson | None) -> Path | None:
         """The reproducer that was written for a difference; None if there is none in this folder."""
-        if blame is None or blame["repro"] is None or "\0" in blame["repro"]:
+        path = None if blame is None or blame["repro"] is None else self._inside(blame["repro"])
+        if path is None or path.suffix != ".py" or not path.is_file():
             return None
-        path = (self.path / blame["repro"]).resolve()
-        inside = path.is_relative_to(self.path.resolve()) and path.suffix == ".py"
-        return path if inside and path.is_file() and path.stat().st_size <= LONGEST_SCRIPT else None
+        return path if path.stat().st_size <= LONGEST_SCRIPT else None
+
+    def _inside(self, path: str) -> Path | None:
+        """The place that a path of the result leads to, links followed; None where that is outside of the folder."""
+        try:
+            place = Path(os.path.realpath(self.path / path))
+        except ValueError:  # it holds what no path can
+            return None
+        return place if place.is_relative_to(os.path.realpath(self.path)) else None

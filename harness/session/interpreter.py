@@ -32,8 +32,8 @@ ANSWER_TIMEOUT = 60.0
 #: The folders and modules of the package `harness` that the worker's side consists of.
 WORKERS_SIDE = (
     *("worker", "backends", "trace"),
-    *("__init__.py", "case.py", "errors.py", "injected.py", "plain.py", "processes.py", "suite.py", "target.py"),
-    *("temporary.py", "verdict.py", "version.py", "wire.py"),
+    *("__init__.py", "case.py", "errors.py", "files.py", "injected.py", "plain.py", "processes.py", "suite.py"),
+    *("target.py", "temporary.py", "verdict.py", "version.py", "wire.py"),
 )
 #: Modules that the worker's side imports, apart from the frameworks and what Keras itself requires.
 LIBRARIES = (

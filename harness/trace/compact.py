@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import files
 from harness.errors import TraceError
 from harness.plain import from_plain
 from harness.trace.model import (
@@ -46,8 +47,8 @@ from harness.trace.reading import Trace, header_of, parse_json
 SCHEMA = 1
 #: Sums that are kept of an array.
 COUNT = 8
-#: The most bytes that a file may have once it is decompressed.
-LARGEST = 1 << 28
+#: The format of gzip, as zlib calls it.
+_GZIP = 16 + zlib.MAX_WBITS
 #: What is kept of an environment: what two recordings are told apart by. Names of places are not.
 _KEPT = ("backend", "versions", "device", "randomness", "floatx", "dtype_policy", "placement", "model")
 
@@ -125,10 +126,10 @@ def compacted(trace: Trace) -> Compact:
     """
     if isinstance(trace, Compact):
         return trace
-    own, twin = list(trace), trace.twin
-    exact = {item.key for item in own if twin is not None and item.key in twin and _is_exact(item, twin[item.key])}
-    made = _compact(trace, own, exact)
-    made.add(TWIN, None if twin is None else _compact(twin, list(twin), exact))
+    twin = trace.twin
+    exact = {item.key for item in trace if twin is not None and item.key in twin and _is_exact(item, twin[item.key])}
+    made = _compact(trace, exact)
+    made.add(TWIN, None if twin is None else _compact(twin, exact))
     made.add(AGAIN, None if trace.again is None else compacted(trace.again))
     if trace.compiled is not None:
         made.add(COMPILED, trace.compiled)
@@ -136,8 +137,8 @@ def compacted(trace: Trace) -> Compact:
     return made
 
 
-def _compact(trace: Trace, items: Sequence[Observation], exact: set[str]) -> Compact:
-    kept = [_kept(position, item, is_exact=item.key in exact) for position, item in enumerate(items)]
+def _compact(trace: Trace, exact: set[str]) -> Compact:
+    kept = [_kept(position, item, is_exact=item.key in exact) for position, item in enumerate(trace)]
     return Compact(trace.folder, trace.harness, trace.header, kept)
 
 
@@ -217,7 +218,9 @@ def write(file: Path, traces: Iterable[Trace]) -> int:
         twin = trace.twin
         recordings.append({**_told(trace), "twin": _told(twin) if isinstance(twin, Compact) else None})
     text = json.dumps({"schema": SCHEMA, "recordings": recordings}, allow_nan=False, separators=(",", ":"))
-    return file.write_bytes(gzip.compress(text.encode(), mtime=0))
+    data = gzip.compress(text.encode(), mtime=0)
+    files.write(file, data)
+    return len(data)
 
 
 def read(file: Path) -> list[Compact]:
@@ -227,18 +230,25 @@ def read(file: Path) -> list[Compact]:
         TraceError: the file holds no compact recording, or one that cannot be trusted to be whole.
     """
     try:
-        with gzip.open(file) as stream:
-            text = stream.read(LARGEST + 1)
-        if len(text) > LARGEST:
-            raise ValueError(f"it has more than {LARGEST} bytes")
-        data = parse_json(text.decode())
+        data = parse_json(_unpacked(files.read(file)).decode())
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             found = data.get("schema") if isinstance(data, dict) else type(data).__name__
             raise ValueError(f"it has schema {found!r}, and this version of the harness reads schema {SCHEMA}")
         recordings = from_plain(data.get("recordings"), list[_Recording], "recordings")
         return [_read(file, recording) for recording in recordings]
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except (OSError, zlib.error, ValueError) as error:
         raise TraceError(f"{str(file)!r} is no compact recording: {error}. Record the cases again.") from None
+
+
+def _unpacked(data: bytes) -> bytes:
+    """What gzip compressed. Python's own reader goes through zeros after its end one by one, be they gigabytes."""
+    unpacking = zlib.decompressobj(_GZIP)
+    text = unpacking.decompress(data, files.LARGEST_TEXT + 1)
+    if len(text) > files.LARGEST_TEXT:
+        raise ValueError(f"it has more than {files.LARGEST_TEXT} bytes")
+    if not unpacking.eof or unpacking.unused_data:
+        raise ValueError("it ends too early, or has something after its end")
+    return text
 
 
 def _read(file: Path, recording: _Recording) -> Compact:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from harness import files
 from harness.errors import TraceError
 from harness.plain import from_plain
 from harness.target import PRECISIONS
@@ -43,8 +45,11 @@ from harness.trace.model import (
     numpy_dtype,
 )
 
-#: Levels of nesting in a file that is read.
+#: Levels of nesting in a file that is read, and the most values in it.
 DEEPEST = 100
+MOST_VALUES = 1 << 24
+#: The bytes that the arrays of a trace may have together, however few lie on the disk; and for each byte on the disk.
+_ALWAYS, _FOR_EACH = 1 << 30, 1 << 10
 #: Keys of a header that traces of earlier versions do not have.
 _ADDED_LATER = ("lacks", "raised", "source", "tags", "inference_only", "unowned", "python_state")
 
@@ -60,8 +65,8 @@ class Trace:
         self.folder = folder
         self._new_names: Mapping[tuple[Phase, str], str] = {}
         try:
-            index = parse_json((folder / INDEX).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            index = parse_json(files.read_text(folder / INDEX))
+        except (FileNotFoundError, NotADirectoryError):
             raise TraceError(f"{folder} holds no trace: there is no {INDEX} in it.") from None
         except (OSError, ValueError) as error:
             raise TraceError(f"{folder / INDEX} cannot be read: {error}. Record the case again.") from None
@@ -139,7 +144,7 @@ class Trace:
 
     def _beside(self, folder: Path) -> Trace | None:
         """The trace in a folder of this one, with the same names; None where there is none."""
-        if not (folder / INDEX).exists():
+        if not os.path.lexists(folder / INDEX):
             return None
         return Trace(folder).renamed(self._new_names) if self._new_names else Trace(folder)
 
@@ -190,9 +195,18 @@ class Trace:
     @cached_property
     def _file(self) -> Any:
         try:
+            with files.opened(self.folder / ARRAYS) as stream:
+                self._check_demand(stream)
             return safe_open(self.folder / ARRAYS, framework="numpy")
-        except (OSError, SafetensorError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise TraceError(f"{self.folder / ARRAYS} cannot be read: {error}. Record the case again.") from None
+
+    def _check_demand(self, stream: BinaryIO) -> None:
+        """Raise ValueError if the arrays demand far more memory than the file that holds them has bytes on the disk."""
+        arrays = (entry for entry in self._entries.values() if isinstance(entry, ArrayEntry))
+        demanded = sum(math.prod(entry.shape) * numpy_dtype(entry.dtype).itemsize for entry in arrays)
+        if demanded > _ALWAYS and demanded > _ALWAYS + _FOR_EACH * (there := files.bytes_on_disk(stream)):
+            raise ValueError(f"its arrays demand {demanded} bytes, and {there} lie on the disk")
 
     def _array(self, entry: ArrayEntry) -> Array:
         file, dtype = self._file, numpy_dtype(entry.dtype)
@@ -221,8 +235,10 @@ def parse_json(text: str) -> Any:
     """Read JSON strictly. Python's own reader would accept NaN, and read 1e999 as infinity.
 
     Raises:
-        ValueError: the text is not JSON, or is nested deeper than `DEEPEST`.
+        ValueError: the text is not JSON, is nested deeper than `DEEPEST`, or has more values than `MOST_VALUES`.
     """
+    if text.count(",") + text.count("[") + text.count("{") > MOST_VALUES:
+        raise ValueError(f"it has more than {MOST_VALUES} values")
 
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is not JSON")

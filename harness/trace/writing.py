@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from harness import files
 from harness.trace.model import ARRAYS, INDEX, NATIVE, SCHEMA, Array, ArrayEntry, Entry, Header, Observation, PlainEntry
 from harness.version import __version__
 
@@ -21,6 +21,7 @@ def write(folder: Path, header: Header, observations: Sequence[Observation]) -> 
     """Write a trace. The index is written last and put in place at once, so a trace that can be read is complete.
 
     Raises:
+        OSError: it cannot be written.
         TypeError, ValueError: a plain value or the environment holds what JSON cannot.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,11 +41,10 @@ def write(folder: Path, header: Header, observations: Sequence[Observation]) -> 
             is_native = array.dtype.name in NATIVE
             tensors[names[digest]] = array if is_native else np.frombuffer(array.tobytes(), np.uint8)
         entries.append(_plain(ArrayEntry(*what, item.dtype, array.shape, names[digest], item.device)))
-    save_file(tensors, folder / ARRAYS)
+    with files.made(folder / ARRAYS) as place:
+        save_file(tensors, place)
     index = {"schema": SCHEMA, "harness": __version__, **asdict(header), "observations": entries}
-    temporary = folder / (INDEX + ".part")
-    temporary.write_text(json.dumps(index, indent=1, allow_nan=False), encoding="utf-8")
-    os.replace(temporary, folder / INDEX)
+    files.write(folder / INDEX, json.dumps(index, indent=1, allow_nan=False).encode())
 
 
 def _plain(entry: Entry) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from harness.report import github, html, junit, markdown, table, words
 from harness.report.charts import CENTRE, LEVELS
 from harness.result import file
 from harness.result.run_folder import RunFolder
+from harness.session.gather import gather
 from harness.verdict import Verdict
 
 MOVED = Case("cases/x.py::moved")
@@ -31,9 +32,12 @@ def run(tmp_path: Path) -> RunFolder:
             write_trace(tmp_path / folder / "traces" / str(number) / "0", replace(MOVED, wrong=wrong), target)
     write_trace(tmp_path / "old" / "traces" / "0" / "1", LOST, "torch")
     folders = [tmp_path / "old", tmp_path / "new"]
-    result = compare_folders(folders, None, Verdict.DIVERGENT, (), tmp_path / "compared")
-    file.write(tmp_path / "compared" / file.FILE, result.to_json())
-    return RunFolder.open(tmp_path / "compared")
+    place = tmp_path / "compared"
+    place.mkdir()
+    result = compare_folders(folders, None, Verdict.DIVERGENT, (), place).to_json()
+    gather(result, place)
+    file.write(place / file.FILE, result)
+    return RunFolder.open(place)
 
 
 def test_the_traces_of_both_sides_are_found(run: RunFolder) -> None:
