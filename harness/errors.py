@@ -36,6 +36,14 @@ class TraceError(HarnessError):
     """A trace cannot be read: not a trace, written by another schema, or damaged."""
 
 
+def message_of(error: BaseException) -> str:
+    """What an exception says. That of a case may raise when it is asked."""
+    try:
+        return str(error)
+    except BaseException as another:
+        return f"it does not say what is wrong: its __str__ raises {type(another).__name__}"
+
+
 def printable(value: object) -> str:
     """A value as text with every control character but the line feed escaped, so that none reaches a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in str(value))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from harness.result.run_folder import RunFolder
     from harness.session.options import Options
 
+#: The most characters of a wrong value that a message shows.
+_SHOWN = 200
 FILE = click.Path(dir_okay=False)
 TARGETS = click.option(
     "--targets",
@@ -80,10 +82,22 @@ def _expression(option: str, expression: str | None) -> Callable[[Callable[[str]
 
     try:
         return pytest_internals.expression(expression)
-    except SyntaxError as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two of thousands of parentheses
+        reason = error.msg if isinstance(error, SyntaxError) else type(error).__name__
         raise HarnessError(
-            f"{option} {expression!r} is not an expression: {error.msg}. Use words with and, or, not and parentheses."
+            f"{option} {expression[:_SHOWN]!r} is not an expression: {reason}. Use words with and, or, not and "
+            "parentheses."
         ) from None
+
+
+def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """A time limit as it was given. Click's own numbers may be no number, or infinite."""
+    from harness.session.options import seconds_of
+
+    try:
+        return None if value is None else seconds_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -202,17 +216,17 @@ how_to_run = _gathered(
     ),
     click.option(
         "--noise-runs",
-        type=click.IntRange(min=0),
+        type=click.IntRange(0, 1000),
         default=0,
         metavar="N",
         help="Run every case N times more with inputs and weights disturbed in the last bit, to measure rounding where "
         "there is no float64 twin. 5 are enough.",
     ),
     click.option("--observer-check", is_flag=True, help="Run every case once more without instruments, and compare."),
-    click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Cases at once.  [default: the cores]"),
+    click.option("--jobs", type=click.IntRange(1, 1000), metavar="N", help="Cases at once.  [default: the cores]"),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        callback=_seconds,
         metavar="S",
         help="Seconds for one case on one target in one precision.  [default: 300]",
     ),

@@ -84,10 +84,9 @@ def _precision(value: str) -> Any:
 
 
 def _seconds(value: Any) -> float:
+    from harness.session.options import seconds_of
+
     try:
-        seconds = float(value)
-    except ValueError:
-        seconds = 0.0
-    if not seconds > 0:
-        raise HarnessError(f"--parity-timeout {value!r} is not a number of seconds above 0.")
-    return seconds
+        return seconds_of(value)
+    except ValueError as error:
+        raise HarnessError(f"--parity-timeout: {error}") from None

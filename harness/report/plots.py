@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.trace import PlotEntry, Trace
-from harness.trace.key import BATCH, below
+from harness import files
+from harness.report.charts import logs
+from harness.trace import Array, PlotEntry, Trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Points = NDArray[np.float64]
+
+#: Coordinates from here on are not drawn.
+LARGEST = 1e100
 #: Logs of one case that are drawn, at most.
 MOST_CURVES = 6
 MISSING = "pictures are not drawn: matplotlib is not installed: pip install 'keras-harness[plots]'"
@@ -46,20 +51,23 @@ def draw(traces: Mapping[str, Trace], reference: str, folder: Path, stem: str) -
     return pictures
 
 
-def _curves(traces: Mapping[str, Trace]) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """The steps and values, of shape (n, 2), of each log of training steps, by name and target: the loss first."""
-    found: dict[str, dict[str, list[tuple[int, float]]]] = {}
+def _curves(traces: Mapping[str, Trace]) -> dict[str, dict[str, Points]]:
+    """The steps and values of each log of training steps, by name and target: the loss first."""
+    found: dict[str, dict[str, Points]] = {}
     for target, trace in traces.items():
-        for observation in trace:
-            name = below(observation.name, BATCH)
-            if observation.phase == "log" and name is not None and observation.is_array and observation.array.size == 1:
-                points = found.setdefault(name, {}).setdefault(target, [])
-                points.append((observation.step, float(observation.array.item())))
+        for name, points in logs(trace).items():
+            found.setdefault(name, {})[target] = _points(np.array(list(points.items()), np.float64))
     names = sorted(found, key=lambda name: (name != "loss", name))[:MOST_CURVES]
-    return {name: {target: np.array(points) for target, points in found[name].items()} for name in names}
+    return {name: found[name] for name in names}
 
 
-def _draw_curves(curves: Mapping[str, Mapping[str, NDArray[np.float64]]], path: Path) -> Path:
+def _points(array: Array) -> Points:
+    """Points of shape (n, 2), as they are drawn: matplotlib fails at what is near the largest number."""
+    points = array.real.astype(np.float64)
+    return np.where(np.abs(points) < LARGEST, points, np.nan)
+
+
+def _draw_curves(curves: Mapping[str, Mapping[str, Points]], path: Path) -> Path:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5 * len(curves), 3.5), layout="constrained")
@@ -79,13 +87,13 @@ def _draw_plot(entry: PlotEntry, traces: Mapping[str, Trace], reference: str, pa
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.add_subplot()
     for label, key in entry.points.items():
-        xy = traces[reference][key].array
+        xy = _points(traces[reference][key].array)
         axes.plot(xy[:, 0], xy[:, 1], ".", markersize=2, label=_literal(label))
     limits = axes.axis() if entry.points else None
     for label, key in entry.lines.items():
         for (target, trace), style in zip(traces.items(), _styles(), strict=False):
             if key in trace:
-                xy = trace[key].array
+                xy = _points(trace[key].array)
                 axes.plot(xy[:, 0], xy[:, 1], style, label=_literal(f"{label}, {target}"))
     if limits is not None:
         axes.axis(limits)
@@ -108,6 +116,6 @@ def _literal(text: str) -> str:
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
+    with files.made(path) as place:
+        figure.savefig(place, format="svg", metadata={"Date": None})
     return path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
 
 from harness.target import Target
 
@@ -24,14 +23,15 @@ def slug_of(case: str) -> str:
     """A file name made of a case's id: readable, safe on any file system, and different for every case."""
     safe = re.sub(r"[^\w.-]+", "-", case).strip("-.")
     readable = safe.encode()[-_READABLE:].decode(errors="ignore")
-    return f"{readable}-{_hash(case).hexdigest()[:8]}"
+    return f"{readable}-{_digest(case).hex()[:8]}"
 
 
 def seed_of(case: str, seed: int = 0) -> int:
     """The seed of a case, of 31 bits, from its id and the run's seed: the same on every target and machine."""
     text = case if seed == 0 else f"{case} {seed}"
-    return int.from_bytes(_hash(text).digest()[:4], "big") >> 1
+    return int.from_bytes(_digest(text)[:4], "big") >> 1
 
 
-def _hash(text: str) -> Any:
-    return hashlib.sha256(text.encode(errors="surrogatepass"))  # a parameter may hold half of a character
+def _digest(text: str) -> bytes:
+    """The sha256 of a text, in which a file's name that is no UTF-8 may stand."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 DEFAULT_TIMEOUT = 300.0
+#: The longest time limit, in seconds: more than eleven days. The timers of an operating system end somewhere.
+LONGEST_TIMEOUT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,21 @@ class Options:
     native: bool = False
     noise_runs: int = 0
     observer_check: bool = False
+
+
+def seconds_of(value: Any) -> float:
+    """A time limit, as it is given.
+
+    Raises:
+        ValueError: it is not a number of seconds above 0, or is longer than `LONGEST_TIMEOUT`.
+    """
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_TIMEOUT:  # false for NaN
+        raise ValueError(f"{value!r} is not a number of seconds above 0, and of at most {LONGEST_TIMEOUT}.")
+    return seconds
 
 
 def cores() -> int:

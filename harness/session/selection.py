@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import files
 from harness.errors import CaseError
 
 #: A folder with one of these is the root of a project. The ids of cases are relative to it.
@@ -48,6 +49,8 @@ def select(arguments: Sequence[str]) -> list[Selection]:
         path = Path(name)
         if not path.exists():
             raise CaseError(f"The path {name!r} does not exist. Name a case file, a folder of them, or FILE::CASE.")
+        if not (path.is_file() or path.is_dir()):
+            raise CaseError(f"{name!r} is neither a file nor a folder. Name a case file, or a folder of them.")
         if case and path.is_dir():
             raise CaseError(f"{text!r} names a case in a folder. Name the file that declares it: FILE::{case}.")
         selections.append(Selection(text, path.resolve(), case or None))
@@ -56,13 +59,20 @@ def select(arguments: Sequence[str]) -> list[Selection]:
 
 def case_files(selections: Sequence[Selection]) -> list[Path]:
     """The files to look for cases in. In a folder these are the Python files that mention the harness."""
-    files: dict[Path, None] = {}
+    found: dict[Path, None] = {}
     for selection in selections:
         if not selection.path.is_dir():
-            files[selection.path] = None
+            found[selection.path] = None
             continue
         for path in sorted(selection.path.rglob("*.py")):
             hidden = any(part.startswith(".") for part in path.relative_to(selection.path).parts)
-            if not hidden and b"harness" in path.read_bytes():
-                files[path] = None
-    return list(files)
+            if not hidden and path.is_file() and b"harness" in _source(path):
+                found[path] = None
+    return list(found)
+
+
+def _source(path: Path) -> bytes:
+    try:
+        return files.read(path)
+    except (OSError, ValueError) as error:
+        raise CaseError(f"{str(path)!r} cannot be read, to look for cases in it: {error}.") from None

@@ -48,10 +48,15 @@ What = Literal[
     "value",
 ]
 
-_OPERATION = re.compile(r"(?P<part>.*)/operation (?P<number>\d+) (?P<operation>keras\.\w+\.\w+)/(?P<what>[^/]+)(/.*)?")
-#: A layer may itself be called `input` or `output`: what is recorded of it stands last.
-_LAST = re.compile(r"(?P<part>.+)/(?P<what>config|arguments|own|input|output|upstream|regularizer|constraint)(/\d+)?")
-_NOT_LAST = re.compile(r"(?P<part>.+?)/(?P<what>weight|state|value)(/.*)?")
+_OPERATION = re.compile(
+    r"(?P<part>.*)/operation (?P<number>\d{4,9}) (?P<operation>keras\.\w+\.\w+)/(?P<what>[^/]+)(/.*)?", re.DOTALL
+)
+#: A layer may itself be called `input` or `output`: what is recorded of it stands last. There may be any character in
+#: its name, a line feed too.
+_LAST = re.compile(
+    r"(?P<part>.+)/(?P<what>config|arguments|own|input|output|upstream|regularizer|constraint)(/\d+)?", re.DOTALL
+)
+_NOT_LAST = re.compile(r"(?P<part>.+?)/(?P<what>weight|state|value)(/.*)?", re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import os
 import random
 import re
 import runpy
-import shutil
 import sys
 import time
 import traceback
@@ -22,10 +21,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from harness import backends, processes, trace
+from harness import backends, files, processes, trace
 from harness.backends import runtime
 from harness.case import Fit, Forward, fingerprint
-from harness.errors import CaseError, HarnessError, InferenceOnly
+from harness.errors import CaseError, HarnessError, InferenceOnly, message_of
 from harness.plain import to_plain
 from harness.target import Target
 from harness.wire import Collect, Collected, Request, Run, Script, Suite
@@ -74,7 +73,7 @@ def _collect(work: Collect) -> None:
     try:
         result = Collected(tuple(collect.cases_of(work.file, work.root)))
     except CaseError as error:
-        result = Collected(error=str(error))
+        result = Collected(error=message_of(error))
     except BaseException as error:
         traceback.print_exc()
         result = Collected(error=_describe(error, work.root))
@@ -253,16 +252,16 @@ def _kept_pictures(source: Path, place: Path) -> list[str]:
     for path in sorted(source.rglob("*")):
         if path.suffix in trace.PICTURE_ENDINGS and path.is_file():
             name = re.sub(r"[^\w.-]+", "-", path.relative_to(source).as_posix()).lstrip(".-")
-            place.mkdir(exist_ok=True)
-            shutil.copyfile(path, place / name)
-            names.append(name)
+            with contextlib.suppress(OSError, ValueError):  # it is too large, or cannot be read
+                files.write(place / name, files.read(path))
+                names.append(name)
     return names
 
 
 def _describe(error: BaseException, root: Path) -> str:
     """What was raised, for whoever reads it."""
     if isinstance(error, HarnessError):
-        return str(error)
+        return message_of(error)
     if isinstance(error, SyntaxError):
         return "".join(traceback.format_exception_only(error)).strip()
     return origin.described(error, root)

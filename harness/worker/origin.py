@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from harness import backends
+from harness.errors import message_of
 
 #: The most characters of an error's message that are kept. All of it is in the case's output.
 LONGEST = 2000
@@ -36,7 +37,7 @@ def described(error: BaseException, root: Path) -> str:
     """
     first = _chain(error)[-1]
     text, where = _words(error), line_of(error, root)
-    is_told = str(first) in str(error) or str(error) in str(first)
+    is_told = message_of(first) in message_of(error) or message_of(error) in message_of(first)
     text += "" if is_told else f"\n  which came from {_words(first)}"
     return text if where is None else f"{text}\n  at {where}"
 
@@ -65,13 +66,15 @@ def line_of(error: BaseException, root: Path) -> str | None:
 def _chain(error: BaseException) -> list[BaseException]:
     """An error, what it was raised from or in the handling of, and so on."""
     chain = [error]
-    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None and before not in chain:
+    while True:
+        before = chain[-1].__context__ if chain[-1].__cause__ is None else chain[-1].__cause__
+        if before is None or any(before is each for each in chain):  # by identity: an error may compare as it likes
+            return chain
         chain.append(before)
-    return chain
 
 
 def _words(error: BaseException) -> str:
-    text = _STYLE.sub("", f"{type(error).__name__}: {_ARGUMENTS.sub('', str(error))}").rstrip(": \n")
+    text = _STYLE.sub("", f"{type(error).__name__}: {_ARGUMENTS.sub('', message_of(error))}").rstrip(": \n")
     text = re.sub(r"\n\s*\n", "\n", _ENCOUNTERED.sub(r"\1: ", text))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import message_of
 from harness.trace import Key
 from harness.trace.key import AS_PROMISED, GENERATOR
 from harness.worker.capture.record import Recorder
@@ -88,7 +89,7 @@ def _look(name: str, native: Callable[..., Any], given: dict[str, Any], shared: 
     try:
         own = _values(native(**{**given, "seed": _SEED}))
     except Exception as error:
-        _found[key] = f"it raises {type(error).__name__}: {error}"
+        _found[key] = f"it raises {type(error).__name__}: {message_of(error)}"
         return
     _found[key] = _fault(name, own, wanted, arguments) or AS_PROMISED
 

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness import processes
+from harness.errors import message_of
 from harness.temporary import Shared
 from harness.wire import Answer, Ended, Failed, How, Ready, Request, Started, decode, encode
 from harness.worker import FRAMEWORKS
@@ -108,7 +109,7 @@ def main() -> None:
         _prepare(native=arguments.native)
         greeting: Ready | Failed = Ready(os.getpid())
     except Exception as error:
-        greeting = Failed(f"{type(error).__name__}: {error}")
+        greeting = Failed(f"{type(error).__name__}: {message_of(error)}")
     if listener is None:
         first.answer(greeting)
     if listener is not None or isinstance(greeting, Ready):  # a shared worker tells everybody why it failed

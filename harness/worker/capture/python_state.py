@@ -63,7 +63,7 @@ def _is_number(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     text = _text(value)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({digest})"
 
 

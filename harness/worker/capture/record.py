@@ -15,6 +15,10 @@ from harness.errors import CaseError, InferenceOnly
 from harness.trace import EXTENDED, NUMBER, Key, Lack, Note, Observation, Phase, Plain, PlotEntry, Raised, numpy_dtype
 from harness.worker import origin
 
+#: Levels of nesting in a plain value, fewer than in a whole trace. And bits of a number: Python reads no more digits.
+_DEEPEST = 80
+_MOST_BITS = 14_000
+
 
 class Recorder:
     """Collects observations.
@@ -139,6 +143,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any, str | None]]:
     """Path, value and device of each leaf of what is recorded."""
     plain = _as_plain(value)
     if plain is not None:
+        _check_readable(path, plain.value)
         yield path, plain, None
     elif isinstance(value, dict):
         for key, item in value.items():
@@ -150,6 +155,21 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any, str | None]]:
         yield path, value, None
     else:
         yield path, *_array(path, value)
+
+
+def _check_readable(path: str, value: Plain, left: int = _DEEPEST) -> None:
+    """Raise CaseError for a plain value that is written, and that no reader of the trace would take."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise CaseError(
+            f"record({path!r}, ...) was given a number of {value.bit_length()} bits. Give it a shorter one."
+        )
+    if isinstance(value, (list, dict)):
+        if not left:
+            raise CaseError(
+                f"record({path!r}, ...) was given a value of more than {_DEEPEST} levels. Give it a flatter one."
+            )
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_readable(path, item, left - 1)
 
 
 def _as_plain(value: Any) -> _Plain | None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from harness.backends import runtime
 from harness.case import Fit, Forward
+from harness.errors import message_of
 from harness.trace import Key, Trace
 from harness.trace.key import numbered
 from harness.trace.parts import CASE, DIFFERENCE, LOSS, METRICS, OPTIMIZER, RAISED, TAKEN, name_in, operation
@@ -255,7 +256,7 @@ class Parts:
         try:
             _, found = value_and_grad(with_zeros, zeros)
         except Exception as error:
-            reason = f"random numbers stand for what comes from behind: {type(error).__name__}: {error}"
+            reason = f"random numbers stand for what comes from behind: {type(error).__name__}: {message_of(error)}"
             self._recorder.note("upstream gradients", reason)
         else:
             self._upstream = {
@@ -330,7 +331,7 @@ class Parts:
             of_inputs, of_weights = projected_gradients(call, arguments, weights, upstream)
         except Exception as error:
             # Told where the gradients would be: where another target has them, that differs.
-            self._recorder.note(f"gradients of {part}", f"{type(error).__name__}: {error}")
+            self._recorder.note(f"gradients of {part}", f"{type(error).__name__}: {message_of(error)}")
             gradients = [RAISED] * len(names)
         else:
             gradients = [_or_zeros(g, like) for g, like in zip([*of_inputs.values(), *of_weights], likes, strict=True)]

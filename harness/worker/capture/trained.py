@@ -37,7 +37,7 @@ def move_weights(layer: Any) -> None:
             continue
         # No variance is negative, and what a constraint would cut off at 0 would hide as much as 0 does.
         upwards = bool(statistic - {"mean"}) or variable.constraint is not None
-        moved = _moved(value, zlib.crc32(variable.path.encode()), upwards=upwards)
+        moved = _moved(value, zlib.crc32(variable.path.encode("utf-8", "surrogatepass")), upwards=upwards)
         variable.assign(moved.astype(np.float32).astype(variable.dtype))
         if variable.constraint is not None:
             variable.assign(variable.constraint(variable.value))
