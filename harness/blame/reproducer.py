@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import backends
+from harness import backends, files
 from harness.blame.replays import Replays
-from harness.blame.script import Script, Side, issue_text, script_of
+from harness.blame.script import Script, Side, distances, issue_text, script_of
 from harness.result.model import Finding
 from harness.session import interpreter
 from harness.target import Target
@@ -64,7 +64,7 @@ def reproducer_of(
     if shows(best.rounded()):
         best = best.rounded()
     path = folder / "repro.py"
-    path.write_text(best.text(), encoding="utf-8")
+    files.write(path, best.text().encode())
     # As a reader would run it, in processes of its own.
     ran = _run(path, max(deadline - time.monotonic(), LEAST))
     if ran is None or ran.returncode != 1:
@@ -72,7 +72,7 @@ def reproducer_of(
         return None
     environments = {str(side): traces[side].header.environment for side in (reference, target)}
     issue = issue_text(best.text(), ran.stdout, best.title, environments)
-    (folder / "issue.md").write_text(issue, encoding="utf-8")
+    files.write(folder / "issue.md", issue.encode())
     return path
 
 
@@ -82,7 +82,7 @@ def _shows(replays: Replays, target: Target, script: Script, folder: Path, deadl
     if seconds <= 1:
         return False
     path = folder / "candidate.py"
-    path.write_text(script.text(), encoding="utf-8")
+    files.write(path, script.text().encode())
     values = replays.compute(path, [replays.reference, target], seconds)
     for file in folder.glob("candidate*"):
         file.unlink()
@@ -91,9 +91,7 @@ def _shows(replays: Replays, target: Target, script: Script, folder: Path, deadl
     ours, theirs = values[target], values[replays.reference]
     if ours.shape != theirs.shape:
         return True
-    scale = max(float(np.sqrt(np.mean(array**2))) for array in (ours, theirs)) or 1.0
-    with np.errstate(invalid="ignore"):  # what is infinite or not a number on one side shows it too
-        return not float(np.abs(ours - theirs).max(initial=0.0)) / scale <= script.bound
+    return ours.size > 0 and bool(np.max(distances(ours, theirs)) > script.bound)
 
 
 def _side(target: Target) -> Side:

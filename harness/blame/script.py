@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -65,12 +67,26 @@ if __name__ == "__main__":
         output = subprocess.check_output([python, __file__, "value"], text=True, env={{**os.environ, **variables}})
         values.append(np.array(json.loads(output.splitlines()[-1])))
         print(f"{{name:>10}}", np.array2string(values[-1], threshold=12))
-    worst, scale = np.argmax(np.abs(values[0] - values[1])), max(np.sqrt(np.mean(v**2)) for v in values) or 1.0
-    difference = abs(values[0][worst] - values[1][worst]) / scale
+    same, numbers = np.isclose(*values, 0, 0, equal_nan=True), [np.nan_to_num(v, posinf=0, neginf=0) for v in values]
+    apart = np.where(same, 0, np.nan_to_num(np.abs(values[0] - values[1]), nan=np.inf, posinf=np.inf))
+    worst, scale = np.argmax(apart), max(np.sqrt(np.mean(v**2)) for v in numbers) or 1.0
+    difference = apart[worst] / scale
     print(f"element {{worst}}: {{values[0][worst]:.9g}} and {{values[1][worst]:.9g}}")
     print(f"that is {{difference:.2g}} of the root mean square, and rounding explains {bound:.1e}")
     sys.exit(0 if difference <= {bound:.1e} else 1)
 """
+
+
+def distances(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
+    """What a script computes of two results: how far each element is apart, in units of the root mean square.
+
+    It is infinite where only one side is infinite or no number, or both are in two ways.
+    """
+    same = np.isclose(first, second, 0, 0, equal_nan=True)
+    numbers = [np.nan_to_num(v, posinf=0, neginf=0) for v in (first, second)]
+    with np.errstate(invalid="ignore"):
+        apart = np.where(same, 0.0, np.nan_to_num(np.abs(first - second), nan=np.inf, posinf=np.inf))
+    return np.asarray(apart / (max(np.sqrt(np.mean(v**2)) for v in numbers) or 1.0))
 
 
 @dataclass(frozen=True)
@@ -116,7 +132,8 @@ class Script:
         """The script's source."""
         arrays, upstream = _listed("INPUTS", self.inputs), _listed("UPSTREAM", self.upstream) if self.upstream else ""
         modules = ["json", "os", "subprocess", "sys"]
-        modules = ["base64", *modules] if "base64." in arrays + upstream + self.setup else modules
+        given = arrays + upstream + self.setup
+        modules = ["base64", *modules] if "base64." in given else modules
         c, scales = _UPSTREAM if self.upstream else _RANDOM
         computed = f"gradients(lambda inputs: {self.call}, inputs)" if self.gradient else self.call
         pythons = ["sys.executable" if side.python is None else repr(side.python) for side in self.sides]
@@ -126,6 +143,7 @@ class Script:
             [
                 f'"""{self.title} This script runs itself on both, and compares."""\n\n',
                 "".join(f"import {module}\n" for module in modules),
+                "from math import inf, nan\n" if re.search(r"\b(inf|nan)\b", given) else "",
                 "\nimport keras\nimport numpy as np\n\n",
                 f"{arrays}{upstream}{self.setup}",
                 f"\n{_GRADIENT.format(c=c, scales=scales)}" if self.gradient else "",
@@ -200,7 +218,9 @@ def script_of(
     if sum(array.size for array in (*inputs, *upstream)) > MOST_EMBEDDED:
         return None
     judgement = finding.judgement
-    bound = 32 * (judgement.amplification or 1.0) * 2.0**-24
+    amplification = judgement.amplification
+    # It is infinite, or no number, where the values are.
+    bound = 32 * (amplification if amplification and math.isfinite(amplification) else 1.0) * 2.0**-24
     # In a lower precision rounding hides what the script would show in float32, so the float64 difference is used.
     shown = judgement.d32 if trace.header.precision in ("float32", "float64") else judgement.d64
     if shown is not None and shown <= bound:
@@ -314,7 +334,8 @@ def _listed(name: str, arrays: Sequence[NDArray[Any]]) -> str:
 
 
 def _spelled(array: NDArray[Any]) -> str:
-    if array.size <= MOST_SPELLED:
+    is_spelled = array.size <= MOST_SPELLED and (array.dtype.kind != "c" or bool(np.isfinite(array).all()))
+    if is_spelled:  # Python has no word for a complex number that is infinite or none
         return f"np.array({array.tolist()!r}, {array.dtype.name!r})"
     data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
     return f'np.frombuffer(base64.b64decode("{data}"), "{array.dtype.name}").reshape({array.shape!r})'
