@@ -16,28 +16,45 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import files
 from harness.errors import HarnessError
 
 FILE = "pyproject.toml"
+#: The most bytes of a file of configuration that is read.
+LARGEST = 1 << 20
 #: The set of targets that every project has: every installed backend.
 ALL = "all"
 _KEYS = ("known", "targets")
+
+
+def tools(folder: Path) -> Mapping[str, Any]:
+    """The tables of tools of the project in a folder; none where there is no `pyproject.toml`.
+
+    Raises:
+        HarnessError: the file cannot be read as TOML.
+    """
+    path = folder / FILE
+    try:
+        found = tomllib.loads(files.read_text(path, LARGEST)).get("tool", {})
+    except FileNotFoundError:
+        return {}
+    except RecursionError:
+        raise HarnessError(f"{str(path)!r} cannot be read: it is nested too deeply. Mend it first.") from None
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{str(path)!r} cannot be read: {error}. Mend it first.") from None
+    return found if isinstance(found, dict) else {}
 
 
 def table(folder: Path) -> Mapping[str, Any]:
     """The table of the project in a folder; empty where there is none.
 
     Raises:
-        HarnessError: the file cannot be read as TOML, or the table has an unknown key.
+        HarnessError: the file cannot be read as TOML, or the table is none, or has an unknown key.
     """
     path = folder / FILE
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"{str(path)!r} cannot be read: {error}.") from None
-    found = data.get("tool", {}).get("harness", {})
+    found = tools(folder).get("harness", {})
+    if not isinstance(found, dict):
+        raise HarnessError(f"[tool.harness] in {str(path)!r} is not a table.")
     unknown = sorted(set(found) - set(_KEYS))
     if unknown:
         raise HarnessError(
