@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import files
 from harness.trace.model import ARRAYS, Array, ArrayEntry, numpy_dtype
 from harness.trace.reading import Trace
 
@@ -40,13 +41,17 @@ class Elements:
 
 
 def large_elements(trace: Trace, key: str) -> Elements | None:
-    """The elements of a large array; None of what is not large, or does not lie in a file of its own as it should."""
+    """The elements of a large array; None of what is not large, or does not lie in a file of its own as it should.
+
+    Raises:
+        TraceError: see `Trace.check_arrays`.
+    """
     entry = trace.entry(key)
     if not isinstance(entry, ArrayEntry) or math.prod(entry.shape) <= PIECE:
         return None
     dtype, path = numpy_dtype(entry.dtype), trace.folder / ARRAYS
     try:
-        with path.open("rb") as file:
+        with files.opened(path) as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length)) if length <= _LONGEST_HEADER else {}
         first, last = header[entry.tensor]["data_offsets"]
@@ -55,4 +60,5 @@ def large_elements(trace: Trace, key: str) -> Elements | None:
         return None  # whoever reads the whole array says what is wrong
     if not is_whole or last - first != math.prod(entry.shape) * dtype.itemsize:
         return None
+    trace.check_arrays()
     return Elements(path, 8 + length + first, dtype, entry.shape)

@@ -208,6 +208,10 @@ class Trace:
         if demanded > _ALWAYS and demanded > _ALWAYS + _FOR_EACH * (there := files.bytes_on_disk(stream)):
             raise ValueError(f"its arrays demand {demanded} bytes, and {there} lie on the disk")
 
+    def check_arrays(self) -> None:
+        """Raise TraceError if the file of the arrays cannot be read, or is far too small for what they demand."""
+        assert self._file
+
     def _array(self, entry: ArrayEntry) -> Array:
         file, dtype = self._file, numpy_dtype(entry.dtype)
         try:
