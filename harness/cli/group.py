@@ -74,7 +74,7 @@ class _Group(click.Group):
             sys.exit(BROKEN)
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a handler
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     raise Stopped(number)
 
 

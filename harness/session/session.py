@@ -370,7 +370,7 @@ class Session:
             status="error",
             error=item.missing[target],
             seed=seed_of(item.case.id, self.setup.options.seed),
-            source=fingerprint(Path(item.case.file)),
+            source=_source_of(item.case),
             tags=list(item.case.tags),
         )
         trace.write(place, header, [])
@@ -507,6 +507,14 @@ def _noise(number: int) -> Variant:
     return Variant(place=f"{trace.NOISE}/{number:02}", noise=number)
 
 
+def _source_of(case: CaseRef) -> str | None:
+    """The fingerprint of a case's file; None where it cannot be read any more."""
+    try:
+        return fingerprint(Path(case.file))
+    except OSError:
+        return None
+
+
 def write_failure(reply: Reply) -> None:
     """Write the trace of a run that could not write one itself."""
     work = reply.job.work
@@ -522,7 +530,7 @@ def write_failure(reply: Reply) -> None:
         error=reply.describe(),
         seconds=reply.seconds,
         seed=work.seed,
-        source=fingerprint(Path(work.case.file)),
+        source=_source_of(work.case),
         tags=list(work.case.tags),
     )
     trace.write(work.trace, header, [])

@@ -184,10 +184,9 @@ def _call_of(work: Run, target: Target, recorder: Recorder, folder: Path) -> Cal
     Args:
         folder: the case's `tmp_path`, which is made here.
     """
-    random.seed(work.generator_seed)
-    np.random.seed(work.generator_seed)
-    seed_frameworks(work.generator_seed)
+    _seed(work.generator_seed)
     function, values = collect.find(work.case, work.root)
+    _seed(work.generator_seed)  # what was imported may have drawn, and is not imported again for a second call
     folder.mkdir()
     injected = {
         "rng": np.random.default_rng(work.seed),
@@ -197,6 +196,14 @@ def _call_of(work: Run, target: Target, recorder: Recorder, folder: Path) -> Cal
         **values,
     }
     return functools.partial(function, **{name: injected[name] for name in inspect.signature(function).parameters})
+
+
+def _seed(seed: int) -> None:
+    """Seed every generator: of Python, of NumPy, of all frameworks, and that of unseeded calls of `keras.random`."""
+    random.seed(seed)
+    np.random.seed(seed)
+    seed_frameworks(seed)
+    keras_internals.forget_global_seed()
 
 
 def _call_both_ways(work: Run, target: Target, forward: Forward, recorder: Recorder, folder: Path) -> None:

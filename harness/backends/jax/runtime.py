@@ -226,18 +226,26 @@ def _name(device: Any) -> str:
     return f"{'cuda' if device.platform == 'gpu' else device.platform}:{device.id}"
 
 
-def _needed(jaxpr: Any) -> list[bool]:
-    """Which inputs of a jaxpr its output needs, by way of floating values and through no `stop_gradient`.
+def _needed(jaxpr: Any, outputs: Sequence[bool] | None = None) -> list[bool]:
+    """Which inputs of a jaxpr its outputs need, by way of floating values and through no `stop_gradient`.
 
     jax gives zeros for a leaf that the value does not depend on, where the others say that there is no gradient.
+
+    Args:
+        outputs: which of the outputs are meant; all of them if left out.
     """
     import jax.numpy as jnp
 
-    needed = {id(variable) for variable in jaxpr.outvars}
+    meant = [True] * len(jaxpr.outvars) if outputs is None else outputs
+    needed = {id(variable) for variable, is_meant in zip(jaxpr.outvars, meant, strict=True) if is_meant}
     for equation in reversed(jaxpr.eqns):
-        floating = [v for v in equation.outvars if jnp.issubdtype(v.aval.dtype, jnp.inexact)]
-        if equation.primitive.name != "stop_gradient" and any(id(variable) in needed for variable in floating):
-            needed.update(id(variable) for variable in equation.invars)
+        wanted = [id(v) in needed and jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in equation.outvars]
+        if equation.primitive.name == "stop_gradient" or not any(wanted):
+            continue
+        # What is jitted inside is one equation here, in which a comparison may be all that an input is for.
+        inner = equation.params.get("jaxpr") if equation.primitive.name in ("jit", "pjit") else None
+        reached = [True] * len(equation.invars) if inner is None else _needed(inner.jaxpr, wanted)
+        needed.update(id(variable) for variable, is_it in zip(equation.invars, reached, strict=True) if is_it)
     return [id(variable) in needed for variable in jaxpr.invars]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from harness.backends.runtime import Call, Compiled, Permutation, Runtime
 from harness.backends.torch import BACKEND, FEWER_BITS, FLOAT32_PARTS
 from harness.target import Target
 from harness.worker import keras_internals
+from harness.worker.patching import FOR_GOOD, patched
 
 
 class TorchRuntime(Runtime):
@@ -47,6 +49,11 @@ class TorchRuntime(Runtime):
 
         super().widen()
         torch.set_default_dtype(torch.float64)
+        # Keras reduces segments in float32, into an array of the default dtype.
+        segments = keras_internals.replaced_function(
+            "keras.src.backend.torch.math", "_segment_reduction_fn", _in_double
+        )
+        FOR_GOOD.enter_context(segments)
 
     def assertions(self) -> list[tuple[Any, str]]:
         import torch.testing
@@ -162,6 +169,18 @@ class TorchRuntime(Runtime):
                 return compiled(list(tensors))
 
         return call
+
+
+def _in_double(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function in which `tensor.float()` gives float64."""
+    import torch
+
+    @functools.wraps(function)
+    def in_double(*args: Any, **kwargs: Any) -> Any:
+        with patched(torch.Tensor, "float", lambda _: torch.Tensor.double):
+            return function(*args, **kwargs)
+
+    return in_double
 
 
 def _unless_mixed(read: Callable[[], Any]) -> Any:

@@ -115,7 +115,7 @@ def test_the_gradient_of_mean_squared_error_is_its_closed_form(differentiate, w,
 
 
 def test_gradients_are_those_of_finite_differences(in_float64):
-    assert len(in_float64["slopes"]) == 5
+    assert len(in_float64["slopes"]) == 6
     for name, error in in_float64["slopes"].items():
         assert error < 1e-6, name
 
@@ -458,3 +458,14 @@ def test_a_value_that_is_no_scalar_is_refused_by_its_shape(differentiate, shape)
     with pytest.raises(ValueError, match=r"differentiates a scalar.*keras\.ops\.sum") as raised:
         differentiate(lambda x: ops.ones(shape) * x, 3.0)
     assert str(shape) in str(raised.value)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # jax wants integers there
+def test_what_only_a_comparison_inside_of_a_compiled_part_sees_has_no_gradient():
+    """`one_hot` of jax is a compiled function of its own, in which its input is compared with integers."""
+    _, (of_labels, of_scores) = value_and_grad(
+        lambda parts: ops.sum(ops.one_hot(parts[0], 3) * parts[1]),
+        [np.array([0.0, 2.0], np.float32), np.ones((2, 3), np.float32)],
+    )
+    assert of_labels is None
+    np.testing.assert_array_equal(ops.convert_to_numpy(of_scores), [[1, 0, 0], [0, 0, 1]])

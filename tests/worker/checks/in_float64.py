@@ -67,6 +67,7 @@ def functions():
         "dense": lambda x: ops.sum(dense(x) ** 2),
         "batch normalization": lambda x: ops.sum(ops.sin(norm(x, training=True))),
         "lstm": lambda x: ops.sum(lstm(ops.expand_dims(x, 0)) ** 2),
+        "segments": lambda x: ops.sum(ops.segment_sum(x, np.array([0, 1, 0]), num_segments=2) ** 3),
         "second derivative": lambda x: ops.sum(value_and_grad(lambda y: ops.sum(ops.tanh(y) ** 3), x)[1] ** 2),
     }
 
