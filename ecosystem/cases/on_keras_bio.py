@@ -73,8 +73,9 @@ def angles(rng):
 
 
 @case
-def in_training(rng):
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def in_training(rng, optimizer):
     inputs = keras.Input((6,), dtype="int32")
     model = keras.Model(inputs, ESM2ForSequenceClassification(ESM2)(inputs)["logits"])
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return Fit(model, rng.integers(4, 24, size=(16, 6)), rng.integers(0, 2, size=16), epochs=2, batch_size=8)

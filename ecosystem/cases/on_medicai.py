@@ -16,6 +16,7 @@ OF_PICTURES = {
     "AdaptiveAveragePooling2D": lambda: layers.AdaptiveAveragePooling2D((2, 3)),
     "AdaptiveMaxPooling2D": lambda: layers.AdaptiveMaxPooling2D(2),
     "ResizingND_nearest": lambda: layers.ResizingND(scale_factor=(2, 2)),
+    "ResizingND_fraction": lambda: layers.ResizingND(scale_factor=(1.25, 1.25)),
     "ResizingND_bilinear": lambda: layers.ResizingND(scale_factor=(2, 2), interpolation="bilinear"),
 }
 
