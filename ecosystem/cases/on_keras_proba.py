@@ -80,9 +80,10 @@ def metric_of_two_batches(record, rng, metric):
 
 
 @case
-def in_training(rng):
+@pytest.mark.parametrize("mode", ["projection", "reparameterization"])
+def in_training(rng, mode):
     inputs = keras.Input((4,))
-    hidden = layers.SpectralNormalization(keras.layers.Dense(8, activation="relu"))(inputs)
+    hidden = layers.SpectralNormalization(keras.layers.Dense(8, activation="relu"), mode=mode)(inputs)
     outputs = layers.RandomFeatureGaussianProcess(3, num_inducing=16, return_gp_cov=False)(hidden)
     model = keras.Model(inputs, outputs)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -46,9 +46,10 @@ def metric(rng, metric):
 
 
 @case
-def in_training(rng):
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def in_training(rng, activation):
     layers = [keras.layers.Conv2D(4, 3, padding="same", activation="relu"), keras.layers.Conv2D(3, 1)]
-    model = keras.Sequential([*layers, keras.layers.Softmax()])
+    model = keras.Sequential([*layers, keras.layers.Activation(activation)])
     model.compile("adam", losses.DiceLoss() + losses.BinaryCELoss(), metrics=[metrics.IOUScore(threshold=0.5)])
     labels = np.eye(3, dtype="float32")[rng.integers(0, 3, size=(16, 5, 5))]
     return Fit(model, rng.normal(size=(16, 5, 5, 2)), labels, epochs=2, batch_size=8)

@@ -1,7 +1,7 @@
 """keras-mdn-layer 1.0.0: the metric of `get_mixture_mse_accuracy` and the samples of `get_mixture_sampling_fun` on jax.
 
-Both draw with `keras.random` and give no seed (`keras_mdn_layer/__init__.py:171` and 200), which Keras refuses in a
-function that jax traces: a model that has one of them can be called, and neither trained nor asked for predictions.
+Both draw with `keras.random` and give no seed (`keras_mdn_layer/__init__.py:171`), which Keras refuses in a function
+that jax traces: a model that has one of them can be called, and neither trained nor asked for predictions.
 """
 
 import keras
