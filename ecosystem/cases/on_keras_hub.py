@@ -56,12 +56,11 @@ def perplexity(record, rng):
 
 
 @case
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def in_training(rng, optimizer):
+def in_training(rng):
     inputs = keras.Input((6,), dtype="int32")
     hidden = layers.TokenAndPositionEmbedding(9, 6, 4)(inputs)
     hidden = layers.TransformerDecoder(6, 2, dropout=0.1)(layers.TransformerEncoder(6, 2)(hidden))
     model = keras.Model(inputs, keras.layers.Dense(9)(hidden))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, weighted_metrics=[metrics.Perplexity(from_logits=True)])
+    model.compile("adam", loss, weighted_metrics=[metrics.Perplexity(from_logits=True)])
     return Fit(model, rng.integers(1, 9, size=(16, 6)), rng.integers(0, 9, size=(16, 6)), epochs=2, batch_size=8)

@@ -33,7 +33,6 @@ def graph(rng):
         "receivers": RECEIVERS,
         "n_nodes": np.array([3, 2], dtype="int32"),
         "n_edges": np.array([4, 2], dtype="int32"),
-        "n_graphs": np.array(2, dtype="int32"),
         "global_attr": rng.normal(size=(2, 4)),
         "global_reps_for_nodes": np.array([0, 0, 0, 1, 1], dtype="int32"),
         "global_reps_for_edges": np.array([0, 0, 0, 0, 1, 1], dtype="int32"),
@@ -51,6 +50,11 @@ def convolution(rng, layer):
 @pytest.mark.parametrize("layer", GRAPH_NETS)
 def graph_net(rng, layer, how):
     return Forward(GRAPH_NETS[layer](how), graph(rng))
+
+
+@case
+def number_of_graphs(rng):
+    return Forward(GNCellMLP([4], 4), graph(rng) | {"n_graphs": np.array(2, dtype="int32")})
 
 
 class Graphs(keras.Model):
