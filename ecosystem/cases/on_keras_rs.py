@@ -64,7 +64,11 @@ def hard_negative_mining(rng):
     return Forward(layers.HardNegativeMining(3), rng.normal(size=(4, 6)), np.eye(6, dtype="float32")[[0, 2, 5, 1]])
 
 
-@case
+#: What the layer inside gives, before it is sorted.
+INSIDE = Expected("divergent", reason=UNSORTED.reason, where="forward/0/hard_negative_mining/output/*")
+
+
+@case(expect={"tensorflow": INSIDE, "jax": INSIDE})
 def hard_negatives_in_order(rng):
     layer, labels = layers.HardNegativeMining(3), np.eye(6, dtype="float32")[[0, 2, 5, 1]]
     return Forward(lambda logits: keras.ops.sort(layer(logits, labels)[0], axis=-1), rng.normal(size=(4, 6)))
