@@ -68,6 +68,13 @@ def dropped_paths(rng, rate):
 
 
 @case
+def dropped_paths_in_training(rng):
+    model = keras.Sequential([layers.DropPath(0.5), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return Fit(model, rng.normal(size=(8, 3)), rng.normal(size=(8, 1)), epochs=1, batch_size=4)
+
+
+@case
 def spherical_harmonics(rng):
     return Forward(satclip.SphericalHarmonics(legendre_polys=4), rng.uniform(-80, 80, size=(5, 2)))
 

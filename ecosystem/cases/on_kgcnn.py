@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from kgcnn.layers import activ, aggr, attention, conv, geom, mlp, norm, pooling, relational, update
 
-from harness import Fit, Forward, case
+from harness import Expected, Fit, Forward, case
 
 #: Pairs of a receiving and a sending node; the last node neither receives nor sends.
 EDGES = np.array([[0, 1, 1, 2, 3, 0], [1, 0, 2, 1, 0, 3]], dtype="int64")
+
+#: Indexes are handed over as tensors, which keep their 64 bits: see `indexes_of_32_bits`.
+NARROW = Expected("mismatch", reason="jax has no integers of 64 bits", where="forward/*/input/*")
 
 POOLINGS = ["scatter_sum", "scatter_mean", "scatter_max", "scatter_min"]
 
@@ -33,6 +36,10 @@ OF_DISTANCES = {
 }
 
 
+def tensor(indexes):
+    return keras.ops.convert_to_tensor(indexes)
+
+
 @case
 @pytest.mark.parametrize("layer", OF_ROWS)
 def layer_of_rows(rng, layer):
@@ -45,11 +52,11 @@ def layer_of_distances(rng, layer):
     return Forward(OF_DISTANCES[layer](), rng.uniform(0.3, 2.5, size=(6, 1)))
 
 
-@case
+@case(expect={"jax": NARROW})
 @pytest.mark.parametrize("method", POOLINGS)
 def aggregated_edges(rng, method):
     layer = aggr.AggregateLocalEdges(pooling_method=method)
-    return Forward(layer, [rng.normal(size=(5, 4)), rng.normal(size=(6, 3)), EDGES])
+    return Forward(layer, [rng.normal(size=(5, 4)), rng.normal(size=(6, 3)), tensor(EDGES)])
 
 
 @case
@@ -58,35 +65,35 @@ def indexes_of_32_bits(rng):
     return Forward(layer, [rng.normal(size=(5, 4)), rng.normal(size=(6, 3)), EDGES.astype("int32")])
 
 
-@case
+@case(expect={"jax": NARROW})
 @pytest.mark.parametrize("normalize", [False, True])
 def weighted_edges(rng, normalize):
     layer = aggr.AggregateWeightedLocalEdges(normalize_by_weights=normalize)
     nodes, edges, weights = rng.normal(size=(5, 4)), rng.normal(size=(6, 3)), rng.uniform(0.1, 1, size=(6, 1))
-    return Forward(layer, [nodes, edges, EDGES, weights])
+    return Forward(layer, [nodes, edges, tensor(EDGES), weights])
 
 
-@case
+@case(expect={"jax": NARROW})
 @pytest.mark.parametrize("layer", ["AttentionHeadGAT", "AttentionHeadGATV2", "AttentiveHeadFP"])
 def attention_head(rng, layer):
     layer = getattr(attention, layer)(3)
-    return Forward(layer, [rng.normal(size=(5, 4)), rng.normal(size=(6, 2)), EDGES])
+    return Forward(layer, [rng.normal(size=(5, 4)), rng.normal(size=(6, 2)), tensor(EDGES)])
 
 
-@case
+@case(expect={"jax": NARROW})
 @pytest.mark.parametrize("layer", ["GCN", "SchNetCFconv"])
 def convolution(rng, layer):
-    return Forward(getattr(conv, layer)(4), [rng.normal(size=(5, 4)), rng.normal(size=(6, 4)), EDGES])
+    return Forward(getattr(conv, layer)(4), [rng.normal(size=(5, 4)), rng.normal(size=(6, 4)), tensor(EDGES)])
 
 
-@case
+@case(expect={"jax": NARROW})
 def gine(rng):
-    return Forward(conv.GINE(), [rng.normal(size=(5, 4)), EDGES, rng.normal(size=(6, 4))])
+    return Forward(conv.GINE(), [rng.normal(size=(5, 4)), tensor(EDGES), rng.normal(size=(6, 4))])
 
 
-@case
+@case(expect={"jax": NARROW})
 def gin(rng):
-    return Forward(conv.GIN(epsilon_learnable=True), [rng.normal(size=(5, 4)), EDGES])
+    return Forward(conv.GIN(epsilon_learnable=True), [rng.normal(size=(5, 4)), tensor(EDGES)])
 
 
 @case
@@ -100,11 +107,13 @@ def distance_of_a_point_from_itself():
     return Forward(geom.NodeDistanceEuclidean(), [np.ones((2, 3)), np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])])
 
 
-@case
+@case(expect={"jax": NARROW})
 @pytest.mark.parametrize("method", POOLINGS)
 def pooled_nodes(rng, method):
     sizes, graphs = np.array([3, 0, 2], dtype="int64"), np.array([0, 0, 0, 2, 2], dtype="int64")
-    return Forward(pooling.PoolingNodes(pooling_method=method), [sizes, rng.normal(size=(5, 4)), graphs])
+    return Forward(
+        pooling.PoolingNodes(pooling_method=method), [tensor(sizes), rng.normal(size=(5, 4)), tensor(graphs)]
+    )
 
 
 @case
@@ -134,13 +143,13 @@ class Molecule(keras.Model):
         self.last = mlp.MLP([4, 1], activation=["swish", "linear"])
 
     def call(self, x):
-        edges = keras.ops.convert_to_tensor(EDGES)
+        edges = tensor(EDGES)
         nodes = self.embed(x)
         near = keras.ops.take(nodes, edges[0], axis=0) * keras.ops.take(nodes, edges[1], axis=0)
         return self.last(nodes + self.first([nodes, near, edges]))
 
 
-@case
+@case(expect={"jax": NARROW})
 def in_training(rng):
     model = Molecule()
     model.compile("adam", "mse")
