@@ -166,12 +166,12 @@ def told(case: CaseJson) -> list[str]:
         for run in case["runs"]
         if run["error"] is not None
     ]
-    for comparison in case["comparisons"]:
+    for comparison in [*case["comparisons"], *(run["compiled"] for run in case["runs"] if run.get("compiled"))]:
         first_finding = comparison["first"]
         if first_finding is None or Verdict.parse(first_finding["verdict"]) < Verdict.DIVERGENT:
             continue
         line = f"{comparison['target']} against {comparison['reference']}: {first_finding['verdict']} at "
-        line += f"`{first_finding['key']}`: {escaped(first_finding['reason'])}"
+        line += f"`{first_finding['key']}`: {escaped(shorten(first_finding['reason'], LONGEST, placeholder=' ...'))}"
         if comparison["blame"] is not None:
             line += f" ({escaped(comparison['blame']['text'])})"
         lines.append(line)

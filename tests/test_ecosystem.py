@@ -190,6 +190,14 @@ def test_what_is_declared_and_what_raised_is_told(report: ModuleType, result: di
     assert "## k3-node" not in text
 
 
+def test_what_is_otherwise_where_compiled_is_told(report: ModuleType, result: dict[str, Any]) -> None:
+    compiled = comparison("mismatch", reason="it raises") | {"target": "jax, compiled", "reference": "jax, eager"}
+    result["cases"] = [case("kgcnn.py::pooled", "differ", comparison("identical"))]
+    result["cases"][0]["runs"][1]["compiled"] = compiled
+    text = report.page([result], {"kgcnn": "4"}, [])
+    assert "- `pooled`: jax, compiled against jax, eager: mismatch at `forward/0/a|b/output`: it raises" in text
+
+
 def test_a_file_of_no_package_is_refused(report: ModuleType, result: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"on_kgcnn\.py::pooled is in no file"):
         report.page([result], {"k3_node": "1.0", "softadapt": "0.2"}, [])
