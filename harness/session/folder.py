@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from harness import files
 from harness.errors import HarnessError, TraceError
 from harness.result.file import FILE, PAGE, PLOTS, read
 from harness.session.layout import TRACES
@@ -55,6 +56,7 @@ def held(folder: Path, parts: Sequence[str]) -> Iterator[None]:
         HarnessError: another process holds one of them.
     """
     locks = folder / LOCKS
+    files.check_inside(folder, locks)
     locks.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
         for part in sorted(parts):
@@ -67,13 +69,14 @@ def held(folder: Path, parts: Sequence[str]) -> Iterator[None]:
                     f"Another run is writing to {str(folder)!r}: {_holder(note)}. Wait for it, or name another folder "
                     "with --out."
                 ) from None
-            note.write_text(json.dumps({"process": os.getpid(), "since": time.strftime("%H:%M:%S")}), encoding="utf-8")
+            told = {"process": os.getpid(), "since": time.strftime("%H:%M:%S")}
+            files.write(note, json.dumps(told).encode())
         yield
 
 
 def _holder(note: Path) -> str:
     try:
-        told = json.loads(note.read_text(encoding="utf-8"))
+        told = json.loads(files.read_text(note))
         return f"process {told['process']}, since {told['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "its process is not known"

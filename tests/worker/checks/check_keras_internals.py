@@ -322,7 +322,18 @@ def test_wrapped_operations():
     assert len(seen) == count
 
 
-def test_a_layer_that_tells_its_shape_is_built_with_all_that_is_inside_of_it():
+def test_is_built():
+    model = keras.Sequential([keras.layers.Dense(2), keras.layers.Dense(3)])
+    assert not keras_internals.is_built(model)
+    model.layers[0].build((None, 4))
+    assert not keras_internals.is_built(model)
+    model.build((None, 4))
+    assert keras_internals.is_built(model), "Layers no longer say that they are built, or no longer tell their layers."
+
+
+def test_compute_output_spec():
+    """A layer that tells its shape is built with all that is inside of it."""
+
     class Outer(keras.layers.Layer):
         def __init__(self):
             super().__init__()
