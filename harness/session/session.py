@@ -279,12 +279,15 @@ class Session:
         """Make the further runs that a comparison with another target is likely to want of recorded cases."""
         if self.setup.options.native:
             return
-        wanted = {
-            item.case.id: {target: wanted_of_recording(trace.Trace(self.place_of(item.case.id, target)))}
-            for item in planned
-            if self._why_unreadable(item.case.id, target) is None
-        }
+        wanted = {item.case.id: {target: self._wanted_of_recording(item.case.id, target)} for item in planned}
         self._run_further(planned, wanted)
+
+    def _wanted_of_recording(self, case: str, target: Target) -> frozenset[str]:
+        """See `harness.judge.doubt.wanted_of_recording`. A trace that cannot be read wants nothing."""
+        try:
+            return wanted_of_recording(trace.Trace(self.place_of(case, target)))
+        except Exception:
+            return frozenset()
 
     def _run_further(self, planned: Sequence[Planned], wanted: Mapping[str, Mapping[Target, frozenset[str]]]) -> None:
         """Make the further runs of cases. What they leave lies beside the traces that they are about."""
@@ -306,8 +309,7 @@ class Session:
         ways = 2 if self.setup.options.precision == "both" else 1
         again = AGAIN[:ways] if trace.AGAIN in kinds else ()
         eager = EAGER[:ways] if trace.EAGER in kinds and backends.compiles(target) else ()
-        coarser = backends.get(target.backend).coarser(trace.Trace(place).header.environment)
-        full = [FULL] if trace.FULL in kinds and coarser else ()
+        full = [FULL] if trace.FULL in kinds and _may_be_coarse(target, trace.Trace(place)) else ()
         numbers = range(1, NOISE_RUNS + 1) if trace.NOISE in kinds and not self.setup.options.noise_runs else ()
         return [*again, *eager, *full, *(_noise(number) for number in numbers)]
 
@@ -505,6 +507,11 @@ class Session:
 
 def _noise(number: int) -> Variant:
     return Variant(place=f"{trace.NOISE}/{number:02}", noise=number)
+
+
+def _may_be_coarse(target: Target, recorded: trace.Trace) -> bool:
+    """Whether a switch was on that lets float32 be computed in fewer bits."""
+    return bool(backends.get(target.backend).coarser(recorded.header.environment))
 
 
 def _source_of(case: CaseRef) -> str | None:
