@@ -97,6 +97,8 @@ class Blame:
         confirmed: whether the difference showed again on values that were equal on every target.
         text: all this in words.
         repro: the path, relative to the run's folder, of a script that was run and shows the difference, or None.
+        culprit: what to open, in words: a layer, loss, metric, callback or step, with its class, file and line if it is
+            the user's, such as `layer 'gate' (Gate, cases/net.py:15)`; None if nothing can be named.
     """
 
     target: str | None
@@ -108,6 +110,7 @@ class Blame:
     confirmed: bool
     text: str
     repro: str | None = None
+    culprit: str | None = None
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ class BlameJson(TypedDict):
     confirmed: bool
     text: str
     repro: str | None
+    culprit: NotRequired[str | None]
     nondeterministic: NotRequired[list[str]]
 
 

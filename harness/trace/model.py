@@ -232,6 +232,7 @@ class Header:
         unowned: names of the variables that are updated and that nothing of the code under test owns, each with the
             line that makes it, as `file.py:12`, where that is known.
         python_state: what Python holds of a model at the end, as text: attributes such as `Scaled.factor`.
+        places: where the code under test is written, as `Gate, cases/net.py:15`: see `harness.worker.capture.places`.
     """
 
     case: str
@@ -253,6 +254,7 @@ class Header:
     inference_only: bool = False
     unowned: dict[str, str | None] = field(default_factory=dict)
     python_state: dict[str, str] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
 
     @property
     def has_failed(self) -> bool:

@@ -129,6 +129,11 @@ def loss_weights_of(model: Any) -> list[Any]:
     return [loss.loss_weights if hasattr(loss, "loss_weights") else loss[2] for loss in losses]
 
 
+def metrics_of(model: Any) -> list[Any]:
+    """The metrics of a model, those that it was compiled with among them once they are built."""
+    return [inner for metric in model.metrics for inner in getattr(metric, "metrics", [metric])]
+
+
 def is_built(layer: Any) -> bool:
     """Whether a layer and all layers in it have their variables."""
     return all(inner.built for inner in layer._flatten_layers())

@@ -13,7 +13,7 @@ from harness.backends import runtime
 from harness.case import Forward
 from harness.trace.parts import name_in
 from harness.worker import keras_internals
-from harness.worker.capture import python_state, state, trained, unowned
+from harness.worker.capture import places, python_state, state, trained, unowned
 from harness.worker.capture.gradients import or_none, projected_gradients
 from harness.worker.capture.layers import observed_layers, record_tensors, taken
 from harness.worker.capture.noise import QUIET, Noise
@@ -69,6 +69,7 @@ def _record(
     if layer is not None:
         noise.disturb(layer.variables)
         state.record_variables(recorder, "initial", state.variables_of(layer), 0, owner=layer)
+        recorder.places = places.of_layer(layer, recorder.root)
     name, owner = ("output", None) if layer is None else (name_in(layer.name, "output"), layer.name)
     if not observed:
         record_tensors(recorder, name, function(*inputs, **options), 0, owner)

@@ -42,6 +42,7 @@ class Recorder:
         self.environment: dict[str, Any] = {}
         self.unowned: dict[str, str | None] = {}
         self.python_state: dict[str, str] = {}
+        self.places: dict[str, str] = {}
         self._keys: set[str] = set()
         self._twin = twin
 

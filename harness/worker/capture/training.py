@@ -14,7 +14,7 @@ from harness.case import Fit
 from harness.errors import CaseError
 from harness.trace.key import AFTER_FIT, DATA, ROWS
 from harness.worker import keras_internals
-from harness.worker.capture import agreement, python_state, state, trained, unowned
+from harness.worker.capture import agreement, places, python_state, state, trained, unowned
 from harness.worker.capture.callbacks import observer, watched
 from harness.worker.capture.data import Batches, batch_size, digest, digests, rows_of
 from harness.worker.capture.gradients import or_none, value_and_grad_once
@@ -75,6 +75,7 @@ def _record_observed(
 ) -> None:
     model = fit.model
     looked_at = _record_instrumented_pass(fit, recorder, noise, order, updated)
+    recorder.places = places.of_fit(fit, callbacks_of(fit), recorder.root)
     # After an exception in here the weights are not those of other targets, so nothing that follows can be compared.
     with recorder.part("fit and all that follows"):
         batches = Batches(recorder)
@@ -128,6 +129,7 @@ def _train(fit: Fit, options: dict[str, Any], recorder: Recorder, batches: Batch
     _record_weights(model, recorder, step, prefix=AFTER_FIT)
     recorder.environment["model"] = _resolved_flags(model)
     recorder.python_state = python_state.of(model)
+    recorder.places = places.of_fit(fit, callbacks_of(fit), recorder.root)  # some metrics are made in training
     return watcher
 
 

@@ -400,6 +400,14 @@ def test_loss_weights_of():
     assert keras_internals.loss_weights_of(model) == [0.5], "Keras keeps the weights of losses elsewhere."
 
 
+def test_metrics_of():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[keras.metrics.MeanAbsoluteError(name="far")])
+    model.compute_metrics(np.zeros((2, 2)), ops.zeros((2, 1)), ops.ones((2, 1)))
+    names = [metric.name for metric in keras_internals.metrics_of(model)]
+    assert names == ["loss", "far"], "Keras keeps the metrics that a model is compiled with elsewhere."
+
+
 def test_forget_names():
     first = keras.layers.Dense(1).name
     assert keras.layers.Dense(1).name != first
