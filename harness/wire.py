@@ -72,7 +72,8 @@ class Replay:
 
     Attributes:
         given: the trace of the reference's own replay, whose values each part is given; None for that replay itself.
-        inside: the part whose operations are observed as well; None for no part.
+        inside: the part whose operations are observed as well, or the model's own step that is observed and nothing
+            else; None for no part.
         state: the values that variables start from; None for those that the case gives them.
         rows: the rows of the data that make the batch; None for the first batch.
         training: whether the model is called as in training, or as for predictions.
@@ -101,11 +102,13 @@ class Steps:
     Attributes:
         first, last: the steps, counted from 0 over all epochs.
         given: the reference's trace of the same steps, whose states each step starts from; None on the reference.
+        account: whether what the model's own `train_step` does is recorded as well. Then nothing is compiled.
     """
 
     first: int
     last: int
     given: Path | None = None
+    account: bool = False
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,26 @@ class Runtime(abc.ABC):
         """What the backend takes gradients by: the module or class, and the name in it."""
         return []
 
+    # On the steps of a model: its `train_step`, `test_step` and `predict_step`.
+
+    def given_to_step(self, model: Any, arguments: Sequence[Any]) -> tuple[contextlib.AbstractContextManager[Any], Any]:
+        """What a step is given: a context in which the variables have the values of its state, and its data."""
+        return contextlib.nullcontext(), arguments[0]
+
+    def returned_by_step(self, result: Any) -> Any:
+        """What a step returns without the state that it goes on with: logs, or predictions."""
+        return result
+
+    @contextlib.contextmanager
+    def values_told(self) -> Iterator[Callable[[Sequence[Any], Callable[[list[Any]], None]], None]]:
+        """A function that gives the values of tensors, as arrays, to another one: at the end of the context at latest.
+
+        It may be called where a derivative is taken, in which a tensor has no value for who looks at it.
+        """
+        import keras
+
+        yield lambda tensors, see: see([keras.ops.convert_to_numpy(tensor) for tensor in tensors])
+
     # On tensors.
 
     def value_of(self, variable: Any) -> Any:

@@ -68,16 +68,19 @@ class Replays:
         given = replace(what, given=own.traces[self.reference].folder)
         return self._run(self.targets, [FIRST, TWIN], deadline - time.monotonic(), replay=given)
 
-    def steps(self, first: int, last: int, seconds: float) -> Replayed:
+    def steps(self, first: int, last: int, seconds: float, *, account: bool = False) -> Replayed:
         """Run training steps on every target, each from the state that the reference had before it.
 
         There is no trace if the steps of the reference cannot be run.
+
+        Args:
+            account: whether what the model's own `train_step` does is told.
         """
         deadline = time.monotonic() + seconds
         own = self._run([self.reference], [FIRST], seconds, steps=Steps(first, last))
         if self.reference not in own.traces:
             return own
-        given = Steps(first, last, own.traces[self.reference].folder)
+        given = Steps(first, last, own.traces[self.reference].folder, account)
         return self._run(self.targets, [FIRST, TWIN], max(deadline - time.monotonic(), 1.0), steps=given)
 
     def compute(self, script: Path, targets: Sequence[Target], seconds: float) -> Mapping[Target, NDArray[Any]]:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from harness.blame import calls
+from harness.blame import calls, steps
 from harness.blame.replays import Replayed, Replays
 from harness.blame.reproducer import reproducer_of
 from harness.case import CaseRef
@@ -35,7 +35,7 @@ from harness.session.session import Session
 from harness.target import Target
 from harness.trace import ArrayEntry, Key, Phase, Trace
 from harness.trace.key import AFTER_FIT, AS_PROMISED, CALLBACKS, DATA, GENERATOR, ROWS, below
-from harness.trace.parts import CASE, DIFFERENCE, RAISED, TAKEN, Part, name_in, part_of
+from harness.trace.parts import CASE, DIFFERENCE, RAISED, TAKEN, TRAIN_STEP, Part, name_in, part_of
 from harness.verdict import Verdict
 from harness.wire import Replay, Start
 
@@ -186,12 +186,44 @@ class _Search:
         reference = self._traces[self._reference]
         if finding.phase in ("initial", "recorded") or not _has_parts(reference):
             return self._made_by_the_case() or self._unknown()
+        told = self._own_step(steps.told_apart)
+        if told is not None:
+            return told
         suspect, step = self._suspect()
         if suspect is not None:
             inner = suspect if suspect.part.operation else self._operation_in(suspect, step)
             return self._confirmed(suspect, inner, step)
-        made = None if _is_fit(reference) else self._made_by_the_case()
+        made = self._own_step(steps.apart) if _is_fit(reference) else self._made_by_the_case()
         return made or self._unknown()
+
+    def _own_step(self, look: Callable[[Mapping[Target, Trace], Target, Target], steps.Deed | None]) -> Blame | None:
+        """The blame for a step of the model's own, if it does something else on one of the two sides."""
+        step = steps.step_of(self._finding.phase)
+        place = None if step is None else self._place(steps.method_of(step))
+        if step is None or place is None:
+            return None
+        if step == TRAIN_STEP:
+            at = self._step()
+            first = 0 if at is None else at.step
+            traces = (
+                {}
+                if at is None
+                else self._traces_of(self._replays.steps(max(first - 1, 0), first, self._left(), account=True))
+            )
+        else:
+            at = self._after_training()
+            traces = self._parts(at, inside=step)
+        deed = look(traces, self._target, self._reference)
+        if deed is None:
+            return None
+        culprit, alone = words.placed(place), deed.culprit(str(self._target))
+        text = words.in_step(culprit, deed.words) if deed.words else words.step_differs(culprit, deed.phase)
+        return Blame(alone or self._who, None, step, None, deed.phase, deed.step, True, text, culprit=culprit)
+
+    def _place(self, name: str) -> str | None:
+        """Where something of the code under test is written; None if it is not the user's, or not known."""
+        places = [self._traces[side].header.places for side in (self._target, self._reference)]
+        return next((found[name] for found in places if name in found), None)
 
     def _breaking(self, key: str) -> str | None:
         """The one target whose own random function breaks its promise; None if several do."""

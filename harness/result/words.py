@@ -22,7 +22,7 @@ from harness.result.judgement import (
 )
 from harness.trace import Phase
 from harness.trace.key import AS_PROMISED, CALLBACK, CALLBACKS, DATA, GENERATOR, below
-from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part
+from harness.trace.parts import AS_KERAS, CASE, LOSS, METRICS, OPTIMIZER, Part
 from harness.verdict import Verdict
 
 
@@ -228,6 +228,38 @@ def introduced(
         text += f", by {operation.operation}"
     text += ", in its gradient" if in_gradient and call is None else ""
     return text + (f"; layer {heir!r} inherits it" if heir else "")
+
+
+def placed(place: str) -> str:
+    """A place, as `Gate, cases/net.py:15`, as it stands in a sentence."""
+    name, comma, line = place.partition(", ")
+    return f"{name} ({line})" if comma else name
+
+
+def in_step(culprit: str, deeds: Mapping[str, str]) -> str:
+    """That a model's own step does something else on some targets.
+
+    Args:
+        culprit: the step.
+        deeds: what it does, by target.
+    """
+    by_words: dict[str, list[str]] = {}
+    for target, words in deeds.items():
+        by_words.setdefault(words, []).append(target)
+    told = sorted(by_words.items(), key=lambda item: (item[0] in AS_KERAS, len(item[1])))
+    return f"introduced in {culprit}: " + "; ".join(f"on {listed(targets)} {words}" for words, targets in told)
+
+
+def step_differs(culprit: str, phase: Phase) -> str:
+    """That what a model's own step makes differs, where it does the same things, and its parts agree on equal values.
+
+    Args:
+        phase: of what it makes.
+    """
+    made = {"forward": "its predictions differ", "gradient": "the gradients it applies differ"}
+    made |= {"log": "what it returns differs"}
+    what = made.get(phase, "the weights or the optimizer differ after it")
+    return f"introduced in {culprit}: {what}, though its model, loss and optimizer agree by themselves"
 
 
 def decided(slope: float, gradients: Mapping[str, float]) -> str:

@@ -12,6 +12,7 @@ model/dense/operation 0003 keras.ops.tanh/output  what an operation in it return
 model/dense/operation 0003 keras.ops.tanh/own     what it would have been given, had the reference's value not been
 model/dense/kernel/regularizer                    a weight's regulariser
 (loss)/value                                      the loss
+(train_step)/value/gradients                      what a model's own training step does with gradients, in words
 ```
 """
 
@@ -23,6 +24,8 @@ from typing import Literal
 
 #: Parts that are no layer's.
 LOSS, OPTIMIZER, METRICS, CASE = "(loss)", "(optimizer)", "(metrics)", "(case)"
+#: Steps that a model may have of its own: names of methods, as parts.
+TRAIN_STEP, TEST_STEP, PREDICT_STEP = "(train_step)", "(test_step)", "(predict_step)"
 #: What is recorded in the place of gradients that could not be taken. Why is noted: backends have other words for it.
 RAISED = "raised an error"
 #: What is recorded in the place of a gradient that does not exist, which is not the same as zero.
@@ -32,6 +35,19 @@ TAKEN = "a gradient is taken"
 
 #: Among the values of a part: what a finite difference gives for the gradient that a replay probes.
 DIFFERENCE = "finite difference"
+
+#: What is said of a model's own step that does what its model, its loss and its optimizer do by themselves.
+TRAINS, INFERS, CALLS_ONCE = (
+    "its forward pass trains",
+    "its forward pass is one of inference",
+    "it calls the model once",
+)
+APPLIES_ONCE, LEAVES_OUT_NONE = "it applies gradients once", "it leaves out no weight"
+OF_ITS_LOSS = "the gradients it applies are those of its loss"
+RETURNS_LOSS, RETURNS_PREDICTIONS = "the loss it returns is that of its model", "it returns what the model predicts"
+AS_KERAS = frozenset(
+    (TRAINS, INFERS, CALLS_ONCE, APPLIES_ONCE, LEAVES_OUT_NONE, OF_ITS_LOSS, RETURNS_LOSS, RETURNS_PREDICTIONS)
+)
 
 #: What is recorded of a part. Below `weight` and `state` are paths of variables, below `value` names of values.
 What = Literal[

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -93,8 +93,8 @@ class Asked:
     """A replay that was asked for.
 
     Attributes:
-        what: `steps 3-9`, `parts`, or `in NAME` (the operations in a part), with `, held`
-            where these return what the reference's did, and `, but PLACE` where one of them does not.
+        what: `steps 3-9`, or `steps 3-9, told` where they say what they do; `parts`, or `in NAME` (the operations in a
+            part), with `, held` where these return what the reference's did, and `, but PLACE` where one does not.
         given: whose values each target was given; None where it went on its own.
         start: the folder, phase, step and prefix of the variables that it starts from.
         traces: the folder that each target's trace is written to.
@@ -160,7 +160,7 @@ class FakePool:
     def _asked(runs: Sequence[tuple[Job, wire.Run]]) -> Asked:
         first = next(work for _, work in runs if not work.twin)
         steps, parts = first.steps, first.replay
-        what = f"steps {steps.first}-{steps.last}" if steps else ""
+        what = f"steps {steps.first}-{steps.last}{', told' if steps.account else ''}" if steps else ""
         if parts is not None:
             what = f"in {parts.inside}" if parts.inside else "parts"
             what += f"{', held' if parts.held else ''}{f', but {parts.free}' if parts.free else ''}"
@@ -187,6 +187,7 @@ class Search:
         keras: the versions of Keras, by target, that are not the usual one.
         expect: differences that the case declares.
         raised: what the case raised, by target.
+        places: where the code under test is written.
     """
 
     def __init__(
@@ -203,6 +204,7 @@ class Search:
         computes: Mapping[str, float] | None = None,
         expect: Mapping[str, Expected] | None = None,
         raised: Mapping[str, list[Raised]] | None = None,
+        places: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.pool = FakePool(replays, ends or {}, takes, computes or {})
@@ -216,6 +218,7 @@ class Search:
                     "environment": {"versions": {"keras": (keras or {}).get(str(target), "3.15.1")}},
                     "expect": expect or {},
                     "raised": (raised or {}).get(str(target), []),
+                    "places": places or {},
                 }
                 write(place / trace.TWIN if twin else place, str(target), values, twin=twin, **about)
         self.session = Session(Setup(list(targets), TORCH, folder, folder, Options()))
@@ -1048,3 +1051,106 @@ class TestScript:
         assert (blame.op, blame.repro) == ("keras.ops.tanh", None)
         assert [path.name for path in ran] == ["repro.py"]
         assert not ran[0].exists()
+
+
+class TestOwnSteps:
+    """A train_step, test_step or predict_step of the model's own, which says on each target what it does."""
+
+    PLACES: ClassVar = {"train_step": "Net.train_step, cases/x.py:7", "predict_step": "Net.predict_step, cases/x.py:9"}
+    FINDING = "update/1/m/dense/kernel"
+    TOLD = "event/{}/(train_step)/value/applied"
+
+    @property
+    def followed(self) -> dict[str, list[Value]]:
+        """The second step, which differs from equal state; and the two steps that lead to it."""
+        given = [Value(f"initial/{step}/rows", plain=[0, 1]) for step in (0, 1)]
+        return {
+            "steps 1-1": [given[1], *differing([Value(self.FINDING, "dense")], self.FINDING)],
+            "steps 0-1": [*given, Value(self.FINDING, "dense")],
+        }
+
+    def test_what_a_step_does_on_one_target_alone_is_told(self, searching: Any) -> None:
+        once, twice = (Value(self.TOLD.format(1), plain=f"it applies gradients {times}") for times in ("once", "twice"))
+        it = searching(
+            differing(fit(0, 1), self.FINDING),
+            {**self.followed, "steps 0-1, told": [Either(once, jax=twice)]},
+            targets=(TORCH, TENSORFLOW, JAX),
+            places=self.PLACES,
+        )
+        blame = it.blame()
+        assert (blame.target, blame.culprit) == ("jax", "Net.train_step (cases/x.py:7)")
+        assert (blame.part, blame.phase, blame.step, blame.confirmed) == ("(train_step)", "update", 1, True)
+        assert blame.text == (
+            "introduced in Net.train_step (cases/x.py:7): on jax it applies gradients twice; on torch and tensorflow "
+            "it applies gradients once"
+        )
+        assert not any("parts" in asked for asked in it.asked)
+
+    def test_of_two_targets_it_is_the_one_that_does_something_else_than_keras(self, searching: Any) -> None:
+        once, twice = (Value(self.TOLD.format(1), plain=f"it applies gradients {times}") for times in ("once", "twice"))
+        it = searching(
+            differing(fit(0, 1), self.FINDING),
+            {**self.followed, "steps 0-1, told": [Either(twice, jax=once)]},
+            places=self.PLACES,
+        )
+        assert it.blame().target == "torch"
+
+    def test_a_step_that_does_the_same_everywhere_is_not_named(self, searching: Any) -> None:
+        told = Value(self.TOLD.format(1), plain="it applies gradients twice")
+        it = searching(
+            differing(fit(0, 1), self.FINDING),
+            {
+                **self.followed,
+                "steps 0-1, told": [told],
+                "parts": differing(PARTS, "forward/0/m/dense/output"),
+            },
+            places=self.PLACES,
+        )
+        assert (it.blame().part, it.blame().layer) == ("m/dense", "dense")
+
+    @parametrize(
+        ("key", "phase", "text"),
+        [
+            ("forward/1/(train_step)/output/0", "forward", "its predictions differ"),
+            ("gradient/1/(train_step)/weight/m/dense/kernel", "gradient", "the gradients it applies differ"),
+            ("update/1/m/dense/kernel", "update", "the weights or the optimizer differ after it"),
+            ("log/1/batch/loss", "log", "what it returns differs"),
+        ],
+        ids=["forward", "gradient", "update", "log"],
+    )
+    def test_what_differs_where_all_parts_agree_is_the_steps(
+        self, searching: Any, key: str, phase: str, text: str
+    ) -> None:
+        made = Value(key)
+        it = searching(
+            differing(fit(0, 1), self.FINDING),
+            {
+                **self.followed,
+                "steps 0-1, told": differing([made], key),
+                "parts": PARTS,
+            },
+            places=self.PLACES,
+        )
+        blame = it.blame()
+        assert (blame.part, blame.phase) == ("(train_step)", phase)
+        assert blame.text == (
+            f"introduced in Net.train_step (cases/x.py:7): {text}, though its model, loss and optimizer agree by "
+            "themselves"
+        )
+
+    def test_predictions_come_from_the_models_own_predict_step(self, searching: Any) -> None:
+        key = "event/0/(predict_step)/value/returned"
+        right, twice = (Value(key, plain=f"it returns {what}what the model predicts") for what in ("", "2 times "))
+        it = searching(
+            differing(fit(0, 1), "prediction/1/predict"),
+            {"in (predict_step)": [Either(right, jax=twice)]},
+            places=self.PLACES,
+        )
+        blame = it.blame()
+        assert (blame.target, blame.culprit) == ("jax", "Net.predict_step (cases/x.py:9)")
+        assert it.replay("in (predict_step)").start == wire.Start(it.places[TORCH], "update", 1, "after fit/")
+
+    def test_a_step_of_keras_is_not_asked(self, searching: Any) -> None:
+        it = searching(differing(fit(0, 1), self.FINDING), {**self.followed, "parts": PARTS})
+        it.blame()
+        assert not any("told" in asked for asked in it.asked)

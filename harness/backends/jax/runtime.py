@@ -105,6 +105,30 @@ class JaxRuntime(Runtime):
         names = ("grad", "value_and_grad", "vjp", "jvp", "linearize", "jacfwd", "jacrev", "hessian")
         return [(jax, name) for name in names]
 
+    def given_to_step(self, model: Any, arguments: Sequence[Any]) -> tuple[contextlib.AbstractContextManager[Any], Any]:
+        import keras
+
+        (trained, fixed, *others), data = arguments
+        kinds = {2: [model.optimizer.variables, model.metrics_variables], 1: [model.metrics_variables], 0: []}[
+            len(others)
+        ]
+        variables = [*model.trainable_variables, *model.non_trainable_variables, *(it for kind in kinds for it in kind)]
+        values = [*trained, *fixed, *(it for kind in others for it in kind)]
+        return keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))), data
+
+    def returned_by_step(self, result: Any) -> Any:
+        told, *_ = result
+        return told
+
+    @contextlib.contextmanager
+    def values_told(self) -> Iterator[Callable[[Sequence[Any], Callable[[list[Any]], None]], None]]:
+        import jax
+
+        yield lambda tensors, see: jax.debug.callback(
+            lambda *values: see([np.array(value) for value in values]), *tensors
+        )
+        jax.effects_barrier()
+
     def device_of(self, tensor: Any) -> str:
         return " ".join(sorted(_name(device) for device in tensor.devices()))
 

@@ -21,10 +21,22 @@ from harness.case import Fit, Forward
 from harness.errors import message_of
 from harness.trace import Key, Trace
 from harness.trace.key import numbered
-from harness.trace.parts import CASE, DIFFERENCE, LOSS, METRICS, OPTIMIZER, RAISED, TAKEN, name_in, operation
+from harness.trace.parts import (
+    CASE,
+    DIFFERENCE,
+    LOSS,
+    METRICS,
+    OPTIMIZER,
+    PREDICT_STEP,
+    RAISED,
+    TAKEN,
+    TEST_STEP,
+    name_in,
+    operation,
+)
 from harness.wire import Replay, Start
 from harness.worker import collect, keras_internals
-from harness.worker.capture import state, training
+from harness.worker.capture import account, state, training
 from harness.worker.capture.forward import prepared
 from harness.worker.capture.gradients import (
     or_none,
@@ -443,6 +455,9 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
         optimizer.build(weights)
     if replay.state is not None:
         _assign(replay.state, state.model_state(model))
+    if replay.inside in (TEST_STEP, PREDICT_STEP):
+        account.record_inference(model, recorder, replay.inside, (x, y, sample_weight))
+        return
     parts.starting_from(state.model_state(model))
     training_mode = taken(model.call, {"training": replay.training})
     with visited_layers(parts.visit_layer()):

@@ -5,6 +5,7 @@ So no step inherits a difference from an earlier one, and none grows: what diffe
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ from harness.case import Fit
 from harness.trace import Key, Trace
 from harness.trace.key import BATCH, ROWS
 from harness.wire import Steps
-from harness.worker.capture import state, trained, training
+from harness.worker.capture import account, state, trained, training
 from harness.worker.capture.data import rows_of
 from harness.worker.capture.record import Recorder
 from harness.worker.randomness import Order
@@ -80,4 +81,11 @@ def follow_fit(fit: Fit, recorder: Recorder, steps: Steps, order: Order | None) 
         state.build(model, [training.batch(fit)[0]])
     if fit.as_trained:
         trained.move_weights(model)
-    training.train(fit, {"verbose": 0, **fit.options, "callbacks": [*training.callbacks_of(fit), Follower()]})
+    follower = Follower()
+    with contextlib.ExitStack() as stack:
+        if steps.account:
+            model.run_eagerly = True
+            stack.enter_context(
+                account.training_told(model, recorder, lambda: follower.step if follower.followed else None)
+            )
+        training.train(fit, {"verbose": 0, **fit.options, "callbacks": [*training.callbacks_of(fit), follower]})
