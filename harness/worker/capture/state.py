@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from harness.trace import Key, Phase, Trace
 from harness.worker import keras_internals
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.tensors import is_float, numpy_of
+from harness.worker.patching import patched, where_defined
 
 #: What tensorflow alone puts before the paths of an optimizer's slots, where its gradients are scaled.
 _SCALED = re.compile(r"loss_scale_optimizer(_\d+)?/(?=[^/]+/)")
@@ -97,8 +99,29 @@ def build(layer: Any, inputs: Any, **options: Any) -> None:
         if not keras_internals.is_built(layer):
             keras_internals.compute_output_spec(layer, *args, **kwargs)
     except Exception:
-        with preserved(model_state(layer)):
+        with preserved(model_state(layer)), _new_as_made():
             layer(*inputs, **options)
+
+
+@contextlib.contextmanager
+def _new_as_made() -> Iterator[None]:
+    """Put variables that are made while the context is open back to the values that they are made with."""
+    import keras
+
+    made: list[tuple[Any, Any]] = []
+
+    def noted(original: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(original)
+        def __init__(variable: Any, *args: Any, **options: Any) -> None:  # noqa: N807 - stands for the method
+            original(variable, *args, **options)
+            made.append((variable, numpy_of(variable)))
+
+        return __init__
+
+    with patched(where_defined(keras.Variable, "__init__"), "__init__", noted):
+        yield
+    for variable, value in made:
+        variable.assign(value)
 
 
 @contextlib.contextmanager
