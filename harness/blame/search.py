@@ -234,7 +234,7 @@ class _Search:
             return self._unconfirmed(text, culprit)
         told = words.rows_differ(shown, step, found.rows, found.count, found.index, found.sides)
         told = words.rows_reordered(shown, step) if found.is_reordered else told
-        return self._unconfirmed(told if len(found.rows) < found.count else f"{text}: {told}", culprit)
+        return self._unconfirmed(told if len(found.rows) < found.count else f"{text}; {told}", culprit)
 
     def _changed_by_callback(self, key: str, name: str) -> Blame:
         """What a callback changes on each target, in the hook that an event is of."""

@@ -202,17 +202,15 @@ def rows_differ(
         index: the element of the first row that differs first; empty where a row is one number.
         sides: what the targets have there.
     """
-    where = "" if step is None else f" in the batch of step {step}"
+    what = name if step is None else f"{name} in the batch of step {step}"
+    at = f" at [{', '.join(map(str, index))}]" if index else ""
+    if len(rows) == count > 1:
+        return f"all {count} rows of {what} differ, the first{at}: {apart(sides)}"
     named = [str(row) for row in rows[1 : 1 + _MOST_ROWS]]
     left = len(rows) - 1 - len(named)
-    named += [f"{left} more"] if left else []
-    also = (
-        "" if not named else f" (and so do rows {listed(named)})" if len(rows) > 2 else f" (and so does row {named[0]})"
-    )
-    if len(rows) == count > 1:
-        also = f" (and so do all {count} rows)"
-    at = f" at [{', '.join(map(str, index))}]" if index else ""
-    return f"row {rows[0]} of {name}{where} differs{also}{at}: {apart(sides)}"
+    also = f"row {named[0]}" if len(rows) == 2 else f"rows {listed([*named, *([f'{left} more'] if left else [])])}"
+    more = f" (and {also})" if named else ""
+    return f"row {rows[0]} of {what} differs{at}{more}: {apart(sides)}"
 
 
 def rows_reordered(name: str, step: int | None) -> str:

@@ -147,13 +147,13 @@ class TestRows:
         ("rows", "sentence"),
         [
             pytest.param([2], "row 2 of y differs: 1 on jax, and 2 on torch", id="one"),
-            pytest.param([2, 5], "row 2 of y differs (and so does row 5): 1 on jax, and 2 on torch", id="two"),
+            pytest.param([2, 5], "row 2 of y differs (and row 5): 1 on jax, and 2 on torch", id="two"),
             pytest.param(
                 [2, 5, 6, 7, 8],
-                "row 2 of y differs (and so do rows 5, 6, 7 and 1 more): 1 on jax, and 2 on torch",
+                "row 2 of y differs (and rows 5, 6, 7 and 1 more): 1 on jax, and 2 on torch",
                 id="many",
             ),
-            pytest.param([*range(9)], "row 0 of y differs (and so do all 9 rows): 1 on jax, and 2 on torch", id="all"),
+            pytest.param([*range(9)], "all 9 rows of y differ, the first: 1 on jax, and 2 on torch", id="all"),
         ],
     )
     def test_how_many_more(self, rows: Sequence[int], sentence: str) -> None:

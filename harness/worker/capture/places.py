@@ -72,10 +72,12 @@ def _losses_given(model: Any) -> dict[str, Any]:
 
 
 def _code_of(part: Any) -> Any:
-    """What a reader would open of a loss or a metric: its class or, where Keras wraps the user's function, that."""
+    """What a reader would open of a loss or a metric: its class or, where Keras only wraps a function, that."""
     function = getattr(part, "fn", None) or getattr(part, "_fn", None) or part
-    wraps = inspect.isfunction(function) and not function.__module__.startswith("keras.")
-    return function if wraps else type(part)
+    if not inspect.isfunction(function):
+        return type(part)
+    is_kerass = function.__module__.startswith("keras.") and not type(part).__name__.endswith("Wrapper")
+    return type(part) if is_kerass else function
 
 
 def _place(code: Any, root: Path) -> str:
