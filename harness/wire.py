@@ -82,6 +82,9 @@ class Replay:
         free: the one operation of them that is left to itself all the same; None for none.
         probed: the name of a part's gradient that is held against a finite difference, in float64; None for none.
         index: the element of that gradient.
+        data: the name of an array of the data, such as `y/0`, that is recorded instead of all this; None for none. With
+            `batch` the name in a batch, such as `y`.
+        batch: the training step whose batch the array is in; None for all the data.
     """
 
     given: Path | None = None
@@ -93,6 +96,8 @@ class Replay:
     free: str | None = None
     probed: str | None = None
     index: list[int] = field(default_factory=list)
+    data: str | None = None
+    batch: int | None = None
 
 
 @dataclass(frozen=True)

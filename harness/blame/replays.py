@@ -68,6 +68,10 @@ class Replays:
         given = replace(what, given=own.traces[self.reference].folder)
         return self._run(self.targets, [FIRST, TWIN], deadline - time.monotonic(), replay=given)
 
+    def data(self, name: str, step: int | None, seconds: float) -> Replayed:
+        """Record one array of the case's data on every target, or of the batch that a training step takes."""
+        return self._run(self.targets, [FIRST], seconds, replay=Replay(data=name, batch=step))
+
     def steps(self, first: int, last: int, seconds: float, *, account: bool = False) -> Replayed:
         """Run training steps on every target, each from the state that the reference had before it.
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.blame import calls, steps
+from harness.blame import calls, clues, steps
 from harness.blame.replays import Replayed, Replays
 from harness.blame.reproducer import reproducer_of
 from harness.case import CaseRef
@@ -29,13 +29,14 @@ from harness.judge.compare import PARTED, compare, differences
 from harness.judge.verdict import U32, judge
 from harness.judge.vote import standing_alone
 from harness.result import words
+from harness.result.culprits import Culprits
 from harness.result.judgement import Judgement, Lost, Missing, Reordered, Unequal, Unlike
 from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding
 from harness.session.session import Session
 from harness.target import Target
 from harness.trace import ArrayEntry, Key, Phase, Trace
-from harness.trace.key import AFTER_FIT, AS_PROMISED, CALLBACKS, DATA, GENERATOR, ROWS, below
-from harness.trace.parts import CASE, DIFFERENCE, RAISED, TAKEN, TRAIN_STEP, Part, name_in, part_of
+from harness.trace.key import AFTER_FIT, AS_PROMISED, BEGINS, CALLBACK, CALLBACKS, DATA, GENERATOR, ROWS, below
+from harness.trace.parts import CASE, DIFFERENCE, LOSS, METRICS, RAISED, TAKEN, TRAIN_STEP, Part, name_in, part_of
 from harness.verdict import Verdict
 from harness.wire import Replay, Start
 
@@ -47,6 +48,8 @@ MOST_STEPS = 40
 MOST_COMPOSED = 4
 #: The most operations that are left to themselves one by one, to tell which of them a recorded value comes from.
 MOST_FREED = 4
+#: Calls whose batches are numbered in the names of their digests, after the name of the call.
+_PASSES = ("evaluate", "predict")
 #: How far a gradient and its finite difference in float64 may be apart and be the same, relative to the latter.
 _SAME = 1e-3
 #: The most training steps of a continuation, which begins where free runs parted.
@@ -173,19 +176,19 @@ class _Search:
         if finding.phase == "initial" and below(finding.name, DATA) is not None:
             cause = finding.judgement.cause
             is_dtype = isinstance(cause, Unlike) and cause.item == "dtype" and cause.is_all
-            return self._unconfirmed(words.DTYPES_OF_DATA_DIFFER if is_dtype else words.DATA_DIFFER)
+            return self._unconfirmed(words.DTYPES_OF_DATA_DIFFER) if is_dtype else self._of_data(words.DATA_DIFFER)
         if isinstance(finding.judgement.cause, Reordered):
             return self._unconfirmed(words.ORDER_DIFFERS)
         if finding.phase == "event":
-            sides = [(str(side), self._traces[side]) for side in (self._target, self._reference)]
-            values = [(name, trace[finding.key].value if finding.key in trace else None) for name, trace in sides]
-            blame = self._unconfirmed(words.events_differ(finding.name, values))
-            return (
-                blame if below(finding.name, GENERATOR) is None else replace(blame, target=self._breaking(finding.key))
-            )
+            return self._of_event()
+        if finding.phase == "metric" and f"{BEGINS}/" in finding.name:
+            return self._left_in_metric()
         reference = self._traces[self._reference]
         if finding.phase in ("initial", "recorded") or not _has_parts(reference):
             return self._made_by_the_case() or self._unknown()
+        by_callback = self._by_callback() if finding.name.rpartition("/")[2] == "learning_rate" else None
+        if by_callback is not None:
+            return by_callback
         told = self._own_step(steps.told_apart)
         if told is not None:
             return told
@@ -194,36 +197,125 @@ class _Search:
             inner = suspect if suspect.part.operation else self._operation_in(suspect, step)
             return self._confirmed(suspect, inner, step)
         made = self._own_step(steps.apart) if _is_fit(reference) else self._made_by_the_case()
-        return made or self._unknown()
+        return made or self._by_callback() or self._only_metric() or self._unknown()
+
+    def _of_event(self) -> Blame:
+        """Of callbacks, batches, or the backend's own random function."""
+        finding = self._finding
+        if below(finding.name, DATA) is not None:
+            return self._of_data(words.BATCHES_DIFFER)
+        if below(finding.name, CALLBACK) is not None:
+            return self._changed_by_callback(finding.key, finding.name)
+        is_list = finding.name == CALLBACKS
+        sides = list(self._traces) if is_list else [self._target, self._reference]
+        traces = [(str(side), self._traces[side]) for side in sides]
+        values = [(name, trace[finding.key].value if finding.key in trace else None) for name, trace in traces]
+        culprit = words.THE_CALLBACKS if is_list else None
+        blame = self._unconfirmed(words.events_differ(finding.name, values), culprit)
+        return blame if below(finding.name, GENERATOR) is None else replace(blame, target=self._breaking(finding.key))
+
+    def _of_data(self, text: str) -> Blame:
+        """Which rows of the data differ, or of a batch.
+
+        Args:
+            text: what is said where that cannot be told.
+        """
+        finding = self._finding
+        name = below(finding.name, DATA) or ""
+        step = None if finding.phase == "initial" else finding.step
+        outer, _, last = name.rpartition("/")
+        is_only = (
+            last == "0" and sum(1 for _ in self._traces[self._reference].select("initial", name=f"{DATA}/{outer}")) == 1
+        )
+        shown = outer if step is None and is_only else name
+        culprit = words.data_of(shown, step)
+        if isinstance(finding.judgement.cause, Missing) or (step is not None and name.partition("/")[0] in _PASSES):
+            return self._unconfirmed(text, culprit)
+        traces = self._traces_of(self._replays.data(name, step, self._left()))
+        found = clues.rows(_by_name(traces), finding.key, str(self._target), str(self._reference))
+        if found is None:
+            return self._unconfirmed(text, culprit)
+        told = words.rows_differ(shown, step, found.rows, found.count, found.index, found.sides)
+        told = words.rows_reordered(shown, step) if found.is_reordered else told
+        return self._unconfirmed(told if len(found.rows) < found.count else f"{text}; {told}", culprit)
+
+    def _changed_by_callback(self, key: str, name: str) -> Blame:
+        """What a callback changes on each target, in the hook that an event is of."""
+        callback, _, when = str(below(name, CALLBACK)).rpartition("/")
+        found = clues.changes(_by_name(self._traces), key)
+        hook, culprits = next((change.more.hook for change in found if change.more), None), self._culprits()
+        sides = [(change.what, change.rate, change.targets) for change in found]
+        text = words.changed_by(culprits.hook(callback, hook, quoted=True), when, sides)
+        return self._unconfirmed(text, culprits.hook(callback, hook))
+
+    def _left_in_metric(self) -> Blame:
+        """The metric whose state differs when something begins that it was reset for."""
+        finding, culprits = self._finding, self._culprits()
+        when, _, state = finding.name.partition(f"{BEGINS}/")
+        metric = culprits.metric_in(state) or state.rpartition("/")[0]
+        index = finding.judgement.index or ()
+        sides = clues.values(_by_name(self._traces), finding.key, index)
+        own = culprits.method("reset_metrics")
+        called = culprits.metric_class(metric)
+        text = words.left_in_metric(called, state.rpartition("/")[2], index, f"{when}{BEGINS}", sides, own)
+        return self._unconfirmed(text, culprits.metric(metric))
+
+    def _only_metric(self) -> Blame | None:
+        """The metric that alone differs in the logs of a step, or in an evaluation; None where more does, or none."""
+        finding = self._finding
+        if finding.phase not in ("log", "metric"):
+            return None
+        outer, _, name = finding.name.rpartition("/")
+        metric = self._culprits().metric_in(name)
+        if metric is None or name.rpartition("_")[2] == "loss":
+            return None
+        sides = self._traces[self._target], self._traces[self._reference]
+        found = differences(*sides, Verdict.DIVERGENT)
+        beside = [other for other in found if other.step == finding.step and other.name.rpartition("/")[0] == outer]
+        is_alone = all(self._culprits().metric_in(other.name.rpartition("/")[2]) == metric for other in beside)
+        if not is_alone or any(other.phase in ("update", "optimizer", "prediction") for other in found):
+            return None
+        told = clues.values(_by_name(self._traces), finding.key, finding.judgement.index)
+        culprits = self._culprits()
+        return self._unconfirmed(
+            words.only_metric(culprits.metric_class(metric), f"`{name}`", told), culprits.metric(metric)
+        )
+
+    def _by_callback(self) -> Blame | None:
+        """The callback that sets another learning rate, where that goes before the finding."""
+        sides = self._traces[self._target], self._traces[self._reference]
+        if self._finding.phase not in ("update", "optimizer", "log"):
+            return None
+        key = clues.changed_otherwise(*sides, self._finding.step)
+        return None if key is None else self._changed_by_callback(key, sides[1].entry(key).name)
+
+    def _culprits(self, alone: str | None = None) -> Culprits:
+        """What there is to open: as the target has it that stands alone or, failing that, the reference."""
+        traces = _by_name(self._traces)
+        first = traces.get(alone or self._who or "")
+        sides = [*([] if first is None else [first]), self._traces[self._reference], self._traces[self._target]]
+        return Culprits(*(trace.header.places for trace in sides))
 
     def _own_step(self, look: Callable[[Mapping[Target, Trace], Target, Target], steps.Deed | None]) -> Blame | None:
         """The blame for a step of the model's own, if it does something else on one of the two sides."""
         step = steps.step_of(self._finding.phase)
-        place = None if step is None else self._place(steps.method_of(step))
-        if step is None or place is None:
+        culprit = None if step is None else self._culprits().method(steps.method_of(step))
+        if step is None or culprit is None:
             return None
         if step == TRAIN_STEP:
             at = self._step()
-            first = 0 if at is None else at.step
-            traces = (
-                {}
-                if at is None
-                else self._traces_of(self._replays.steps(max(first - 1, 0), first, self._left(), account=True))
-            )
+            if at is None:
+                return None
+            replayed = self._replays.steps(max(at.step - 1, 0), at.step, self._left(), account=True)
+            traces = self._traces_of(replayed)
         else:
-            at = self._after_training()
-            traces = self._parts(at, inside=step)
+            traces = self._parts(self._after_training(), inside=step)
         deed = look(traces, self._target, self._reference)
         if deed is None:
             return None
-        culprit, alone = words.placed(place), deed.culprit(str(self._target))
+        alone = deed.culprit(str(self._target))
         text = words.in_step(culprit, deed.words) if deed.words else words.step_differs(culprit, deed.phase)
         return Blame(alone or self._who, None, step, None, deed.phase, deed.step, True, text, culprit=culprit)
-
-    def _place(self, name: str) -> str | None:
-        """Where something of the code under test is written; None if it is not the user's, or not known."""
-        places = [self._traces[side].header.places for side in (self._target, self._reference)]
-        return next((found[name] for found in places if name in found), None)
 
     def _breaking(self, key: str) -> str | None:
         """The one target whose own random function breaks its promise; None if several do."""
@@ -346,9 +438,10 @@ class _Search:
         reference = self._traces[self._reference]
         last = max(entry.step for entry in reference.select("update"))
         state = Start(reference.folder, "update", last, AFTER_FIT)
+        if self._finding.phase == "metric":
+            return _At(last, Replay(state=state, training=False))  # the first batch that `evaluate` takes
         index = self._finding.judgement.index or (0,)
-        row = index[0] if index and self._finding.phase == "prediction" else 0
-        return _At(last, Replay(state=state, rows=[row], training=False))
+        return _At(last, Replay(state=state, rows=[index[0] if index else 0], training=False))
 
     def _parts(self, start: _At, inside: str | None = None) -> Mapping[Target, Trace]:
         """Replay the parts on every target on the reference's values, with the operations of the part `inside`."""
@@ -415,6 +508,8 @@ class _Search:
         if isinstance(cause, Unlike) and cause.what == "dtype" and "int" in cause.ours and "int" in cause.theirs:
             # Backends have other integers for seeds, sizes and indices, which no float depends on.
             return isinstance(own, (Unlike, Unequal))
+        if part.name == METRICS and part.operation is None and self._finding.phase not in ("log", "metric"):
+            return False  # no metric goes into a training
         theirs, key = traces[self._reference], self._finding.key
         places = {entry: position for position, entry in enumerate(theirs.keys)} if key in theirs else {}
         called = str(Key("initial", 0, name_in(part.place, "arguments")))
@@ -443,7 +538,7 @@ class _Search:
         """How targets call an operation in other ways, in words; None where it is not the call that differs."""
         if part.operation is None or part.what not in ("arguments", "own"):
             return None
-        named = {str(target): trace for target, trace in traces.items()}
+        named = _by_name(traces)
         if part.what == "arguments":
             groups = calls.apart(named, finding.key, str(self._target), str(self._reference))
             return words.called_with(part.operation, groups)
@@ -490,9 +585,10 @@ class _Search:
         failures = {str(side): why for side, why in self._failures.items()}
         return self._unconfirmed(words.not_replayed(failures) if failures else words.nothing_differs(phase))
 
-    def _unconfirmed(self, text: str) -> Blame:
+    def _unconfirmed(self, text: str, culprit: str | None = None) -> Blame:
         finding = self._finding
-        return Blame(self._who, finding.layer, None, None, finding.phase, finding.step, False, text)
+        about = (self._who, finding.layer, None, None, finding.phase, finding.step)
+        return Blame(*about, confirmed=False, text=text, culprit=culprit)
 
     def _confirmed(self, suspect: Suspect, inner: Suspect | None, start: _At) -> Blame:
         part, layer = suspect.part, suspect.finding.layer
@@ -500,21 +596,24 @@ class _Search:
         decided = None if alone is not None else self._decided(inner or suspect, start)
         alone = alone if decided is None else decided.target
         operation = None if inner is None else inner.part
-        culprit = layer or (None if inner is None else inner.finding.layer)
+        owner = layer or (None if inner is None else inner.finding.layer)
+        culprits = self._culprits(alone)
+        place, culprit = culprits.part(part, suspect.finding.name, owner, _output_of(suspect))
         text = words.introduced(
+            place,
             part,
-            layer,
             operation,
             call=None if inner is None else inner.call,
             raising=self._raising(inner or suspect),
             in_gradient=(inner or suspect).finding.phase == "gradient",
-            heir=None if self._finding.layer == culprit else self._finding.layer,
+            heir=None if self._finding.layer == owner else self._finding.layer,
         )
         text += "" if decided is None else f"; {decided.text}"
         # Values that are made before an operation are not its own, and a number is how it is called.
         is_before = inner is not None and inner.part.what == "own" and not _is_number(inner.finding, inner.traces)
         name = None if operation is None or is_before else operation.operation
-        blame = Blame(alone, culprit, part.name, name, self._phase_of(suspect), start.step, True, text)
+        about = (alone, owner, part.name, name, self._phase_of(suspect), start.step)
+        blame = Blame(*about, confirmed=True, text=text, culprit=culprit)
         # An operation that is called in another way is not at fault, so the script has to show what calls it.
         shown = suspect if inner is None or inner.call is not None else inner
         is_shown = shown.call is None and not self._draws(shown, start)
@@ -602,9 +701,39 @@ def _is_number(finding: Finding, traces: Mapping[Target, Trace]) -> bool:
     return all(isinstance(entry, ArrayEntry) and entry.shape == () for entry in entries)
 
 
+def _by_name(traces: Mapping[Target, Trace]) -> dict[str, Trace]:
+    return {str(target): trace for target, trace in traces.items()}
+
+
+def _output_of(suspect: Suspect) -> str | None:
+    """The output whose loss differs, of several; None where that cannot be told.
+
+    A loss is told by its value or, where only gradients differ, by the place of the output among all.
+    """
+    before = name_in(LOSS, "value")
+    named = {
+        name: None
+        for trace in suspect.traces.values()
+        for entry in trace.select("loss", name=before)
+        if (name := below(entry.name, before)) is not None
+    }
+    outputs = list(named)
+    own = below(suspect.finding.name, before)
+    if own in named:
+        return own
+    position = below(suspect.finding.name, name_in(LOSS, "input"))
+    if (
+        suspect.finding.phase == "gradient"
+        and position is not None
+        and position.isdecimal()
+        and int(position) < len(outputs)
+    ):
+        return outputs[int(position)]
+    return None
+
+
 def _alone(traces: Mapping[Target, Trace], finding: Finding) -> str | None:
-    by_name = {str(target): trace for target, trace in traces.items()}
-    return standing_alone(by_name, finding.key, min(finding.judgement.verdict, Verdict.DIVERGENT))
+    return standing_alone(_by_name(traces), finding.key, min(finding.judgement.verdict, Verdict.DIVERGENT))
 
 
 def _value(trace: Trace, phase: Phase, step: int, name: str) -> Any:

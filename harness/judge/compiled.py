@@ -7,7 +7,7 @@ was then. A target that is not compiled does what the code says, so the culprit 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from harness.case import Known
 from harness.judge.compare import INHERITED, compare
 from harness.judge.doubt import OF_STEPS
 from harness.result import words
+from harness.result.culprits import Culprits
 from harness.result.judgement import Lost
 from harness.result.model import Blame, Comparison, Finding
 from harness.trace import COMPILED, Trace
@@ -33,7 +34,8 @@ def calls_compared(trace: Trace) -> Comparison | None:
     if first is None or first.judgement.verdict < Verdict.DIVERGENT:
         return comparison
     target = trace.header.target
-    return replace(comparison, blame=_blame(target, first, words.compiled([target], _why(compiled, eager, first))))
+    why = _why(compiled, eager, first)
+    return replace(comparison, blame=_blame(target, first, words.compiled([target], why.text), why.culprit))
 
 
 def explained(
@@ -48,12 +50,12 @@ def explained(
     if not any(item.first is not None and item.first.judgement.verdict >= Verdict.DIVERGENT for item in comparisons):
         return list(comparisons)
     present = {target: trace for target, trace in traces.items() if trace is not None}
-    parted = {target: text for target, trace in present.items() if (text := _parts_from_eager(trace)) is not None}
+    parted = {target: why for target, trace in present.items() if (why := _parts_from_eager(trace)) is not None}
     return [replace(item, blame=_explanation(item, present, parted, known)) for item in comparisons]
 
 
 def _explanation(
-    comparison: Comparison, traces: Mapping[str, Trace], parted: Mapping[str, str], known: Sequence[Known]
+    comparison: Comparison, traces: Mapping[str, Trace], parted: Mapping[str, _Why], known: Sequence[Known]
 ) -> Blame | None:
     first = comparison.first
     if first is None or first.judgement.verdict < Verdict.DIVERGENT:
@@ -65,9 +67,9 @@ def _explanation(
     guilty = [side for side in sides if side in parted]
     if not guilty:
         return None
-    text = parted[guilty[0]]
+    text, culprit = parted[guilty[0]].text, parted[guilty[0]].culprit
     if first.phase == "gradient":  # which is traced on some backends
-        return _blame(guilty[0], first, words.compiled(guilty[:1], text))
+        return _blame(guilty[0], first, words.compiled(guilty[:1], text), culprit)
     if first.phase not in OF_STEPS:
         return None
     target, reference = (traces[side].eager or traces[side] for side in sides)
@@ -75,13 +77,21 @@ def _explanation(
     still_apart = eagerly.unexpected is not None and eagerly.unexpected >= Verdict.DIVERGENT
     if still_apart and text == words.OTHERWISE_WHERE_TRACED:
         return None  # nothing says that it is not the same difference as with compiled steps
-    alike = [target for target, other in parted.items() if other == text]
+    alike = [target for target, other in parted.items() if other.text == text]
     told = words.compiled(alike, text) + (words.APART_EAGERLY if still_apart else "")
-    return _blame(alike[0] if len(alike) == 1 else None, first, told)
+    return _blame(alike[0] if len(alike) == 1 else None, first, told, culprit)
 
 
-def _parts_from_eager(trace: Trace) -> str | None:
-    """Why a target's compiled steps or calls part from its own eager ones, in words; None where they do not."""
+@dataclass(frozen=True)
+class _Why:
+    """Why compiled steps or calls part from eager ones, in words, and what to open; None where nothing can be named."""
+
+    text: str
+    culprit: str | None
+
+
+def _parts_from_eager(trace: Trace) -> _Why | None:
+    """Why a target's compiled steps or calls part from its own eager ones; None where they do not."""
     eager, compiled = trace.eager, trace.compiled or trace
     if eager is None:
         return None
@@ -91,20 +101,26 @@ def _parts_from_eager(trace: Trace) -> str | None:
     return _why(compiled, eager, first)
 
 
-def _why(compiled: Trace, eager: Trace, first: Finding) -> str:
+def _why(compiled: Trace, eager: Trace, first: Finding) -> _Why:
+    culprits = Culprits(compiled.header.places)
+    seen_in = None if first.layer is None else culprits.layer(first.layer)
     if isinstance(first.judgement.cause, Lost):
-        return words.RAISES_WHERE_TRACED
+        return _Why(words.RAISES_WHERE_TRACED, seen_in)
     for name, line in compiled.header.unowned.items():
         if _is_still(compiled, name) and not _is_same(compiled, eager, name):
-            return words.does_not_move(_shown(name), line)
+            shown = _shown(name)
+            return _Why(words.does_not_move(shown, line), words.located(f"`{shown}`", line))
     changed = _changed_by_callbacks(compiled, first.step)
     if changed:
-        return words.keeps_what_changed(changed)
+        name, (callback, hook) = next(iter(changed.items()))
+        told = {name: callback for name, (callback, _) in changed.items()}
+        return _Why(words.keeps_what_changed(told), culprits.hook(callback, hook))
     ours, theirs = compiled.header.python_state, eager.header.python_state
     apart = [name for name in theirs if name in ours and ours[name] != theirs[name]]
     if apart:
-        return words.counted_once(apart[0], ours[apart[0]], theirs[apart[0]])
-    return words.OTHERWISE_WHERE_TRACED
+        text = words.counted_once(apart[0], ours[apart[0]], theirs[apart[0]])
+        return _Why(text, culprits.layer_of_class(apart[0].partition(".")[0]) or seen_in)
+    return _Why(words.OTHERWISE_WHERE_TRACED, seen_in)
 
 
 def _not_kept(first: Finding, sides: Sequence[Trace]) -> Blame | None:
@@ -115,10 +131,11 @@ def _not_kept(first: Finding, sides: Sequence[Trace]) -> Blame | None:
     if len(still) != 1:
         return None
     (side,) = still
-    text = words.does_not_move(_shown(first.name), side.header.unowned.get(first.name))
+    line = side.header.unowned.get(first.name)
+    text = words.does_not_move(_shown(first.name), line)
     also = side.eager is not None and _is_still(side.eager, first.name)
     text = words.compiled([side.header.target], text + (words.NOR_EAGERLY if also else ""))
-    return _blame(side.header.target, first, text)
+    return _blame(side.header.target, first, text, words.located(f"`{_shown(first.name)}`", line))
 
 
 def _is_still(trace: Trace, name: str) -> bool:
@@ -140,18 +157,21 @@ def _shown(name: str) -> str:
     return below(name, UNOWNED) or name
 
 
-def _changed_by_callbacks(trace: Trace, step: int) -> dict[str, str]:
-    """What callbacks changed up to a step that only Python holds: the callback, by the name of what it changed."""
-    found: dict[str, str] = {}
+def _changed_by_callbacks(trace: Trace, step: int) -> dict[str, tuple[str, str | None]]:
+    """What callbacks changed up to a step that only Python holds: callback and hook, by the name of what it changed."""
+    found: dict[str, tuple[str, str | None]] = {}
     for entry in trace.select("event"):
         rest = below(entry.name, CALLBACK)
         value = trace[entry.key].value
         if rest is None or entry.step > step or not isinstance(value, str):
             continue
         names = [name for name in trace.header.python_state if f"`{name}`" in value]
-        found |= {name: rest.partition("/")[0].partition("#")[0] for name in names}
+        change = trace.header.changes.get(entry.key)
+        by = rest.partition("/")[0].partition("#")[0], None if change is None else change.hook
+        found |= dict.fromkeys(names, by)
     return found
 
 
-def _blame(target: str | None, first: Finding, text: str) -> Blame:
-    return Blame(target, first.layer, COMPILED, None, first.phase, first.step, confirmed=False, text=text)
+def _blame(target: str | None, first: Finding, text: str, culprit: str | None) -> Blame:
+    about = (target, first.layer, COMPILED, None, first.phase, first.step)
+    return Blame(*about, confirmed=False, text=text, culprit=culprit)

@@ -21,8 +21,8 @@ from harness.result.judgement import (
     Unlike,
 )
 from harness.trace import Phase
-from harness.trace.key import AS_PROMISED, CALLBACK, CALLBACKS, DATA, GENERATOR, below
-from harness.trace.parts import AS_KERAS, CASE, LOSS, METRICS, OPTIMIZER, Part
+from harness.trace.key import AS_PROMISED, CALLBACKS, DATA, GENERATOR, below
+from harness.trace.parts import AS_KERAS, METRICS, Part
 from harness.verdict import Verdict
 
 
@@ -142,9 +142,13 @@ _SEED_IT = (
     "Something draws numbers that nobody seeded: use the case's argument `rng`, or give every generator, layer and "
     "data pipeline a seed. What is meant to be random is compared as distributions under `--randomness native`."
 )
-_NO_CHANGE = "nothing"
+_NO_CHANGE, _RATE = "nothing", "learning rate"
 _NOTHING_DIFFERS = "no part differs by itself on equal values"
-_PARTS = {LOSS: "the loss", OPTIMIZER: "the optimizer's step", METRICS: "the metrics", CASE: "the case itself"}
+THE_LOSS, THE_METRICS, THE_CASE = "the loss", "the metrics", "the case itself"
+THE_STEP, THE_OPTIMIZER = "the optimizer's step", "the optimizer"
+THE_CALLBACKS = "the case's callbacks"
+#: The most rows of data that are named.
+_MOST_ROWS = 3
 
 
 def not_repeating(targets: Sequence[str], phase: Phase, name: str) -> str:
@@ -155,29 +159,143 @@ def not_repeating(targets: Sequence[str], phase: Phase, name: str) -> str:
     return f"{listed(targets)} {verb}: two runs on one target differ as much as two targets. {cure}"
 
 
+def located(what: str, place: str | None) -> str:
+    """What is named, with the place where it is written, as `the loss (Cosh, net.py:33)`, if there is one."""
+    return what if place is None else f"{what} ({place})"
+
+
+def of_place(place: str, *, quoted: bool = False) -> str:
+    """A place by itself, as `Net.compute_loss (net.py:12)` of `Net.compute_loss, net.py:12`."""
+    name, _, line = place.partition(", ")
+    return located(f"`{name}`" if quoted else name, line or None)
+
+
+def loss_of(output: str) -> str:
+    return f"the loss of {output!r}"
+
+
+def data_of(name: str, step: int | None) -> str:
+    """What to open where data differ."""
+    return f"the case's data: {name}" if step is None else f"the case's pipeline: {name} in the batch of step {step}"
+
+
+def apart(sides: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """What targets have, side by side: `12 on torch, and 0 on tensorflow and jax`."""
+    told = [f"{text or 'nothing'} on {listed(targets)}" for text, targets in sides]
+    return f"{', '.join(told[:-1])}, and {told[-1]}" if len(told) > 1 else "".join(told)
+
+
+def rows_differ(
+    name: str,
+    step: int | None,
+    rows: Sequence[int],
+    count: int,
+    index: Sequence[int],
+    sides: Sequence[tuple[str, Sequence[str]]],
+) -> str:
+    """Which rows of data differ.
+
+    Args:
+        name: what they are rows of, such as `y`.
+        step: the training step whose batch they are in; None for all the data.
+        count: of all rows.
+        index: the element of the first row that differs first; empty where a row is one number.
+        sides: what the targets have there.
+    """
+    what = name if step is None else f"{name} in the batch of step {step}"
+    at = f" at [{', '.join(map(str, index))}]" if index else ""
+    if len(rows) == count > 1:
+        return f"all {count} rows of {what} differ, the first{at}: {apart(sides)}"
+    named = [str(row) for row in rows[1 : 1 + _MOST_ROWS]]
+    left = len(rows) - 1 - len(named)
+    also = f"row {named[0]}" if len(rows) == 2 else f"rows {listed([*named, *([f'{left} more'] if left else [])])}"
+    more = f" (and {also})" if named else ""
+    return f"row {rows[0]} of {what} differs{at}{more}: {apart(sides)}"
+
+
+def rows_reordered(name: str, step: int | None) -> str:
+    where = "" if step is None else f" in the batch of step {step}"
+    return f"{name}{where} has the same rows in another order"
+
+
+def left_in_metric(
+    metric: str,
+    variable: str,
+    index: Sequence[int],
+    when: str,
+    sides: Sequence[tuple[str, Sequence[str]]],
+    own: str | None,
+) -> str:
+    """That only the state of a metric differs when something begins that metrics are reset for.
+
+    Args:
+        when: what begins, as `epoch 1 begins`.
+        own: the method of the model's own that resets its metrics, if it has one.
+    """
+    at = f" at [{', '.join(map(str, index))}]" if index else ""
+    told = [
+        f"{text or 'not there'}{f' when {when}' if not place else ''} on {listed(targets)}"
+        for place, (text, targets) in enumerate(sides)
+    ]
+    by = "" if own is None else f"; the model resets its metrics by {own}"
+    return f"only {metric} differs: its state `{variable}`{at} is {', and '.join(told)}{by}"
+
+
+def only_metric(metric: str, name: str, sides: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """That one metric differs where all that was recorded beside it agrees."""
+    return f"only {metric} differs: {name} is {apart(sides)}"
+
+
+def changed_by(hook: str, when: str, sides: Sequence[tuple[str | None, tuple[str, str] | None, Sequence[str]]]) -> str:
+    """What a callback changed, side by side.
+
+    Args:
+        hook: the callback's, such as `Halve.on_epoch_end`, and where it is written, or the callback alone.
+        when: `after epoch 0`.
+        sides: what was changed, None where the callback was not called; the learning rate before and after, where that
+            was changed and is known; and the targets.
+    """
+    order = sorted(sides, key=lambda side: (side[0] in (None, _NO_CHANGE), len(side[2])))
+    (what, rate, targets), *others = order
+    is_alone = len(targets) == 1 < sum(len(side[2]) for side in others) and all(
+        other in (None, _NO_CHANGE) for other, _, _ in others
+    )
+    told = f"{_changed(what, rate)} by {hook} {when} on {listed(targets)}{' only' if is_alone else ''}"
+    for other, its_rate, its in others:
+        said = "it is not called" if other is None else "nothing" if other == _NO_CHANGE else _changed(other, its_rate)
+        told += f", and {said} on {listed(its)}"
+    return told
+
+
+def _changed(what: str | None, rate: tuple[str, str] | None) -> str:
+    """What was changed, with the learning rate in numbers."""
+    if rate is None:
+        return f"{what} changed"
+    told = f"{_RATE} {rate[0]} → {rate[1]}"
+    rest = (what or "").removeprefix(_RATE).removeprefix(", ")
+    return f"{told}, and {rest} changed" if rest else told
+
+
 def events_differ(name: str, values: Sequence[tuple[str, object]]) -> str:
-    """What differs between two targets in an event.
+    """What differs between targets in an event, other than in batches and in what a callback changed.
 
     Args:
         name: of the observation.
         values: each target and what was observed there; None where nothing was.
     """
-    if below(name, DATA) is not None:
-        return BATCHES_DIFFER
     if name == CALLBACKS:
-        lists = [f"{', '.join(value) if isinstance(value, list) else value} on {target}" for target, value in values]
-        return f"other callbacks are called, or in another order: {'; '.join(lists)}"
+        lists: dict[str, list[str]] = {}
+        for target, value in values:
+            lists.setdefault(", ".join(map(str, value)) if isinstance(value, list) else f"{value}", []).append(target)
+        told = [
+            f"{text} on {listed(targets)}" for text, targets in sorted(lists.items(), key=lambda item: len(item[1]))
+        ]
+        return f"other callbacks are called, or in another order: {'; '.join(told)}"
     function = below(name, GENERATOR)
     if function is not None:
         faults = [f"{value} on {target}" for target, value in values if value not in (AS_PROMISED, None)]
         return f"the backend's own {function}, for which the harness's generator stands in here: {'; '.join(faults)}"
-    what = below(name, CALLBACK)
-    if what is None:
-        return EVENTS_DIFFER
-    callback, _, when = what.rpartition("/")
-    (target, value), (other, others) = sorted(values, key=lambda item: item[1] in (_NO_CHANGE, None))
-    otherwise = "it is not called" if others is None else "nothing is" if others == _NO_CHANGE else f"{others}"
-    return f"{value} changed by `{callback}` {when} on {target}, and {otherwise} on {other}"
+    return EVENTS_DIFFER
 
 
 def nothing_differs(phase: Phase) -> str:
@@ -199,8 +317,8 @@ def search_failed(error: Exception) -> str:
 
 
 def introduced(
+    place: str,
     part: Part,
-    layer: str | None,
     operation: Part | None,
     *,
     call: str | None,
@@ -211,16 +329,17 @@ def introduced(
     """In which part a difference is made.
 
     Args:
-        layer: that the part is of.
+        place: what the part is called: see `harness.result.culprits`.
         operation: in the part, if one was found.
         call: how the part's calls of that operation differ, if it is these and not the operation.
         raising: the target on which the part raised, if that is the difference.
         in_gradient: whether it is the gradient that differs.
         heir: the layer in which the difference was seen, if that is another one.
     """
-    place = _PARTS.get(part.name) or (f"layer {layer!r}" if layer else part.name)
     text = f"introduced in {place}" if raising is None else f"{raising} raises in {place}"
-    if part.what in ("config", "regularizer", "constraint", "state"):
+    if part.name == METRICS and place != THE_METRICS:
+        text += ", in its result" if part.what == "value" else ", in its update"
+    elif part.what in ("config", "regularizer", "constraint", "state"):
         text += f", in its {part.what}"
     if call is not None:
         text += f": {call}"
@@ -228,12 +347,6 @@ def introduced(
         text += f", by {operation.operation}"
     text += ", in its gradient" if in_gradient and call is None else ""
     return text + (f"; layer {heir!r} inherits it" if heir else "")
-
-
-def placed(place: str) -> str:
-    """A place, as `Gate, cases/net.py:15`, as it stands in a sentence."""
-    name, comma, line = place.partition(", ")
-    return f"{name} ({line})" if comma else name
 
 
 def in_step(culprit: str, deeds: Mapping[str, str]) -> str:

@@ -20,6 +20,8 @@ AS_PROMISED = "as promised"
 CALLBACKS = "callbacks"
 #: What a callback changed is below this, in the phase `event`.
 CALLBACK = "callback"
+#: How the names end that the state of metrics is below, in the phase `metric`: `epoch 1 begins/near/seen`.
+BEGINS = " begins"
 #: What variables are below, in the phase `update`, that code updates and nothing of it owns.
 UNOWNED = "unowned"
 #: What stands before the names of a model's state when `fit` has returned.

@@ -195,6 +195,19 @@ class Lack:
 
 
 @dataclass(frozen=True)
+class Changed:
+    """What a callback changed that its event does not say: numbers, which the judgement of events could not bear.
+
+    Attributes:
+        hook: the name of its method, such as `on_epoch_end`.
+        rate: the learning rate before and after, as text; None where it stayed the same.
+    """
+
+    hook: str
+    rate: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
 class PlotEntry:
     """A recorded `harness.Plot`: its name, its axes, and the keys of its observations by label."""
 
@@ -233,6 +246,7 @@ class Header:
             line that makes it, as `file.py:12`, where that is known.
         python_state: what Python holds of a model at the end, as text: attributes such as `Scaled.factor`.
         places: where the code under test is written, as `Gate, cases/net.py:15`: see `harness.worker.capture.places`.
+        changes: more of what callbacks changed, by the key of the event.
     """
 
     case: str
@@ -255,6 +269,7 @@ class Header:
     unowned: dict[str, str | None] = field(default_factory=dict)
     python_state: dict[str, str] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
+    changes: dict[str, Changed] = field(default_factory=dict)
 
     @property
     def has_failed(self) -> bool:

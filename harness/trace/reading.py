@@ -51,7 +51,7 @@ MOST_VALUES = 1 << 24
 #: The bytes that the arrays of a trace may have together, however few lie on the disk; and for each byte on the disk.
 _ALWAYS, _FOR_EACH = 1 << 30, 1 << 10
 #: Keys of a header that traces of earlier versions do not have.
-_ADDED_LATER = ("lacks", "raised", "source", "tags", "inference_only", "unowned", "python_state", "places")
+_ADDED_LATER = ("lacks", "raised", "source", "tags", "inference_only", "unowned", "python_state", "places", "changes")
 
 
 class Trace:

@@ -142,7 +142,7 @@ def _take(recorder: Recorder, header: trace.Header) -> None:
     """Give a header what a recorder was told beside observations."""
     header.notes, header.lacks, header.raised = recorder.notes, recorder.lacks, recorder.raised
     header.plots, header.unowned, header.python_state = recorder.plots, recorder.unowned, recorder.python_state
-    header.places = recorder.places
+    header.places, header.changes = recorder.places, recorder.changes
 
 
 def _forked(processes: int) -> int:

@@ -129,6 +129,21 @@ def loss_weights_of(model: Any) -> list[Any]:
     return [loss.loss_weights if hasattr(loss, "loss_weights") else loss[2] for loss in losses]
 
 
+def losses_of(model: Any) -> dict[str, Any]:
+    """The losses that a model was compiled with, by the output that each is of or, if it has no name, its position.
+
+    They are known once the model has computed a loss.
+    """
+    losses = getattr(getattr(model, "_compile_loss", None), "_flat_losses", None) or []
+    names = [getattr(loss, "name", None) for loss in losses]
+    return {str(position if name is None else name): losses[position][1] for position, name in enumerate(names)}
+
+
+def loss_trackers_of(model: Any) -> list[Any]:
+    """The metrics in which a model keeps the value of each of `losses_of`, in that order; empty where it has one."""
+    return list(getattr(getattr(model, "_compile_loss", None), "metrics", None) or [])
+
+
 def metrics_of(model: Any) -> list[Any]:
     """The metrics of a model, those that it was compiled with among them once they are built."""
     return [inner for metric in model.metrics for inner in getattr(metric, "metrics", [metric])]

@@ -93,8 +93,9 @@ class Asked:
     """A replay that was asked for.
 
     Attributes:
-        what: `steps 3-9`, or `steps 3-9, told` where they say what they do; `parts`, or `in NAME` (the operations in a
-            part), with `, held` where these return what the reference's did, and `, but PLACE` where one does not.
+        what: `steps 3-9`, or `steps 3-9, told` where they say what they do; `parts`, `data y/0`, or `in NAME` (the
+            operations in a part), with `, held` where these return what the reference's did, and `, but PLACE` where
+            one does not.
         given: whose values each target was given; None where it went on its own.
         start: the folder, phase, step and prefix of the variables that it starts from.
         traces: the folder that each target's trace is written to.
@@ -162,7 +163,8 @@ class FakePool:
         steps, parts = first.steps, first.replay
         what = f"steps {steps.first}-{steps.last}{', told' if steps.account else ''}" if steps else ""
         if parts is not None:
-            what = f"in {parts.inside}" if parts.inside else "parts"
+            batch = "" if parts.batch is None else f" of batch {parts.batch}"
+            what = f"in {parts.inside}" if parts.inside else f"data {parts.data}{batch}" if parts.data else "parts"
             what += f"{', held' if parts.held else ''}{f', but {parts.free}' if parts.free else ''}"
         more: Any = steps or parts
         return Asked(
@@ -336,6 +338,7 @@ class TestOrder:
             0,
             True,
             "introduced in layer 'dense', by keras.ops.tanh",
+            culprit="layer 'dense'",
         )
         assert it.asked == [
             "parts on torch",
@@ -423,13 +426,13 @@ class TestOrder:
         assert parts.start == wire.Start(it.places[TORCH], "update", 7, "after fit/")
         assert (parts.rows, parts.training) == ([index[0]], False)
 
-    def test_a_metric_is_replayed_after_training_on_the_first_row(self, searching: Any) -> None:
+    def test_a_metric_is_replayed_after_training_on_the_first_batch(self, searching: Any) -> None:
         it = searching(
             differing(fit(0, 7), "metric/7/evaluate/loss"),
             {"parts": differing(PARTS, "metric/0/(metrics)/value/loss")},
         )
         assert it.blame().text == "introduced in the metrics"
-        assert (it.replay("parts").start.phase, it.replay("parts").rows) == ("update", [0])
+        assert (it.replay("parts").start.phase, it.replay("parts").rows) == ("update", None)
 
     def test_a_case_that_records_by_itself_is_searched_by_its_own_operations(self, searching: Any) -> None:
         operation = Value("forward/0/(case)/operation 0003 keras.ops.exp/output")
@@ -789,9 +792,9 @@ class TestBeforeAnythingIsReplayed:
         data = fit(0)[0]
         it = searching([Either(data, jax=replace(data, plain={"sha256": "34"})), *differing(fit(0)[1:], OUTPUT)], {})
         blame = it.blame()
-        assert (blame.confirmed, blame.phase) == (False, "initial")
+        assert (blame.confirmed, blame.phase, blame.culprit) == (False, "initial", "the case's data: x")
         assert blame.text == "the data that the case makes differ, before anything is trained"
-        assert it.asked == []
+        assert it.asked == ["data x/0 on torch jax"]
 
     def test_of_other_callbacks_no_part_is_asked(self, searching: Any) -> None:
         values = [

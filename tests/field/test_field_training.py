@@ -80,7 +80,11 @@ def test_other_batches_are_found_before_what_they_lead_to(
 ) -> None:
     case = run("other_batches.py").cases()[name]
     assert case["outcome"] == "differ"
-    assert told(case, "jax" if alone == "torch" else alone) == (key, alone, BATCHES)
+    *found, whose = told(case, "jax" if alone == "torch" else alone)
+    assert found == [key, alone]
+    step = key.split("/")[1]
+    name = key.removeprefix(f"event/{step}/data/")
+    assert whose.startswith(f"{BATCHES}; all 4 rows of {name} in the batch of step {step} differ, the first at [0]: ")
 
 
 @pytest.mark.parametrize("name", ["equal_values_of_other_widths", "validated_and_evaluated_on_the_way"])
@@ -96,14 +100,17 @@ def test_equal_batches_are_no_difference(run: Callable[..., Any], name: str) -> 
 
 def test_callbacks_in_another_order_are_found(run: Callable[..., Any]) -> None:
     cases = run("callbacks.py").cases()
-    order = "other callbacks are called, or in another order: Reader, Smooth on jax; Smooth, Reader on torch"
+    order = (
+        "other callbacks are called, or in another order: Reader, Smooth on jax; Smooth, Reader on torch and tensorflow"
+    )
     assert told(cases["order"], "jax") == ("event/0/callbacks", "jax", order)
     assert told(cases["order"], "tensorflow") == (None, None, None)
 
 
 def test_the_callback_that_changes_the_learning_rate_is_named(run: Callable[..., Any]) -> None:
     cases = run("callbacks.py").cases()
-    rate = "learning rate changed by `Halve` after epoch 0 on tensorflow, and nothing is on torch"
+    by = "by `Halve.on_epoch_end` (callbacks.py:25) after epoch 0 on tensorflow only"
+    rate = f"learning rate 0.001 → 0.0005 {by}, and nothing on torch and jax"
     assert told(cases["rate"], "tensorflow") == ("event/3/callback/Halve/after epoch 0", "tensorflow", rate)
     assert told(cases["rate"], "jax") == (None, None, None)
 
@@ -111,8 +118,18 @@ def test_the_callback_that_changes_the_learning_rate_is_named(run: Callable[...,
 @pytest.mark.parametrize(
     ("name", "target", "key", "text"),
     [
-        ("weights", "jax", "event/1/callback/Clip/after batch 1", "weights changed by `Clip` after batch 1 on jax"),
-        ("logs", "tensorflow", "event/2/callback/Rename/after epoch 0", "logs (mistake) changed by `Rename`"),
+        (
+            "weights",
+            "jax",
+            "event/1/callback/Clip/after batch 1",
+            "weights changed by `Clip.on_train_batch_end` (callback_changes.py:20) after batch 1 on jax only",
+        ),
+        (
+            "logs",
+            "tensorflow",
+            "event/2/callback/Rename/after epoch 0",
+            "logs (mistake) changed by `Rename.on_epoch_end` (callback_changes.py:27)",
+        ),
         ("missing", "tensorflow", "event/0/callbacks", "other callbacks are called"),
     ],
 )

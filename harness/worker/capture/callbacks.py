@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.trace.key import BATCH, CALLBACK, CALLBACKS
+from harness.trace import Changed, Key
+from harness.trace.key import BATCH, BEGINS, CALLBACK, CALLBACKS
 from harness.worker import keras_internals
-from harness.worker.capture import python_state, state
+from harness.worker.capture import metrics, python_state, state
 from harness.worker.capture.data import Batches
 from harness.worker.capture.record import Recorder
 from harness.worker.capture.tensors import is_float, numpy_of
@@ -44,8 +45,12 @@ _MOST_PER_BATCH = 1_000_000
 def observer(recorder: Recorder, record_state: Callable[[int], None], batches: Batches) -> Any:
     """A callback that records batches and logs of each step, logs of each epoch, and keeps the sequence of events.
 
+    The state of metrics is recorded when something begins that they were reset for: each epoch after the first, each
+    validation, and `evaluate`. What is left in it then goes into all that follows.
+
     It reads the model only after the first step and after each epoch (through `record_state`), because reading it
-    makes jax synchronise. It is not safe to run in a thread, so no event of another callback is either.
+    makes jax synchronise. Metrics hold their values when they have been reset. It is not safe to run in a thread, so no
+    event of another callback is either.
 
     Args:
         recorder: where logs go.
@@ -67,6 +72,8 @@ def observer(recorder: Recorder, record_state: Callable[[int], None], batches: B
             self.step = -1
             self._state_at: int | None = None
             self._before = 0
+            self._epoch: int | None = None
+            self._begun: set[tuple[str, int]] = set()
 
         def take_events(self) -> list[list[Any]]:
             """The events so far, which are forgotten."""
@@ -87,6 +94,21 @@ def observer(recorder: Recorder, record_state: Callable[[int], None], batches: B
             if self._state_at != self.step:
                 self._record_state()
 
+        def _on_epoch_begin(self, epoch: int) -> None:
+            self._before, self._epoch = self.step + 1, epoch
+            if self.step >= 0:
+                self._record_metrics(f"epoch {epoch}")
+
+        def _on_test_batch_begin(self, batch: int) -> None:
+            if batch == 0:  # when a test as a whole begins, its metrics have yet to be reset
+                self._record_metrics("evaluate" if self._epoch is None else f"validation of epoch {self._epoch}")
+
+        def _record_metrics(self, what: str) -> None:
+            begun = what, max(self.step, 0)
+            if begun not in self._begun:
+                self._begun.add(begun)
+                metrics.record_state(recorder, "metric", f"{what}{BEGINS}", self._model, begun[1])
+
         def _record_state(self) -> None:
             self._state_at = self.step
             _ = self.model  # on jax, brings the model's variables up to date
@@ -102,7 +124,11 @@ def observer(recorder: Recorder, record_state: Callable[[int], None], batches: B
             if name in ("on_train_begin", "on_test_begin", "on_predict_begin"):
                 batches.forget()
             elif name == "on_epoch_begin":
-                self._before = self.step + 1
+                self._on_epoch_begin(index)
+            elif name == "on_train_end":
+                self._epoch = None
+            elif name == "on_test_batch_begin":
+                self._on_test_batch_begin(index)
             elif name == "on_train_batch_end":
                 self._on_train_batch_end(index, logs)
             elif name == "on_epoch_end":
@@ -148,16 +174,20 @@ def watched(callbacks: Sequence[Any], model: Any, recorder: Recorder, watcher: A
         def look(self, hook: str, index: int | None, logs: dict[str, Any] | None) -> None:
             if self.position == 0 and hook == "on_train_batch_end":
                 batches.record_steps()
-            is_after = self.position > 0 and _overrides(flat[self.position - 1], hook)
-            is_before = self.position < len(flat) and _overrides(flat[self.position], hook)
-            if not is_after and not is_before:
+            own = None if self.position == 0 else own_hook(flat[self.position - 1], hook)
+            is_before = self.position < len(flat) and own_hook(flat[self.position], hook) is not None
+            if own is None and not is_before:
                 return
             now = _looked_at(model, logs, is_batch="batch" in hook)
-            if is_after and last:  # it is empty where somebody calls the callbacks in another order
+            if own is not None and last:  # it is empty where somebody calls the callbacks in another order
                 step = watcher.step + 1 if "batch" in hook else max(watcher.step, 0)
                 when = _WHEN[hook] if index is None else f"{_WHEN[hook]} {index}"
                 name = f"{CALLBACK}/{names[self.position - 1]}/{when}"
-                recorder.add("event", name, _changes(last, now), step=step)
+                changes = _changes(last, now)
+                recorder.add("event", name, changes, step=step)
+                if changes != NOTHING:
+                    rates = last["rate"], now["rate"]
+                    recorder.changes[str(Key("event", step, name))] = Changed(own, rates if len({*rates}) > 1 else None)
             last.clear()
             last.update(now)
 
@@ -177,13 +207,15 @@ def watched(callbacks: Sequence[Any], model: Any, recorder: Recorder, watcher: A
     return [*between, gaps[-1], watcher]
 
 
-def _overrides(callback: Any, hook: str) -> bool:
-    """Whether a hook of a callback is its own, in its class or in itself."""
+def own_hook(callback: Any, hook: str) -> str | None:
+    """The name by which a callback has a hook of its own, in its class or in itself; None if it has none."""
     import keras
 
     base = keras.callbacks.Callback
-    names = [name for name in (hook, _OLDER.get(hook)) if name is not None]
-    return any(name in vars(callback) or getattr(type(callback), name) is not getattr(base, name) for name in names)
+    for name in (hook, _OLDER.get(hook)):
+        if name and (name in vars(callback) or getattr(type(callback), name) is not getattr(base, name)):
+            return name
+    return None
 
 
 def _looked_at(model: Any, logs: dict[str, Any] | None, *, is_batch: bool) -> dict[str, Any]:
@@ -196,20 +228,24 @@ def _looked_at(model: Any, logs: dict[str, Any] | None, *, is_batch: bool) -> di
     others = [variable for variable in optimizer if not any(variable is rate for rate in rates)]
     held = keras_internals.values_in_training(model)
     found["learning rate"] = _digest(rates, held)
+    found["rate"] = ", ".join(f"{_value(rate, held).item():.6g}" for rate in rates)
     if not is_batch or sum(math.prod(variable.shape) for variable in (*weights, *others)) <= _MOST_PER_BATCH:
         found |= {"weights": _digest(weights, held), "optimizer": _digest(others, held)}
     return found
 
 
 def _digest(variables: Sequence[Any], held: dict[int, Any]) -> str:
-    import keras
-
     hashed = hashlib.sha256()
     for variable in variables:
-        value = held.get(id(variable))
-        array = numpy_of(variable) if value is None else keras.ops.convert_to_numpy(value)
-        hashed.update(np.ascontiguousarray(array).tobytes())
+        hashed.update(np.ascontiguousarray(_value(variable, held)).tobytes())
     return hashed.hexdigest()
+
+
+def _value(variable: Any, held: dict[int, Any]) -> np.ndarray[Any, Any]:
+    import keras
+
+    value = held.get(id(variable))
+    return np.asarray(numpy_of(variable) if value is None else keras.ops.convert_to_numpy(value))
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -15,6 +15,7 @@ from harness.backends import runtime
 from harness.case import Fit
 from harness.trace.key import DATA
 from harness.worker.capture.record import Recorder
+from harness.worker.capture.tensors import in_order
 from harness.worker.randomness import Order
 
 #: The parts of a batch, as Keras takes it apart.
@@ -40,6 +41,7 @@ class Batches:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self._looked_at: Callable[[Any], dict[str, Any]] = digests
         self._seen: list[dict[str, Any]] = []
         self._steps = 0
         #: Digests of the first batch of training, by name, once it was recorded.
@@ -49,7 +51,7 @@ class Batches:
         """See the batches of the next `fit`, `evaluate` or `predict`, while the context is open."""
         if self._recorder.native:
             return contextlib.nullcontext()
-        return runtime.current().observed_batches(lambda batch: self._seen.append(digests(batch)))
+        return runtime.current().observed_batches(lambda batch: self._seen.append(self._looked_at(batch)))
 
     def forget(self) -> None:
         """Forget what was seen and is not recorded: Keras may look at a batch beforehand, to build the model."""
@@ -74,8 +76,35 @@ class Batches:
             self._recorder.add("event", f"{place}/{name}", value, step=step)
 
 
+class OneBatch(Batches):
+    """As `Batches`, but of one training step alone, and one of its arrays, which is recorded itself.
+
+    Args:
+        name: of the array in the batch, such as `y`.
+        step: that takes the batch.
+    """
+
+    def __init__(self, recorder: Recorder, name: str, step: int) -> None:
+        super().__init__(recorder)
+        self._looked_at = _arrays
+        self._name, self._step = name, step
+
+    @property
+    def is_recorded(self) -> bool:
+        return self._steps > self._step
+
+    def _record(self, place: str, batch: dict[str, Any], step: int) -> None:
+        if step == self._step and self._name in batch:
+            self._recorder.add("event", f"{place}/{self._name}", batch[self._name], step=step)
+
+
 def digests(batch: Any) -> dict[str, Any]:
     """Digests of the arrays of a batch, by name: equal wherever the values are, in whatever widths they came."""
+    return {name: digest(array) for name, array in _arrays(batch).items()}
+
+
+def _arrays(batch: Any) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a batch, by name, in one width for each kind."""
     import keras
 
     try:
@@ -83,7 +112,7 @@ def digests(batch: Any) -> dict[str, Any]:
     except ValueError:  # a training step of one's own may take data of any structure
         parts = (batch,)
     named = [item for name, part in zip(_PARTS, parts, strict=False) for item in _leaves(name, part)]
-    return {name: digest(_canonical(leaf)) for name, leaf in named}
+    return {name: _canonical(leaf) for name, leaf in named}
 
 
 def _leaves(name: str, structure: Any) -> Iterator[tuple[str, Any]]:
@@ -107,6 +136,16 @@ def _canonical(leaf: Any) -> np.ndarray[Any, Any]:
             return array.astype(width, copy=False)
     is_extended = array.dtype.kind == "V" and array.dtype.names is None  # bfloat16 and the like
     return array.astype("float32" if is_extended else str)
+
+
+def arrays_given(fit: Fit) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """The arrays that a training is given, by name: x, y and those among the options."""
+    import keras
+
+    for name, data in {"x": fit.x, "y": fit.y, **fit.options}.items():
+        for position, leaf in enumerate(keras.tree.flatten(in_order(data))):
+            if isinstance(leaf, np.ndarray):
+                yield f"{name}/{position}", leaf
 
 
 def rows_of(fit: Fit, batch: int, epoch: int, number: int, order: Order | None) -> list[int] | None:

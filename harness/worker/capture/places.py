@@ -5,6 +5,7 @@ A place is `Gate, cases/net.py:15`, or the name alone of what Keras or another f
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from harness.case import Fit
 from harness.trace.key import CALLBACK
 from harness.worker import keras_internals, origin
+from harness.worker.capture.callbacks import HOOKS, own_hook
 
 #: What a model may have of its own in the place of what Keras brings.
 METHODS = (
@@ -35,19 +37,24 @@ def of_layer(layer: Any, root: Path) -> dict[str, str]:
 def of_fit(fit: Fit, callbacks: Iterable[Any], root: Path) -> dict[str, str]:
     """The places of all that a training runs.
 
-    They are found by `layer/NAME`, `loss` or `loss/NAME` of several, `metric/NAME`, `callback/CLASS`, `optimizer`, and
-    by the name of a method, such as `train_step`, if the model has one of its own.
+    They are found by `layer/NAME`, `loss` or `loss/NAME` of several (NAME being the output or, if it has no name, its
+    position), `metric/NAME`, `callback/CLASS` and `callback/CLASS/HOOK`, `optimizer`, and by the name of a method, such
+    as `train_step`, if the model has one of its own.
     """
     import keras
 
     model = fit.model
     found = of_layer(model, root) | {"optimizer": _place(type(model.optimizer), root)}
-    losses = model.loss if isinstance(model.loss, dict) else dict(enumerate(keras.tree.flatten(model.loss)))
+    losses = keras_internals.losses_of(model) or _losses_given(model)
     for name, loss in losses.items():
         if loss is not None and not isinstance(loss, str):
             found["loss" if len(losses) == 1 else f"loss/{name}"] = _place(_code_of(loss), root)
     found |= {f"metric/{metric.name}": _place(_code_of(metric), root) for metric in keras_internals.metrics_of(model)}
-    found |= {f"{CALLBACK}/{type(callback).__name__}": _place(type(callback), root) for callback in callbacks}
+    for callback in callbacks:
+        label = f"{CALLBACK}/{type(callback).__name__}"
+        found[label] = _place(type(callback), root)
+        own = sorted({hook for hook in (own_hook(callback, hook) for hook in HOOKS) if hook is not None})
+        found |= {f"{label}/{hook}": _place(getattr(callback, hook), root) for hook in own}
     for name in METHODS:
         method = getattr(type(model), name, None)
         if inspect.isfunction(method) and method is not getattr(keras.Model, name):
@@ -56,16 +63,27 @@ def of_fit(fit: Fit, callbacks: Iterable[Any], root: Path) -> dict[str, str]:
     return found
 
 
+def _losses_given(model: Any) -> dict[str, Any]:
+    """The losses as `compile` was given them, by output or position."""
+    import keras
+
+    losses = model.loss if isinstance(model.loss, dict) else dict(enumerate(keras.tree.flatten(model.loss)))
+    return {str(name): loss for name, loss in losses.items()}
+
+
 def _code_of(part: Any) -> Any:
-    """What a reader would open of a loss or a metric: its class or, where Keras wraps the user's function, that."""
+    """What a reader would open of a loss or a metric: its class or, where Keras only wraps a function, that."""
     function = getattr(part, "fn", None) or getattr(part, "_fn", None) or part
-    wraps = inspect.isfunction(function) and not function.__module__.startswith("keras.")
-    return function if wraps else type(part)
+    if not inspect.isfunction(function):
+        return type(part)
+    is_kerass = function.__module__.startswith("keras.") and not type(part).__name__.endswith("Wrapper")
+    return type(part) if is_kerass else function
 
 
 def _place(code: Any, root: Path) -> str:
     """The name of a class, function or method and, if it is the user's, its file and line."""
     code = inspect.unwrap(code)
+    code = code.func if isinstance(code, functools.partial) else code
     name = str(getattr(code, "__qualname__", code)).rpartition("<locals>.")[2]
     try:
         path, (_, line) = Path(inspect.getfile(code)), inspect.getsourcelines(code)

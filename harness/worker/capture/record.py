@@ -12,7 +12,20 @@ import numpy as np
 from harness.backends import runtime
 from harness.case import Plot
 from harness.errors import CaseError, InferenceOnly
-from harness.trace import EXTENDED, NUMBER, Key, Lack, Note, Observation, Phase, Plain, PlotEntry, Raised, numpy_dtype
+from harness.trace import (
+    EXTENDED,
+    NUMBER,
+    Changed,
+    Key,
+    Lack,
+    Note,
+    Observation,
+    Phase,
+    Plain,
+    PlotEntry,
+    Raised,
+    numpy_dtype,
+)
 from harness.worker import origin
 
 #: Levels of nesting in a plain value, fewer than in a whole trace. And bits of a number: Python reads no more digits.
@@ -43,6 +56,7 @@ class Recorder:
         self.unowned: dict[str, str | None] = {}
         self.python_state: dict[str, str] = {}
         self.places: dict[str, str] = {}
+        self.changes: dict[str, Changed] = {}
         self._keys: set[str] = set()
         self._twin = twin
 

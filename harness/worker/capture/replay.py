@@ -20,7 +20,7 @@ from harness.backends import runtime
 from harness.case import Fit, Forward
 from harness.errors import message_of
 from harness.trace import Key, Trace
-from harness.trace.key import numbered
+from harness.trace.key import DATA, numbered
 from harness.trace.parts import (
     CASE,
     DIFFERENCE,
@@ -36,7 +36,8 @@ from harness.trace.parts import (
 )
 from harness.wire import Replay, Start
 from harness.worker import collect, keras_internals
-from harness.worker.capture import account, state, training
+from harness.worker.capture import account, metrics, state, training
+from harness.worker.capture.data import OneBatch, arrays_given
 from harness.worker.capture.forward import prepared
 from harness.worker.capture.gradients import (
     or_none,
@@ -63,6 +64,8 @@ MOST_OPERATIONS = 500
 #: Why an operation of a part was not observed, as a note on that part.
 TOO_MANY = f"operations after the first {MOST_OPERATIONS} were not observed"
 TRACED = "operations on tensors without values, such as those of a compiled call, were not observed"
+#: The most bytes of an array of the data that is recorded, to tell which of its rows differ.
+MOST_BYTES = 256_000_000
 #: By how much an element is moved for a finite difference, relative to it: the cube root of float64's roundoff.
 _STEP = 5e-6
 
@@ -383,15 +386,48 @@ class Parts:
 
 
 def replay_case(call: Callable[[], Any], recorder: Recorder, replay: Replay) -> None:
-    """Replay a case: the parts of what it returns, or the operations of its own."""
+    """Replay a case: the parts of what it returns, the operations of its own, or one array of its data."""
     if replay.inside == CASE:
         _observed(call, recorder, replay)
         return
     result = call()
-    if isinstance(result, Fit):
+    if replay.data is not None:
+        _record_array(result, recorder, replay.data, replay.batch)
+    elif isinstance(result, Fit):
         _replay_fit(result, recorder, replay)
     elif isinstance(result, Forward):
         _replay_forward(result, recorder, replay)
+
+
+def _record_array(fit: Fit, recorder: Recorder, name: str, step: int | None) -> None:
+    """Record one array of the data of a training, or of the batch of one of its steps, for which it trains up to it."""
+    import keras
+
+    if step is None:
+        array = dict(arrays_given(fit))[name]
+        if array.nbytes > MOST_BYTES:
+            recorder.note(name, f"it has {array.nbytes} bytes, and was not looked at row by row")
+        else:
+            recorder.add("initial", f"{DATA}/{name}", array, step=0)
+        return
+    batches = OneBatch(recorder, name, step)
+
+    class Ending(keras.callbacks.Callback):  # type: ignore[misc]
+        async_safe = False
+
+        def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+            batches.forget()
+
+        def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+            batches.forget()
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+            batches.record_steps()
+            if batches.is_recorded:
+                self.model.stop_training = True
+
+    with batches.watched():
+        training.train(fit, {"verbose": 0, **fit.options, "callbacks": [*training.callbacks_of(fit), Ending()]})
 
 
 def _observed(call: Callable[[], Any], recorder: Recorder, replay: Replay) -> None:
@@ -475,6 +511,9 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
                 recorder.add("loss", regularizer, value, step=0, layer=layer)
         y_pred = parts.run(LOSS, lambda y_pred: y_pred, (y_pred,), {}, weights=None)
         loss = parts.observed(LOSS, lambda: compute_loss(y_pred))
+        losses, trackers = keras_internals.losses_of(model), keras_internals.loss_trackers_of(model)
+        for name, tracker in zip(losses, trackers, strict=False):
+            recorder.add("loss", name_in(LOSS, "value", name), tracker.result(), step=0)
         recorder.add("loss", name_in(LOSS, "value"), loss, step=0)
         if trains:
             _, of_outputs = value_and_grad_once(compute_loss, y_pred)
@@ -491,7 +530,10 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
         _replay_update(model, parts, recorder, compute_loss, x)
     with recorder.part(METRICS, optional=True):
         model.reset_metrics()
+        y_pred = parts.given(y_pred, name_in(METRICS, "input"))
+        record_tensors(recorder, name_in(METRICS, "input"), y_pred, 0, None)
         results = parts.observed(METRICS, lambda: model.compute_metrics(x, y, y_pred, sample_weight))
+        metrics.record_state(recorder, "metric", name_in(METRICS, "state"), model, 0)
         for name, value in results.items():
             recorder.add("metric", name_in(METRICS, "value", name), value, step=0)
 

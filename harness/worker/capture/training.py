@@ -16,12 +16,12 @@ from harness.trace.key import AFTER_FIT, DATA, ROWS
 from harness.worker import keras_internals
 from harness.worker.capture import agreement, places, python_state, state, trained, unowned
 from harness.worker.capture.callbacks import observer, watched
-from harness.worker.capture.data import Batches, batch_size, digest, digests, rows_of
+from harness.worker.capture.data import Batches, arrays_given, batch_size, digest, digests, rows_of
 from harness.worker.capture.gradients import or_none, value_and_grad_once
 from harness.worker.capture.layers import observed_layers, taken
 from harness.worker.capture.noise import QUIET, Noise
 from harness.worker.capture.record import Recorder
-from harness.worker.capture.tensors import as_tensor, in_order, is_float, numpy_of
+from harness.worker.capture.tensors import as_tensor, is_float, numpy_of
 from harness.worker.randomness import Order
 
 #: What `fit` takes that `evaluate` and `predict` take as well.
@@ -105,12 +105,8 @@ def _fit_unobserved(fit: Fit, options: dict[str, Any], recorder: Recorder) -> No
 
 def _record_data(fit: Fit, recorder: Recorder) -> None:
     """Record digests of the data: if the data differ, everything that follows does."""
-    import keras
-
-    for name, data in {"x": fit.x, "y": fit.y, **fit.options}.items():
-        for position, leaf in enumerate(keras.tree.flatten(in_order(data))):
-            if isinstance(leaf, np.ndarray):
-                recorder.add("initial", f"{DATA}/{name}/{position}", digest(leaf), step=0)
+    for name, array in arrays_given(fit):
+        recorder.add("initial", f"{DATA}/{name}", digest(array), step=0)
 
 
 def _train(fit: Fit, options: dict[str, Any], recorder: Recorder, batches: Batches, updated: unowned.Updated) -> Any:

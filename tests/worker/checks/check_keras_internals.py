@@ -400,6 +400,28 @@ def test_loss_weights_of():
     assert keras_internals.loss_weights_of(model) == [0.5], "Keras keeps the weights of losses elsewhere."
 
 
+def _of_two_outputs():
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, [keras.layers.Dense(1, name="a")(inputs), keras.layers.Dense(1, name="b")(inputs)])
+    model.compile("sgd", [keras.losses.Huber(), "mse"])
+    return model
+
+
+def test_losses_of():
+    model = _of_two_outputs()
+    assert keras_internals.losses_of(model) == {}
+    model.compute_loss(None, [ops.zeros((2, 1))] * 2, [ops.ones((2, 1))] * 2)
+    kinds = {name: type(loss).__name__ for name, loss in keras_internals.losses_of(model).items()}
+    assert kinds == {"a": "Huber", "b": "LossFunctionWrapper"}, "Keras keeps the losses of a model elsewhere."
+
+
+def test_loss_trackers_of():
+    model = _of_two_outputs()
+    model.compute_loss(None, [ops.zeros((2, 1))] * 2, [ops.ones((2, 1))] * 2)
+    values = [float(tracker.result()) for tracker in keras_internals.loss_trackers_of(model)]
+    assert values == [0.5, 1.0], "Keras keeps the value of each of several losses elsewhere."
+
+
 def test_metrics_of():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse", metrics=[keras.metrics.MeanAbsoluteError(name="far")])

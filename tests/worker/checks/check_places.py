@@ -76,6 +76,29 @@ def test_metrics_are_found_once_they_are_built():
     assert found["metric/off"] == line_of(off)
 
 
+def test_of_several_losses_each_has_its_output():
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, [keras.layers.Dense(1, name=name)(inputs) for name in "abc"])
+    model.compile("sgd", [off, "mse", keras.losses.Huber()])
+    model.compute_loss(None, [ops.zeros((2, 1))] * 3, [ops.ones((2, 1))] * 3)
+    found = places.of_fit(Fit(model, None), [], HERE)
+    assert (found["loss/a"], found["loss/b"], found["loss/c"]) == (line_of(off), "mean_squared_error", "Huber")
+    assert "loss" not in found
+
+
+def test_hooks_of_a_callback_are_found_where_they_are_its_own():
+    class Loud(Quiet):
+        def on_batch_end(self, batch, logs=None):
+            pass
+
+    own = keras.callbacks.LambdaCallback(on_epoch_end=off)
+    found = places.of_fit(fit(loss="mse"), [Loud(), own], HERE)
+    hook = f"Loud.on_batch_end, check_places.py:{inspect.getsourcelines(Loud.on_batch_end)[1]}"
+    hooks = {name: place for name, place in found.items() if name.startswith("callback/Loud/")}
+    assert hooks == {"callback/Loud/on_batch_end": hook}
+    assert found["callback/LambdaCallback/on_epoch_end"] == line_of(off)
+
+
 def test_a_layer_has_the_places_of_those_in_it():
     model = keras.Sequential([keras.Input((2,)), Twice(name="twice"), keras.layers.Dense(1, name="last")])
     found = places.of_layer(model, HERE)
