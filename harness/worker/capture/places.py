@@ -45,8 +45,8 @@ def of_fit(fit: Fit, callbacks: Iterable[Any], root: Path) -> dict[str, str]:
     losses = model.loss if isinstance(model.loss, dict) else dict(enumerate(keras.tree.flatten(model.loss)))
     for name, loss in losses.items():
         if loss is not None and not isinstance(loss, str):
-            found["loss" if len(losses) == 1 else f"loss/{name}"] = _place(_code_of(loss), root)
-    found |= {f"metric/{metric.name}": _place(_code_of(metric), root) for metric in keras_internals.metrics_of(model)}
+            found["loss" if len(losses) == 1 else f"loss/{name}"] = _place(code_of(loss), root)
+    found |= {f"metric/{metric.name}": _place(code_of(metric), root) for metric in keras_internals.metrics_of(model)}
     found |= {f"{CALLBACK}/{type(callback).__name__}": _place(type(callback), root) for callback in callbacks}
     for name in METHODS:
         method = getattr(type(model), name, None)
@@ -56,7 +56,7 @@ def of_fit(fit: Fit, callbacks: Iterable[Any], root: Path) -> dict[str, str]:
     return found
 
 
-def _code_of(part: Any) -> Any:
+def code_of(part: Any) -> Any:
     """What a reader would open of a loss or a metric: its class or, where Keras wraps the user's function, that."""
     function = getattr(part, "fn", None) or getattr(part, "_fn", None) or part
     wraps = inspect.isfunction(function) and not function.__module__.startswith("keras.")
