@@ -9,6 +9,7 @@ import inspect
 import itertools
 import json
 import math
+import re
 import sys
 import textwrap
 from collections import Counter
@@ -65,6 +66,8 @@ MOST_OPERATIONS = 500
 #: Why an operation of a part was not observed, as a note on that part.
 TOO_MANY = f"operations after the first {MOST_OPERATIONS} were not observed"
 TRACED = "operations on tensors without values, such as those of a compiled call, were not observed"
+#: Characters of why a script cannot make something.
+_MOST_TOLD = 200
 #: By how much an element is moved for a finite difference, relative to it: the cube root of float64's roundoff.
 _STEP = 5e-6
 
@@ -125,9 +128,9 @@ class Parts:
     def _describe(self, part: str, layer: Any, arguments: Any) -> None:
         """Record what it takes to make a layer and to call it: its config, the arguments, and its weights."""
         described = _described(layer)
-        if self._is_for_scripts:
-            described["composed"] = keras_internals.has_inner_layers(layer)
-        else:
+        if keras_internals.has_inner_layers(layer):
+            described["composed"] = True
+        if not self._is_for_scripts:
             described.pop("why", None)  # in words of the backend's own, and not compared
         config = json.dumps(described, sort_keys=True)
         self._recorder.add("initial", name_in(part, "config"), config, step=0, layer=layer.name)
@@ -644,15 +647,20 @@ def _described(item: Any) -> dict[str, Any]:
     described: dict[str, Any] = {"module": code.__module__, "class": code.__qualname__, "config": None}
     described |= {"is_function": True} if is_function else {}
     try:
-        if "<locals>" in code.__qualname__ or not collect.is_importable(code.__module__):
+        is_there = hasattr(sys.modules[code.__module__], code.__qualname__.partition(".")[0])
+        if not is_there or not collect.is_importable(code.__module__):
             described["source"] = _source_of(code)
         if not is_function:
             config = item.get_config()
             described["config"] = json.loads(
                 json.dumps({k: keras.saving.serialize_keras_object(v) for k, v in config.items()})
             )
+    except OSError:
+        described["why"] = "it was made while the program ran, and has no source"
+    except NotImplementedError:  # whose message is a page of advice
+        described["why"] = "it has no get_config that gives what its __init__ takes"
     except Exception as error:
-        described["why"] = f"{type(error).__name__}: {message_of(error)}"
+        described["why"] = " ".join(re.sub(" at 0x[0-9a-fA-F]+", "", message_of(error)).split())[:_MOST_TOLD]
     return described
 
 
