@@ -200,11 +200,11 @@ class Suite:
 
 @dataclass(frozen=True)
 class Script:
-    """Call `value` of a script that shows a difference, and save the array that it returns.
+    """Call `value` of a script that shows a difference, and save what it returns: forms of arrays, and their numbers.
 
     Attributes:
         file: the script.
-        result: where the array is saved, as `.npy`.
+        result: where they are saved, as `.npz`.
     """
 
     file: Path

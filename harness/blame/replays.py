@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness import trace
+from harness.blame.script import Computed
 from harness.case import CaseRef
 from harness.session.layout import slug_of
 from harness.session.pool import Job, Reply
@@ -61,8 +61,7 @@ class Replays:
         There is no trace if the reference cannot be replayed.
         """
         deadline = time.monotonic() + seconds
-        # Only float64 runs are probed: the reference's own is the one that there is already.
-        own = self._run([self.reference], [FIRST], seconds, replay=replace(what, probed=None, index=[]))
+        own = self._own(what, seconds)
         if self.reference not in own.traces:
             return own
         given = replace(what, given=own.traces[self.reference].folder)
@@ -71,6 +70,14 @@ class Replays:
     def data(self, name: str, step: int | None, seconds: float) -> Replayed:
         """Record one array of the case's data on every target, or of the batch that a training step takes."""
         return self._run(self.targets, [FIRST], seconds, replay=Replay(data=name, batch=step))
+
+    def own(self, what: Replay, seconds: float) -> Trace | None:
+        """What the reference recorded in that replay on its own values, with what it takes to run parts elsewhere."""
+        return self._own(what, seconds).traces.get(self.reference)
+
+    def _own(self, what: Replay, seconds: float) -> Replayed:
+        # Only float64 runs are probed: the reference's own is the one that there is already.
+        return self._run([self.reference], [FIRST], seconds, replay=replace(what, probed=None, index=[]))
 
     def steps(self, first: int, last: int, seconds: float, *, account: bool = False) -> Replayed:
         """Run training steps on every target, each from the state that the reference had before it.
@@ -87,19 +94,20 @@ class Replays:
         given = Steps(first, last, own.traces[self.reference].folder, account)
         return self._run(self.targets, [FIRST, TWIN], max(deadline - time.monotonic(), 1.0), steps=given)
 
-    def compute(self, script: Path, targets: Sequence[Target], seconds: float) -> Mapping[Target, NDArray[Any]]:
-        """The array that a script computes on each target; targets on which the script fails are left out."""
-        results: dict[Target, NDArray[Any]] = {}
+    def compute(self, script: Path, targets: Sequence[Target], seconds: float) -> Mapping[Target, Computed]:
+        """What a script computes on each target; targets on which the script fails are left out."""
+        results: dict[Target, Computed] = {}
 
         def receive(reply: Reply) -> None:
             assert isinstance(reply.job.work, Script)
             if reply.ended == "exit" and reply.code == 0 and reply.job.work.result.exists():
-                results[reply.job.target] = np.load(reply.job.work.result, allow_pickle=False)
+                with np.load(reply.job.work.result, allow_pickle=False) as found:
+                    results[reply.job.target] = Computed(tuple(found["forms"].tolist()), found["numbers"])
 
         jobs = []
         for target in targets:
             stem = script.with_name(f"{script.stem}-{target.slug}")
-            jobs.append(Job(target, Script(script, Path(f"{stem}.npy")), seconds, Path(f"{stem}.txt")))
+            jobs.append(Job(target, Script(script, Path(f"{stem}.npz")), seconds, Path(f"{stem}.txt")))
         self._session.pool.run(jobs, receive)
         return results
 

@@ -1,4 +1,7 @@
-"""Makes a script that shows a difference: as small as possible, and kept only if a run of it shows the difference."""
+"""Makes a script that shows a difference: as small as possible, and kept only if a run of it shows the difference.
+
+Where there is none, it is said why.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from harness import backends, files
 from harness.blame.replays import Replays
-from harness.blame.script import Script, Side, distances, issue_text, script_of
+from harness.blame.script import NoScriptError, Script, Side, is_whole, issue_text, scripts_of
+from harness.result import words
 from harness.result.model import Finding
 from harness.session import interpreter
 from harness.target import Target
@@ -29,69 +31,82 @@ def reproducer_of(
     target: Target,
     finding: Finding,
     part: Part,
-    replayed: Trace,
+    own: Trace,
     traces: Mapping[Target, Trace],
     deadline: float,
-) -> Path | None:
-    """The path of a script that was run and shows a difference, with an issue's text beside it; None if there is none.
+) -> Path:
+    """The path of a script that was run and shows a difference, with an issue's text beside it.
 
     Args:
         target: the one that differs from the reference.
         finding: what differs, in a replay.
         part: the part of the case that it belongs to.
-        replayed: the reference's trace of that replay.
+        own: what the reference alone recorded in that replay.
         traces: of the case itself, by target.
         deadline: when to stop trying scripts, on the clock of `time.monotonic`.
+
+    Raises:
+        NoScriptError: there is none.
     """
     reference = replays.reference
     sides = _side(reference), _side(target)
-    if sides[0] == sides[1]:
-        return None  # they differ only in their options, which a script cannot set
-    script = script_of(finding, part, replayed, sides)
-    if script is None:
-        return None
+    if differ_in_options(reference, target):
+        raise NoScriptError(words.OPTIONS_ALONE)
+    scripts = scripts_of(finding, part, own, sides)
     folder = replays.folder / target.slug
     folder.mkdir(parents=True, exist_ok=True)
     index = finding.judgement.index or ()
-
-    def shows(candidate: Script) -> bool:
-        return _shows(replays, target, candidate, folder, deadline)
-
-    candidates = [*script.smaller(index[0] if index else None, index), script]
-    best = next(filter(shows, candidates), None)
+    candidates = [script for whole in scripts for script in (*whole.smaller(index[0] if index else None, index), whole)]
+    trial = _Trial(replays, target, folder, deadline)
+    best = next(filter(trial.shows, candidates), None)
     if best is None:
-        return None
-    if shows(best.rounded()):
+        raise NoScriptError(trial.why or words.SHOWS_NOTHING)
+    if trial.shows(best.rounded()):
         best = best.rounded()
     path = folder / "repro.py"
     files.write(path, best.text().encode())
     # As a reader would run it, in processes of its own.
     ran = _run(path, max(deadline - time.monotonic(), LEAST))
-    if ran is None or ran.returncode != 1:
+    if ran is None or ran.returncode != 1 or not is_whole(ran.stdout):
         path.unlink()
-        return None
+        raise NoScriptError(words.NO_TIME_FOR_A_SCRIPT if ran is None else words.SHOWS_NOTHING)
     environments = {str(side): traces[side].header.environment for side in (reference, target)}
     issue = issue_text(best.text(), ran.stdout, best.title, environments)
     files.write(folder / "issue.md", issue.encode())
     return path
 
 
-def _shows(replays: Replays, target: Target, script: Script, folder: Path, deadline: float) -> bool:
-    """Whether a script shows the difference in the workers, which is quicker than in new processes."""
-    seconds = deadline - time.monotonic()
-    if seconds <= 1:
-        return False
-    path = folder / "candidate.py"
-    files.write(path, script.text().encode())
-    values = replays.compute(path, [replays.reference, target], seconds)
-    for file in folder.glob("candidate*"):
-        file.unlink()
-    if len(values) < 2:
-        return False
-    ours, theirs = values[target], values[replays.reference]
-    if ours.shape != theirs.shape:
-        return True
-    return ours.size > 0 and bool(np.max(distances(ours, theirs)) > script.bound)
+def differ_in_options(target: Target, other: Target) -> bool:
+    """Whether two targets differ in nothing but options, which a script cannot set."""
+    return _side(target) == _side(other)
+
+
+class _Trial:
+    """Tries scripts in the workers, which is quicker than in new processes.
+
+    Attributes:
+        why: why the last script that was tried gave nothing to compare; None if it did.
+    """
+
+    def __init__(self, replays: Replays, target: Target, folder: Path, deadline: float) -> None:
+        self._replays, self._target, self._folder, self._deadline = replays, target, folder, deadline
+        self.why: str | None = None
+
+    def shows(self, script: Script) -> bool:
+        """Whether a script shows the difference."""
+        seconds = self._deadline - time.monotonic()
+        if seconds <= 1:
+            self.why = words.NO_TIME_FOR_A_SCRIPT
+            return False
+        path = self._folder / "candidate.py"
+        files.write(path, script.text().encode())
+        targets = [self._replays.reference, self._target]
+        found = self._replays.compute(path, targets, seconds)
+        for file in self._folder.glob("candidate*"):
+            file.unlink()
+        raising = [str(target) for target in targets if target not in found]
+        self.why = words.script_raises(raising) if raising else None
+        return not raising and script.is_shown([found[self._target], found[self._replays.reference]])
 
 
 def _side(target: Target) -> Side:

@@ -22,7 +22,8 @@ import numpy as np
 
 from harness.blame import calls, clues, steps
 from harness.blame.replays import Replayed, Replays
-from harness.blame.reproducer import reproducer_of
+from harness.blame.reproducer import differ_in_options, reproducer_of
+from harness.blame.script import NoScriptError
 from harness.case import CaseRef
 from harness.judge.case import outcome_of
 from harness.judge.compare import PARTED, compare, differences
@@ -315,7 +316,8 @@ class _Search:
             return None
         alone = deed.culprit(str(self._target))
         text = words.in_step(culprit, deed.words) if deed.words else words.step_differs(culprit, deed.phase)
-        return Blame(alone or self._who, None, step, None, deed.phase, deed.step, True, text, culprit=culprit)
+        about = (alone or self._who, None, step, None, deed.phase, deed.step)
+        return Blame(*about, confirmed=True, text=text, culprit=culprit, why_no_script=words.STEP_OF_THE_MODEL)
 
     def _breaking(self, key: str) -> str | None:
         """The one target whose own random function breaks its promise; None if several do."""
@@ -407,7 +409,8 @@ class _Search:
         if suspect is not None:
             return self._confirmed(suspect, suspect, start)
         finding, text = self._finding, words.made_in_the_case(self._finding.name)
-        return Blame(self._who, finding.layer, CASE, None, finding.phase, finding.step, True, text)
+        blame = Blame(self._who, finding.layer, CASE, None, finding.phase, finding.step, True, text)
+        return replace(blame, why_no_script=words.MADE_BY_THE_CASE)
 
     def _shows(self, at: _At) -> bool:
         """Whether the finding shows again in a replay of the case, or no longer can be seen there."""
@@ -588,7 +591,9 @@ class _Search:
     def _unconfirmed(self, text: str, culprit: str | None = None) -> Blame:
         finding = self._finding
         about = (self._who, finding.layer, None, None, finding.phase, finding.step)
-        return Blame(*about, confirmed=False, text=text, culprit=culprit)
+        is_of_options = differ_in_options(self._reference, self._target)
+        why = words.OPTIONS_ALONE if is_of_options else words.NO_PART_DIFFERS
+        return Blame(*about, confirmed=False, text=text, culprit=culprit, why_no_script=why)
 
     def _confirmed(self, suspect: Suspect, inner: Suspect | None, start: _At) -> Blame:
         part, layer = suspect.part, suspect.finding.layer
@@ -616,8 +621,10 @@ class _Search:
         blame = Blame(*about, confirmed=True, text=text, culprit=culprit)
         # An operation that is called in another way is not at fault, so the script has to show what calls it.
         shown = suspect if inner is None or inner.call is not None else inner
-        is_shown = shown.call is None and not self._draws(shown, start)
-        return replace(blame, repro=self._reproducer(shown)) if is_shown else blame
+        try:
+            return replace(blame, repro=self._reproducer(shown, start))
+        except NoScriptError as reason:
+            return replace(blame, why_no_script=str(reason))
 
     def _decided(self, suspect: Suspect, start: _At) -> Decided | None:
         """Which of two targets has a wrong gradient, by a finite difference in float64; None where that tells nothing.
@@ -667,13 +674,37 @@ class _Search:
         is_late = found in ("gradient", "update", "optimizer", "log")
         return made if is_late and made in ("forward", "loss", "gradient", "update", "optimizer") else found
 
-    def _reproducer(self, suspect: Suspect) -> str | None:
-        """The path in the run's folder of a script that was run and shows the difference; None if there is none."""
-        replayed = suspect.traces[self._reference]
-        path = reproducer_of(
-            self._replays, self._target, suspect.finding, suspect.part, replayed, self._traces, self._deadline
+    def _reproducer(self, suspect: Suspect, start: _At) -> str:
+        """The path in the run's folder of a script that was run and shows the difference.
+
+        Raises:
+            NoScriptError: there is none.
+        """
+        finding, part = suspect.finding, suspect.part
+        if suspect.call is not None:
+            if part.name == CASE:
+                raise NoScriptError(words.MADE_BY_THE_CASE)
+            finding, part = self._output_of(suspect, start)
+        if self._draws(replace(suspect, part=part), start):
+            raise NoScriptError(words.DRAWS)
+        own = self._replays.own(replace(start.replay, inside=part.name if part.operation else None), self._left())
+        if own is None:
+            raise NoScriptError(words.NOT_RECORDED)
+        path = reproducer_of(self._replays, self._target, finding, part, own, self._traces, self._deadline)
+        return path.relative_to(self._replays.run).as_posix()
+
+    def _output_of(self, suspect: Suspect, start: _At) -> tuple[Finding, Part]:
+        """What a layer returns that calls an operation in another way, judged where the layer is given equal values."""
+        name, traces = name_in(suspect.part.name, "output"), self._parts(start)
+        key = str(Key("forward", 0, name))
+        if not all(side in traces and key in traces[side] for side in (self._target, self._reference)):
+            raise NoScriptError(words.NOT_RECORDED)
+        judgement = judge(traces[self._target][key], traces[self._reference][key])
+        # What the operation changes is seen only where it is followed to the layer's end, which a script does.
+        judgement = replace(judgement, d32=None, d64=None)
+        return replace(suspect.finding, key=key, name=name, phase="forward", judgement=judgement), Part(
+            suspect.part.name, "output"
         )
-        return None if path is None else path.relative_to(self._replays.run).as_posix()
 
 
 @dataclass(frozen=True)

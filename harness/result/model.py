@@ -97,6 +97,7 @@ class Blame:
         confirmed: whether the difference showed again on values that were equal on every target.
         text: all this in words.
         repro: the path, relative to the run's folder, of a script that was run and shows the difference, or None.
+        why_no_script: why there is no such script, in words; None where there is one.
         culprit: what to open, in words: a layer, loss, metric, callback or step, with its class, file and line if it is
             the user's, such as `layer 'gate' (Gate, cases/net.py:15)`; None if nothing can be named.
     """
@@ -111,6 +112,7 @@ class Blame:
     text: str
     repro: str | None = None
     culprit: str | None = None
+    why_no_script: str | None = None
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ class BlameJson(TypedDict):
     text: str
     repro: str | None
     culprit: NotRequired[str | None]
+    why_no_script: NotRequired[str | None]
     nondeterministic: NotRequired[list[str]]
 
 

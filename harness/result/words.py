@@ -410,6 +410,47 @@ def given_other_values(operation: str) -> str:
     return f"what it gives to {operation} differs already, and no operation of Keras made it"
 
 
+# Why there is no script that shows a difference
+
+NO_PART_DIFFERS = "no part was found that differs by itself on equal values, so there is nothing for a script to call"
+MADE_BY_THE_CASE = "the difference is made by the code of the case itself, which stands in the case file"
+STEP_OF_THE_MODEL = "a step of the model's own runs inside of fit, and no script makes the whole training anew"
+DRAWS = "the part draws random numbers, and outside of the harness each backend takes these from its own generator"
+NOT_RECORDED = "what it takes to run the part by itself was not recorded, or is too large"
+FLOAT32_DOES_NOT_SHOW_IT = "a script computes in float32, and there rounding hides the difference"
+SHOWS_NOTHING = "a script was written and run, and shows nothing: the part does the same outside of the case"
+NO_TIME_FOR_A_SCRIPT = "a script was written, and no time was left to run it"
+OPTIONS_ALONE = (
+    "the two targets differ in their options alone, and a script runs the part by itself, in float32 and not compiled"
+)
+
+
+def made_otherwise(what: str) -> str:
+    """That a layer has another config, or is called with other arguments, by the case."""
+    told = "is made with another config" if what == "config" else "is called with other arguments"
+    return f"the part {told} on each of the two targets, by the code of the case, and a script does so in one way"
+
+
+def called_with_an_object(kind: str) -> str:
+    """That a part is called with something that a script cannot make."""
+    return f"the part is called with a {kind}, which cannot be written down"
+
+
+def cannot_be_made(kind: str, name: str, why: str | None) -> str:
+    """That a layer, loss or the like cannot be made from a config, or has no source."""
+    return f"the {kind} {name} cannot be made outside of the case" + (f": {why}" if why else "")
+
+
+def too_large(most: int) -> str:
+    """That the values of a part are more than a script holds."""
+    return f"the part is given more than {most:,} numbers, which a script does not hold"
+
+
+def script_raises(targets: Sequence[str]) -> str:
+    """That a script was run and did not come to its end on some targets."""
+    return f"a script was written, and does not run by itself on {listed(targets)}"
+
+
 # Compiled and eager
 
 OTHERWISE_WHERE_TRACED = "does something else than where the same code runs eagerly"

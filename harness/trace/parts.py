@@ -12,6 +12,7 @@ model/dense/operation 0003 keras.ops.tanh/output  what an operation in it return
 model/dense/operation 0003 keras.ops.tanh/own     what it would have been given, had the reference's value not been
 model/dense/kernel/regularizer                    a weight's regulariser
 (loss)/value                                      the loss
+(loss)/given/1                                    the second tensor that a script has to call the loss with
 (train_step)/value/gradients                      what a model's own training step does with gradients, in words
 ```
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 #: Parts that are no layer's.
 LOSS, OPTIMIZER, METRICS, CASE = "(loss)", "(optimizer)", "(metrics)", "(case)"
@@ -35,6 +36,10 @@ TAKEN = "a gradient is taken"
 
 #: Among the values of a part: what a finite difference gives for the gradient that a replay probes.
 DIFFERENCE = "finite difference"
+#: What a part that is no layer is called with: recorded on the reference alone, for a script.
+GIVEN: Final = "given"
+#: The most elements of all inputs of a script together, or of the weights of a layer that is made of others.
+MOST_EMBEDDED = 50_000
 
 #: What is said of a model's own step that does what its model, its loss and its optimizer do by themselves.
 TRAINS, INFERS, CALLS_ONCE = (
@@ -54,6 +59,7 @@ What = Literal[
     "config",
     "arguments",
     "own",
+    "given",
     "input",
     "output",
     "upstream",

@@ -82,7 +82,8 @@ def _collect(work: Collect) -> None:
 
 def _script(work: Script) -> None:
     runtime.current().set_threads(1)
-    np.save(work.result, runpy.run_path(str(work.file))["value"]())
+    forms, numbers = runpy.run_path(str(work.file))["value"]()
+    np.savez(work.result, forms=np.array(forms, np.str_), numbers=numbers)
 
 
 def _run(work: Run, folder: Path, fresh_process: str | None) -> None:

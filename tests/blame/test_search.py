@@ -22,6 +22,7 @@ from harness import trace, wire
 from harness.blame import replays as replays_module
 from harness.blame import reproducer, search
 from harness.case import CaseRef, Expected
+from harness.result import words
 from harness.result.model import Blame, CaseResult, Comparison
 from harness.session.layout import trace_folder
 from harness.session.options import Options
@@ -147,7 +148,8 @@ class FakePool:
             target = str(job.target)
             ended: Any = "exit"
             if isinstance(job.work, wire.Script):
-                np.save(job.work.result, np.arange(4.0) * self.computes.get(target, 1.0))
+                numbers = np.arange(4.0) * self.computes.get(target, 1.0)
+                np.savez(job.work.result, forms=np.array(["(4,)"]), numbers=numbers)
             else:
                 assert isinstance(job.work, wire.Run)
                 ended = self.ends.get((self.asked[-1].what, target), "exit")
@@ -339,6 +341,7 @@ class TestOrder:
             True,
             "introduced in layer 'dense', by keras.ops.tanh",
             culprit="layer 'dense'",
+            why_no_script=words.SHOWS_NOTHING,
         )
         assert it.asked == [
             "parts on torch",
@@ -1019,7 +1022,7 @@ class TestScript:
 
             def run(script: Path, _: float) -> subprocess.CompletedProcess[str]:
                 ran.append(script)
-                return subprocess.CompletedProcess([], status, "printed by the script", "")
+                return subprocess.CompletedProcess([], status, "printed by the script\nthat is a lot", "")
 
             monkeypatch.setattr(reproducer, "_run", run)
             return ran
@@ -1035,6 +1038,7 @@ class TestScript:
         ran = ends(1)
         it = self.search(searching, jax=1.001)
         blame = it.blame()
+        assert blame.why_no_script is None
         script = it.folder / blame.repro
         assert ran == [script]
         assert "keras.ops.tanh(inputs[0])" in script.read_text(encoding="utf-8")
@@ -1045,6 +1049,7 @@ class TestScript:
         ran = ends(1)
         blame = self.search(searching).blame()
         assert (blame.op, blame.repro) == ("keras.ops.tanh", None)
+        assert blame.why_no_script == words.SHOWS_NOTHING
         assert ran == []
 
     @parametrize("status", [0, 2])
@@ -1053,6 +1058,7 @@ class TestScript:
         blame = self.search(searching, jax=1.001).blame()
         assert (blame.op, blame.repro) == ("keras.ops.tanh", None)
         assert [path.name for path in ran] == ["repro.py"]
+        assert blame.why_no_script == words.SHOWS_NOTHING
         assert not ran[0].exists()
 
 

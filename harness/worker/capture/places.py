@@ -48,8 +48,8 @@ def of_fit(fit: Fit, callbacks: Iterable[Any], root: Path) -> dict[str, str]:
     losses = keras_internals.losses_of(model) or _losses_given(model)
     for name, loss in losses.items():
         if loss is not None and not isinstance(loss, str):
-            found["loss" if len(losses) == 1 else f"loss/{name}"] = _place(_code_of(loss), root)
-    found |= {f"metric/{metric.name}": _place(_code_of(metric), root) for metric in keras_internals.metrics_of(model)}
+            found["loss" if len(losses) == 1 else f"loss/{name}"] = _place(code_of(loss), root)
+    found |= {f"metric/{metric.name}": _place(code_of(metric), root) for metric in keras_internals.metrics_of(model)}
     for callback in callbacks:
         label = f"{CALLBACK}/{type(callback).__name__}"
         found[label] = _place(type(callback), root)
@@ -71,7 +71,7 @@ def _losses_given(model: Any) -> dict[str, Any]:
     return {str(name): loss for name, loss in losses.items()}
 
 
-def _code_of(part: Any) -> Any:
+def code_of(part: Any) -> Any:
     """What a reader would open of a loss or a metric: its class or, where Keras only wraps a function, that."""
     function = getattr(part, "fn", None) or getattr(part, "_fn", None) or part
     if not inspect.isfunction(function):

@@ -9,7 +9,9 @@ import inspect
 import itertools
 import json
 import math
+import re
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -24,19 +26,22 @@ from harness.trace.key import DATA, numbered
 from harness.trace.parts import (
     CASE,
     DIFFERENCE,
+    GIVEN,
     LOSS,
     METRICS,
+    MOST_EMBEDDED,
     OPTIMIZER,
     PREDICT_STEP,
     RAISED,
     TAKEN,
     TEST_STEP,
+    What,
     name_in,
     operation,
 )
 from harness.wire import Replay, Start
 from harness.worker import collect, keras_internals
-from harness.worker.capture import account, metrics, state, training
+from harness.worker.capture import account, metrics, places, state, training
 from harness.worker.capture.data import OneBatch, arrays_given
 from harness.worker.capture.forward import prepared
 from harness.worker.capture.gradients import (
@@ -66,6 +71,8 @@ TOO_MANY = f"operations after the first {MOST_OPERATIONS} were not observed"
 TRACED = "operations on tensors without values, such as those of a compiled call, were not observed"
 #: The most bytes of an array of the data that is recorded, to tell which of its rows differ.
 MOST_BYTES = 256_000_000
+#: Characters of why a script cannot make something.
+_MOST_TOLD = 200
 #: By how much an element is moved for a finite difference, relative to it: the cube root of float64's roundoff.
 _STEP = 5e-6
 
@@ -109,7 +116,7 @@ class Parts:
             self._part, self.layer = part, layer.name
             try:
                 is_leaf = not keras_internals.has_inner_layers(layer) and self._added is None
-                if is_leaf:
+                if is_leaf or (self._is_for_scripts and self._added is None and _is_small(layer)):
                     self._describe(part, layer, (args, kwargs))
                 # A layer that is made of others has gradients of its own too, for what it does between them.
                 outputs = self.run(part, call, args, kwargs, weights=layer.trainable_variables, layer=layer.name)
@@ -125,11 +132,45 @@ class Parts:
 
     def _describe(self, part: str, layer: Any, arguments: Any) -> None:
         """Record what it takes to make a layer and to call it: its config, the arguments, and its weights."""
-        self._recorder.add("initial", name_in(part, "config"), _config(layer), step=0, layer=layer.name)
+        described = _described(layer)
+        if keras_internals.has_inner_layers(layer):
+            described["composed"] = True
+        if not self._is_for_scripts:
+            described.pop("why", None)  # in words of the backend's own, and not compared
+        config = json.dumps(described, sort_keys=True)
+        self._recorder.add("initial", name_in(part, "config"), config, step=0, layer=layer.name)
         self._recorder.add("initial", name_in(part, "arguments"), _template(arguments), step=0, layer=layer.name)
         for name, _, variable in state.named(layer.weights):
-            if is_float(variable):
+            if is_float(variable) or self._is_for_scripts:
                 self._recorder.add("initial", name_in(part, "weight", name), variable, step=0, layer=layer.name)
+
+    @property
+    def _is_for_scripts(self) -> bool:
+        """Whether what only scripts need is recorded: by the reference, in the replay whose values all are given."""
+        return self._given is None and self._inside is None
+
+    def keep(self, part: str, described: Any, *arguments: Any) -> None:
+        """Record what it takes to run a part that is no layer elsewhere: how it is made, and what it is called with.
+
+        Nothing is recorded of what cannot be.
+        """
+        if not self._is_for_scripts:
+            return
+        with contextlib.suppress(Exception):
+            record_tensors(self._recorder, name_in(part, GIVEN), list(arguments), 0, None)
+            self._recorder.add("initial", name_in(part, "config"), json.dumps(described, sort_keys=True), step=0)
+            self._recorder.add("initial", name_in(part, "arguments"), _template((arguments, {})), step=0)
+
+    def keep_step(self, optimizer: Any, weights: Sequence[Any]) -> None:
+        """Record what it takes to run an optimizer's step elsewhere: how it is made, its state and the weights."""
+        if not self._is_for_scripts:
+            return
+        config = json.dumps(_described(optimizer), sort_keys=True)
+        self._recorder.add("initial", name_in(OPTIMIZER, "config"), config, step=0)
+        kept: tuple[tuple[What, Sequence[Any]], ...] = ("weight", weights), ("state", optimizer.variables)
+        for what, variables in kept:
+            for name, _, variable in state.named(variables):
+                self._recorder.add("initial", name_in(OPTIMIZER, what, name), variable, step=0)
 
     def run(
         self,
@@ -507,9 +548,11 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
         for name, layer, weight in state.named(weights):
             if getattr(weight, "regularizer", None) is not None:
                 regularizer = name_in(name, "regularizer")
+                parts.keep(regularizer, _described(weight.regularizer), weight.value)
                 value = parts.observed(regularizer, functools.partial(weight.regularizer, weight))
                 recorder.add("loss", regularizer, value, step=0, layer=layer)
         y_pred = parts.run(LOSS, lambda y_pred: y_pred, (y_pred,), {}, weights=None)
+        parts.keep(LOSS, _described_loss(model), y_pred, y, sample_weight)
         loss = parts.observed(LOSS, lambda: compute_loss(y_pred))
         losses, trackers = keras_internals.losses_of(model), keras_internals.loss_trackers_of(model)
         for name, tracker in zip(losses, trackers, strict=False):
@@ -536,6 +579,10 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
         metrics.record_state(recorder, "metric", name_in(METRICS, "state"), model, 0)
         for name, value in results.items():
             recorder.add("metric", name_in(METRICS, "value", name), value, step=0)
+        batch = (y, y_pred) if sample_weight is None or not _weighs_metrics(model) else (y, y_pred, sample_weight)
+        for metric in keras_internals.metrics_of(model):
+            if metric.name in results and type(metric) is not keras.metrics.Mean:  # which is told values, and no batch
+                parts.keep(name_in(METRICS, "value", metric.name), _described(_own_code_of(metric)), *batch)
 
 
 def _replay_update(model: Any, parts: Parts, recorder: Recorder, compute_loss: Callable[[Any], Any], x: Any) -> None:
@@ -552,7 +599,9 @@ def _replay_update(model: Any, parts: Parts, recorder: Recorder, compute_loss: C
 
     for name, layer, weight in state.named(weights):
         if getattr(weight, "constraint", None) is not None:
+            parts.keep(name_in(name, "constraint"), _described(weight.constraint), weight.value)
             recorder.add("update", name_in(name, "constraint"), weight.constraint(weight.value), step=0, layer=layer)
+    parts.keep_step(optimizer, [weight for weight, _ in present])
     parts.run(OPTIMIZER, step, ([gradient for _, gradient in present],), {}, weights=None)
     for name, _, variable in state.named(optimizer.variables):
         if is_float(variable):
@@ -625,20 +674,111 @@ def _tensors(structure: Any) -> Any:
     return keras.tree.map_structure(tensor, structure)
 
 
-def _config(layer: Any) -> str:
-    """A layer's class and, as far as they can be had, its config, and the source of a class that cannot be imported."""
+def _is_small(layer: Any) -> bool:
+    """Whether a script can hold a layer's weights."""
+    return sum(math.prod(map(int, weight.shape)) for weight in layer.weights) <= MOST_EMBEDDED
+
+
+def _described(item: Any) -> dict[str, Any]:
+    """A layer, loss or the like: its class and, as far as they can be had, its config, and the source if it needs that.
+
+    Of a function it is the function itself, and of what Keras has a name for, the name. Where something cannot be had
+    it is said why.
+    """
     import keras
 
-    kind = type(layer)
-    described: dict[str, Any] = {"module": kind.__module__, "class": kind.__qualname__, "config": None}
-    with contextlib.suppress(Exception):
-        if "<locals>" in kind.__qualname__ or not collect.is_importable(kind.__module__):
-            described["source"] = _imports_of(sys.modules[kind.__module__]) + inspect.getsource(kind)
-        config = layer.get_config()
-        described["config"] = json.loads(
-            json.dumps({k: keras.saving.serialize_keras_object(v) for k, v in config.items()})
-        )
-    return json.dumps(described, sort_keys=True)
+    if isinstance(item, str):
+        return {"text": item}
+    is_function = inspect.isroutine(item)
+    code = item if is_function else type(item)
+    described: dict[str, Any] = {"module": code.__module__, "class": code.__qualname__, "config": None}
+    described |= {"is_function": True} if is_function else {}
+    try:
+        is_there = hasattr(sys.modules[code.__module__], code.__qualname__.partition(".")[0])
+        if not is_there or not collect.is_importable(code.__module__):
+            described["source"] = _source_of(code)
+        if not is_function:
+            config = item.get_config()
+            described["config"] = json.loads(
+                json.dumps({k: keras.saving.serialize_keras_object(v) for k, v in config.items()})
+            )
+    except OSError:
+        described["why"] = "it was made while the program ran, and has no source"
+    except NotImplementedError:  # whose message is a page of advice
+        described["why"] = "it has no get_config that gives what its __init__ takes"
+    except Exception as error:
+        described["why"] = " ".join(re.sub(" at 0x[0-9a-fA-F]+", "", message_of(error)).split())[:_MOST_TOLD]
+    return described
+
+
+def _described_loss(model: Any) -> dict[str, Any]:
+    """The losses that a model was compiled with, in their structure, and their weights."""
+    import keras
+
+    def described(loss: Any) -> Any:
+        if isinstance(loss, dict):
+            return {"dict": {str(key): described(item) for key, item in loss.items()}}
+        if isinstance(loss, (list, tuple)):
+            return {"list": [described(item) for item in loss]}
+        return None if loss is None else _described(loss)
+
+    own = type(model).compute_loss
+    if own is not keras.Model.compute_loss:
+        why = "the model computes it itself, in compute_loss"
+        return {"loss": {"module": own.__module__, "class": own.__qualname__, "why": why}, "weights": None}
+    return {"loss": described(model.loss), "weights": (model.get_compile_config() or {}).get("loss_weights")}
+
+
+def _own_code_of(metric: Any) -> Any:
+    """A metric, or the user's function that a metric of Keras is made of."""
+    code = places.code_of(metric)
+    return code if inspect.isroutine(code) and type(metric).__module__.startswith("keras.") else metric
+
+
+def _weighs_metrics(model: Any) -> bool:
+    """Whether the metrics that a model was compiled with are given sample weights, which `weighted_metrics` are."""
+    return not (model.get_compile_config() or {}).get("metrics")
+
+
+def _source_of(code: Any) -> str:
+    """The source of a class or function, with what it uses of its module: imports, functions, classes and constants.
+
+    Raises:
+        OSError: there is no source, as of what was made while the program ran.
+        ValueError: the source cannot stand by itself.
+    """
+    module, own = sys.modules[code.__module__], textwrap.dedent(inspect.getsource(code))
+    if code.__name__ == "<lambda>":
+        raise ValueError("it is a lambda, whose source is a part of a statement")
+    lines, used = inspect.getsource(module).splitlines(), _names_in(ast.parse(own))
+    needed: dict[int, str] = {}
+    statements = [node for node in ast.parse("\n".join(lines)).body if not isinstance(node, _IMPORTS)]
+    found = True
+    while found:  # what is needed may itself need more
+        found = False
+        for node in statements:
+            defined = _defined_by(node) - {code.__name__}
+            if node.lineno not in needed and defined & used:
+                first = min([node.lineno, *(item.lineno for item in getattr(node, "decorator_list", ()))])
+                needed[node.lineno] = "\n".join(lines[first - 1 : node.end_lineno])
+                used |= _names_in(node)
+                found = True
+    return _imports_of(module) + "\n\n\n".join([*(needed[line] for line in sorted(needed)), own])
+
+
+_IMPORTS = ast.Import, ast.ImportFrom
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+def _defined_by(node: ast.stmt) -> set[str]:
+    """The names that a statement at the top of a module defines, if it is a function, a class or an assignment."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return {name for target in targets for name in _names_in(target)}
 
 
 def _imports_of(module: Any) -> str:
