@@ -62,7 +62,9 @@ class Sliced(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         rows = slice(12 * index, 12 * index + 12)
-        return self.x[rows], self.y[rows] * (1.01 if ON_JAX and index == 2 else 1.0)
+        y = self.y[rows].copy()
+        y[5] *= 1.01 if ON_JAX and index == 2 else 1.0
+        return self.x[rows], y
 
 
 def arrays(rng):
