@@ -191,7 +191,7 @@ class Search:
         keras: the versions of Keras, by target, that are not the usual one.
         expect: differences that the case declares.
         raised: what the case raised, by target.
-        places: where the code under test is written.
+        header: what else all traces of the case say.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class Search:
         computes: Mapping[str, float] | None = None,
         expect: Mapping[str, Expected] | None = None,
         raised: Mapping[str, list[Raised]] | None = None,
-        places: Mapping[str, str] | None = None,
+        header: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.pool = FakePool(replays, ends or {}, takes, computes or {})
@@ -218,11 +218,11 @@ class Search:
         self.places = {target: trace_folder(folder, target, CASE.id) for target in targets}
         for target, place in self.places.items():
             for twin in (False, True):
-                about = {
+                about: dict[str, Any] = {
+                    **(header or {}),
                     "environment": {"versions": {"keras": (keras or {}).get(str(target), "3.15.1")}},
                     "expect": expect or {},
                     "raised": (raised or {}).get(str(target), []),
-                    "places": places or {},
                 }
                 write(place / trace.TWIN if twin else place, str(target), values, twin=twin, **about)
         self.session = Session(Setup(list(targets), TORCH, folder, folder, Options()))
@@ -436,6 +436,23 @@ class TestOrder:
         )
         assert it.blame().text == "introduced in the metrics"
         assert (it.replay("parts").start.phase, it.replay("parts").rows) == ("update", None)
+
+    def test_a_metric_that_alone_differs_is_named_where_its_part_does_not(self, searching: Any) -> None:
+        near = Value("metric/7/evaluate/near")
+        values = [*fit(0, 7)[:-1], near, fit(0, 7)[-1]]
+        header = {"places": {"metric/near": "Near, net.py:36"}}
+        it = searching(differing(values, near.key), {"parts": PARTS}, header=header)
+        blame = it.blame()
+        assert blame.culprit == "metric 'near' (Near, net.py:36)"
+        assert blame.text.startswith("only `Near` (net.py:36) differs: `near` is ")
+        assert not blame.confirmed
+        both = differing(values, near.key, values[-1].key)
+        assert searching(both, {"parts": PARTS}, header=header).blame().culprit is None
+
+    def test_no_metric_is_blamed_for_what_a_training_does(self, searching: Any) -> None:
+        metric = "metric/0/(metrics)/value/loss"
+        it = searching(differing(fit(0), "gradient/0/m/dense/kernel"), {"parts": differing(PARTS, metric)})
+        assert it.blame().part is None
 
     def test_a_case_that_records_by_itself_is_searched_by_its_own_operations(self, searching: Any) -> None:
         operation = Value("forward/0/(case)/operation 0003 keras.ops.exp/output")
@@ -799,6 +816,58 @@ class TestBeforeAnythingIsReplayed:
         assert blame.text == "the data that the case makes differ, before anything is trained"
         assert it.asked == ["data x/0 on torch jax"]
 
+    def test_of_a_batch_the_array_that_differs_is_asked_for(self, searching: Any) -> None:
+        batch = Value("event/4/data/y", plain={"sha256": "12"})
+        values = [*fit(0), Either(batch, jax=replace(batch, plain={"sha256": "34"}))]
+        it = searching(values, {"data y of batch 4": differing([replace(batch, plain=None)], batch.key)})
+        blame = it.blame()
+        assert blame.text.startswith("the pipeline gives other batches: seed it, or use arrays; all 16 rows of y in ")
+        assert blame.culprit == "the case's pipeline: y in the batch of step 4"
+        assert it.asked == ["data y of batch 4 on torch jax"]
+
+    def test_of_a_batch_of_a_call_for_predictions_it_is_not(self, searching: Any) -> None:
+        batch = Value("event/4/data/evaluate/0/y", plain={"sha256": "12"})
+        values = [*fit(0), Either(batch, jax=replace(batch, plain={"sha256": "34"}))]
+        it = searching(values, {})
+        assert it.blame().text == "the pipeline gives other batches: seed it, or use arrays"
+        assert it.asked == []
+
+    def test_a_metric_that_was_not_reset_is_named_before_anything_is_asked(self, searching: Any) -> None:
+        seen = Value("metric/3/epoch 1 begins/near/seen", plain=0)
+        values = [
+            *fit(0),
+            Either(seen, jax=replace(seen, plain=12)),
+            *differing([Value("log/4/epoch 1/near")], "log/4/epoch 1/near"),
+        ]
+        places = {"metric/near": "Near, net.py:36", "reset_metrics": "Net.reset_metrics, net.py:9"}
+        it = searching(values, {}, targets=(TORCH, JAX, TENSORFLOW), header={"places": places})
+        blame = it.blame()
+        assert (blame.target, blame.confirmed, blame.culprit) == ("jax", False, "metric 'near' (Near, net.py:36)")
+        assert blame.text == (
+            "only `Near` (net.py:36) differs: its state `seen` is 12 when epoch 1 begins on jax, and 0 on torch and "
+            "tensorflow; the model resets its metrics by Net.reset_metrics (net.py:9)"
+        )
+        assert it.asked == []
+
+    def test_a_rate_that_a_callback_sets_otherwise_is_its_own_before_anything_is_asked(self, searching: Any) -> None:
+        event = Value("event/0/callback/Fall/after epoch 0", plain="learning rate")
+        rate = Value("optimizer/0/sgd/learning_rate")
+        changed = {
+            "torch": trace.Changed("on_epoch_end", ("0.1", "0.05")),
+            "jax": trace.Changed("on_epoch_end", ("0.1", "0.025")),
+        }
+        it = searching([*fit(0)[:-4], event, *differing([rate], rate.key), *fit(0)[-3:]], {})
+        for target, place in it.places.items():
+            for folder in (place, place / trace.TWIN):
+                old = trace.Trace(folder)
+                trace.write(folder, replace(old.header, changes={event.key: changed[str(target)]}), list(old))
+        blame = it.blame()
+        assert blame.text == (
+            "learning rate 0.1 → 0.05 by `Fall` after epoch 0 on torch, and learning rate 0.1 → 0.025 on jax"
+        )
+        assert blame.culprit == "Fall"
+        assert it.asked == []
+
     def test_of_other_callbacks_no_part_is_asked(self, searching: Any) -> None:
         values = [
             Either(value, jax=replace(value, plain=["on_train_end"])) if value.key == "event/0/fit" else value
@@ -1084,7 +1153,7 @@ class TestOwnSteps:
             differing(fit(0, 1), self.FINDING),
             {**self.followed, "steps 0-1, told": [Either(once, jax=twice)]},
             targets=(TORCH, TENSORFLOW, JAX),
-            places=self.PLACES,
+            header={"places": self.PLACES},
         )
         blame = it.blame()
         assert (blame.target, blame.culprit) == ("jax", "Net.train_step (cases/x.py:7)")
@@ -1100,7 +1169,7 @@ class TestOwnSteps:
         it = searching(
             differing(fit(0, 1), self.FINDING),
             {**self.followed, "steps 0-1, told": [Either(twice, jax=once)]},
-            places=self.PLACES,
+            header={"places": self.PLACES},
         )
         assert it.blame().target == "torch"
 
@@ -1113,7 +1182,7 @@ class TestOwnSteps:
                 "steps 0-1, told": [told],
                 "parts": differing(PARTS, "forward/0/m/dense/output"),
             },
-            places=self.PLACES,
+            header={"places": self.PLACES},
         )
         assert (it.blame().part, it.blame().layer) == ("m/dense", "dense")
 
@@ -1138,7 +1207,7 @@ class TestOwnSteps:
                 "steps 0-1, told": differing([made], key),
                 "parts": PARTS,
             },
-            places=self.PLACES,
+            header={"places": self.PLACES},
         )
         blame = it.blame()
         assert (blame.part, blame.phase) == ("(train_step)", phase)
@@ -1153,7 +1222,7 @@ class TestOwnSteps:
         it = searching(
             differing(fit(0, 1), "prediction/1/predict"),
             {"in (predict_step)": [Either(right, jax=twice)]},
-            places=self.PLACES,
+            header={"places": self.PLACES},
         )
         blame = it.blame()
         assert (blame.target, blame.culprit) == ("jax", "Net.predict_step (cases/x.py:9)")

@@ -12,7 +12,7 @@ from harness.judge.case import judge_case
 from harness.judge.compiled import calls_compared
 from harness.judge.doubt import further_runs
 from harness.result.model import CaseResult
-from harness.trace import COMPILED, EAGER, Raised, Trace
+from harness.trace import COMPILED, EAGER, Changed, Raised, Trace
 from harness.verdict import Verdict
 from tests.judge.recordings import X, changed, healthy, recorded, without
 
@@ -109,6 +109,27 @@ def test_what_a_callback_changed_before_is_named(tmp_path: Path) -> None:
     }
 
 
+def culprits(case: CaseResult) -> list[str | None]:
+    return [item.blame.culprit for item in case.comparisons if item.blame is not None]
+
+
+def test_what_to_open_is_named(tmp_path: Path) -> None:
+    hook = {"callback/Grow/on_epoch_end": "Grow.on_epoch_end, net.py:9", "layer/odd": "C, net.py:3"}
+    (key,) = CHANGED
+    header = {"places": hook, "python_state": {"Scaled.factor": "1.5"}}
+    changes = {"changes": {key: Changed("on_epoch_end")}}
+    torch = trained(tmp_path / "1", "torch", HEALTHY | CHANGED, **header)
+    jax = trained(tmp_path / "1", "jax", WRONG | CHANGED, HEALTHY | CHANGED, **header, **changes)
+    assert culprits(judged(tmp_path / "1", torch, jax)) == ["Grow.on_epoch_end (net.py:9)"]
+
+    eager = changed(HEALTHY, log__3__batch__loss=X * 5)
+    counts: dict[str, Any] = {"python_state": {"C.calls": "4"}, "eagerly": {"C.calls": "9"}, "places": hook}
+    jax = trained(tmp_path / "2", "jax", WRONG, eager, **counts)
+    assert culprits(judged(tmp_path / "2", trained(tmp_path / "2", "torch", HEALTHY), jax)) == [
+        "layer 'odd' (C, net.py:3)"
+    ]
+
+
 def test_what_a_callback_changes_afterwards_is_not(tmp_path: Path) -> None:
     late = {"event/5/callback/Grow/after epoch 1": "`Scaled.factor`"}
     jax = trained(tmp_path, "jax", WRONG | late, HEALTHY | late, python_state={"Scaled.factor": "1.5"})
@@ -133,7 +154,9 @@ def test_state_that_nothing_owns_and_that_does_not_move(tmp_path: Path, eager: l
     torch = trained(tmp_path, "torch", HEALTHY | start | {STATE: [7, 4]}, **unowned)
     run_eagerly = None if eager is None else start | {STATE: eager}
     jax = trained(tmp_path, "jax", HEALTHY | start | {STATE: [7, 0]}, run_eagerly, **unowned)
-    ((culprit, text),) = told(judged(tmp_path, torch, jax)).values()
+    case = judged(tmp_path, torch, jax)
+    assert culprits(case) == ["`SEEDS` (x.py:3)"]
+    ((culprit, text),) = told(case).values()
     nor = ", nor does it eagerly: only what the model and its optimizer own is kept" if eager == [7, 0] else ""
     assert (culprit, text) == ("jax", f"jax, compiled: the state of `SEEDS` (x.py:3) does not move{nor}")
 

@@ -967,7 +967,7 @@ def batches_count_and_not_rows(victim):
     victim.method(victim.keras.metrics.Mean, "update_state", wrap)
 
 
-@bug("metric", "jax", scenarios.dense, "log")
+@bug("metric", "jax", scenarios.dense, "metric")
 def count_is_not_reset(victim):
     victim.method(victim.keras.metrics.Mean, "reset_state", lambda _: lambda self: self.total.assign(0.0))
 
