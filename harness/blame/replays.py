@@ -27,10 +27,12 @@ class Replayed:
     """What came of a replay.
 
     Attributes:
+        what: was replayed.
         traces: by target, where something was recorded.
         failures: by target, why not everything was.
     """
 
+    what: Replay | Steps
     traces: Mapping[Target, Trace]
     failures: Mapping[Target, str]
 
@@ -115,11 +117,12 @@ class Replays:
         self, targets: Sequence[Target], variants: Sequence[Variant], seconds: float, **what: Replay | Steps
     ) -> Replayed:
         """A replay. Nothing is run if no time is left."""
+        (asked,) = what.values()
         key = (*targets, *variants, repr(what))
         if key in self._seen:
             return self._seen[key]
         if seconds < 1:
-            return Replayed({}, dict.fromkeys(targets, "no time was left"))
+            return Replayed(asked, {}, dict.fromkeys(targets, "no time was left"))
         place = self.folder / f"{len(self._seen)}"
         shutil.rmtree(place, ignore_errors=True)
         jobs = [
@@ -131,6 +134,7 @@ class Replays:
         found = {target: Trace(place / target.slug) for target in targets}
         headers = [(job.target, Trace(job.output.parent).header) for job in jobs]
         self._seen[key] = Replayed(
+            asked,
             {target: trace for target, trace in found.items() if len(trace)},
             {target: header.error or header.status for target, header in reversed(headers) if header.has_failed},
         )

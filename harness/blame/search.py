@@ -23,6 +23,7 @@ import numpy as np
 from harness.blame import calls, clues, steps
 from harness.blame.replays import Replayed, Replays
 from harness.blame.reproducer import differ_in_options, reproducer_of
+from harness.blame.ruled_out import nothing_found, records_beside
 from harness.blame.script import NoScriptError
 from harness.case import CaseRef
 from harness.judge.case import outcome_of
@@ -168,6 +169,7 @@ class _Search:
         self._traces = traces
         self._deadline = time.monotonic() + BUDGET
         self._failures: dict[Target, str] = {}
+        self._looked: list[Replayed] = []
         self._who = _alone(traces, finding)
         versions = [traces[side].header.environment.get("versions", {}) for side in (target, self._reference)]
         self._of_two_keras = versions[0].get("keras") != versions[1].get("keras")
@@ -408,7 +410,8 @@ class _Search:
         suspect = self._called_by_some(traces, CASE)
         if suspect is not None:
             return self._confirmed(suspect, suspect, start)
-        finding, text = self._finding, words.made_in_the_case(self._finding.name)
+        finding, sides = self._finding, (self._traces[self._target], self._traces[self._reference])
+        text = words.told([words.made_in_the_case(finding.name), records_beside(finding, *sides)])
         blame = Blame(self._who, finding.layer, CASE, None, finding.phase, finding.step, True, text)
         return replace(blame, why_no_script=words.MADE_BY_THE_CASE)
 
@@ -453,6 +456,7 @@ class _Search:
     def _traces_of(self, replayed: Replayed) -> Mapping[Target, Trace]:
         """The traces of a replay. What failed in it is told if no part is found."""
         sides = self._target, self._reference
+        self._looked.append(replayed)
         self._failures |= {side: replayed.failures[side] for side in sides if side in replayed.failures}
         return replayed.traces
 
@@ -581,12 +585,13 @@ class _Search:
         return is_input or (part.what == "config" and self._of_two_keras)
 
     def _unknown(self) -> Blame:
-        """That no part was found, that not all were looked at, or that an exception is the finding."""
-        cause, phase = self._finding.judgement.cause, self._finding.phase
+        """That no part was found, what was ruled out and what is left, or that an exception is the finding."""
+        finding, cause = self._finding, self._finding.judgement.cause
         if isinstance(cause, Lost):
             return self._unconfirmed(words.raised(cause))
         failures = {str(side): why for side, why in self._failures.items()}
-        return self._unconfirmed(words.not_replayed(failures) if failures else words.nothing_differs(phase))
+        sides = self._target, self._reference
+        return self._unconfirmed(nothing_found(finding, sides, self._traces, self._looked, failures))
 
     def _unconfirmed(self, text: str, culprit: str | None = None) -> Blame:
         finding = self._finding

@@ -75,10 +75,12 @@ def _explanation(
     target, reference = (traces[side].eager or traces[side] for side in sides)
     eagerly = compare(target, reference, known)
     still_apart = eagerly.unexpected is not None and eagerly.unexpected >= Verdict.DIVERGENT
+    agree = eagerly.unexpected is not None and not still_apart
     if still_apart and text == words.OTHERWISE_WHERE_TRACED:
         return None  # nothing says that it is not the same difference as with compiled steps
     alike = [target for target, other in parted.items() if other.text == text]
-    told = words.compiled(alike, text) + (words.APART_EAGERLY if still_apart else "")
+    eagerly_told = words.APART_EAGERLY if still_apart else words.AGREE_EAGERLY if agree else ""
+    told = words.compiled(alike, text) + eagerly_told
     return _blame(alike[0] if len(alike) == 1 else None, first, told, culprit)
 
 

@@ -22,7 +22,7 @@ from harness.result.judgement import (
 )
 from harness.trace import Phase
 from harness.trace.key import AS_PROMISED, CALLBACKS, DATA, GENERATOR, below
-from harness.trace.parts import AS_KERAS, METRICS, Part
+from harness.trace.parts import AS_KERAS, CASE, LOSS, METRICS, OPTIMIZER, Part
 from harness.verdict import Verdict
 
 
@@ -143,12 +143,16 @@ _SEED_IT = (
     "data pipeline a seed. What is meant to be random is compared as distributions under `--randomness native`."
 )
 _NO_CHANGE, _RATE = "nothing", "learning rate"
-_NOTHING_DIFFERS = "no part differs by itself on equal values"
 THE_LOSS, THE_METRICS, THE_CASE = "the loss", "the metrics", "the case itself"
 THE_STEP, THE_OPTIMIZER = "the optimizer's step", "the optimizer"
 THE_CALLBACKS = "the case's callbacks"
 #: The most rows of data that are named.
 _MOST_ROWS = 3
+#: The most names that are listed, and the most reasons that are told.
+_MOST_NAMED = 6
+_MOST_REASONS = 3
+#: Parts that are no layer's, as they are called in a sentence.
+_PARTS = {LOSS: THE_LOSS, OPTIMIZER: THE_STEP, METRICS: THE_METRICS, CASE: THE_CASE}
 
 
 def not_repeating(targets: Sequence[str], phase: Phase, name: str) -> str:
@@ -298,11 +302,111 @@ def events_differ(name: str, values: Sequence[tuple[str, object]]) -> str:
     return EVENTS_DIFFER
 
 
-def nothing_differs(phase: Phase) -> str:
-    """That no part was found, for a difference in a phase."""
-    return (
-        _NOTHING_DIFFERS if phase == "recorded" else f"{_NOTHING_DIFFERS}: it is amplified, or made between the parts"
+def nothing_differs(phase: Phase, *, step: int | None, steps_agree: bool) -> str:
+    """That no part was found, for a difference in a phase.
+
+    Args:
+        step: the training step that differs from equal state as a whole; None if none does, or none was looked at.
+        steps_agree: whether the steps were looked at, and none differs.
+    """
+    if step is not None:
+        return f"training step {step} makes it, and no part of that step differs by itself on equal values"
+    if steps_agree:
+        return "no training step differs by itself when it starts from equal state"
+    return f"no {'operation of the case' if phase == 'recorded' else 'part'} differs by itself on equal values"
+
+
+def ruled_out(
+    layers: Sequence[str],
+    parts: Sequence[str],
+    operations: int,
+    steps: tuple[int, int] | None,
+    *,
+    with_gradients: bool,
+) -> str | None:
+    """What was replayed on equal values and agrees; None where nothing was.
+
+    Args:
+        layers: their names.
+        parts: what else was replayed: `(loss)`, `(optimizer)`, `regularizer`, ....
+        operations: how many of them.
+        steps: the first and the last of the training steps that agree, each from equal state.
+        with_gradients: whether gradients of these were replayed too.
+    """
+    told = []
+    if layers:
+        told.append(f"{_count(len(layers), 'layer')} ({_few([repr(name) for name in layers])})")
+    told += [_PARTS.get(part, f"{part}s") for part in parts]
+    told += [_count(operations, "operation")] if operations else []
+    gradients = ", with their gradients" if with_gradients else ""
+    found = [f"{listed(told)}{gradients}, on equal values"] if told else []
+    if steps is not None:
+        first, last = steps
+        each = f"step {first}" if first == last else f"each of the steps {first} to {last}"
+        found.append(f"{each}, from equal state")
+    return f"ruled out: {'; '.join(found)}" if found else None
+
+
+def not_looked_at(notes: Mapping[str, Sequence[str]]) -> str | None:
+    """What could not be replayed: the parts, by why; None where nothing is left out."""
+    named = {why: [_PARTS.get(part, part) for part in parts] for why, parts in notes.items()}
+    told = [f"{_few(parts)} ({_first_line(why)})" for why, parts in named.items()]
+    return f"not looked at: {'; '.join(told[:_MOST_REASONS])}" if told else None
+
+
+def still_to_look_at(places: Sequence[str]) -> str | None:
+    """The user's own code that may make a difference and is no part that was replayed: `Net.fit, x.py:3`, ...."""
+    named = [f"{name} ({where})" for name, _, where in (place.rpartition(", ") for place in places)]
+    return f"still to look at: {_few(named)}" if named else None
+
+
+def clue(target: str, phase: Phase, step: int, name: str, judgement: Judgement, *, alone: str | None, at: str) -> str:
+    """The most telling difference beside a finding.
+
+    Args:
+        alone: the target that stands alone with it.
+        at: `case`, or the kind of replay in which it shows: `step` or `part`.
+    """
+    again = {"step": ", in that step alone", "part": ", on equal values"}.get(at, f", step {step}")
+    who = f"only {alone} differs" if alone is not None else f"on {target}"
+    return f"strongest clue: {name!r} ({phase}{again}), {who}: {reason(judgement)}"
+
+
+def nearest(phase: Phase, name: str, share: float) -> str:
+    """That all else is rounding, and what comes nearest to being more: how much of what rounding explains it is."""
+    near = f"{name!r} ({phase}) is nearest to more, at {share:.1g} of what rounding explains"
+    return f"strongest clue: all that comes before agrees but for rounding; {near}"
+
+
+def records_beside(before: str | None, others: Sequence[str]) -> str | None:
+    """What the records beside one that differs say: the last before it that agrees, and the others that differ."""
+    told = [] if before is None else [f"the last record before it that agrees is {before!r}"]
+    told += (
+        [f"{_few([repr(name) for name in others])} differ{'s' if len(others) == 1 else ''} as well"] if others else []
     )
+    return "; ".join(told) or None
+
+
+def told(sentences: Sequence[str | None]) -> str:
+    """Several sentences as one text, the most important first; those that are None are left out."""
+    return ". ".join(
+        sentence[0].upper() + sentence[1:] if place else sentence
+        for place, sentence in enumerate(filter(None, sentences))
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _few(names: Sequence[str]) -> str:
+    rest = len(names) - _MOST_NAMED
+    return listed([*names[:_MOST_NAMED], *([f"{rest} more"] if rest > 0 else [])])
+
+
+def _first_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0] if lines else "no reason is given"
 
 
 def not_replayed(failures: Mapping[str, str]) -> str:
@@ -455,6 +559,7 @@ def script_raises(targets: Sequence[str]) -> str:
 
 OTHERWISE_WHERE_TRACED = "does something else than where the same code runs eagerly"
 RAISES_WHERE_TRACED = "raises, and does not where the same code runs eagerly"
+AGREE_EAGERLY = "; run eagerly (`+eager`) the targets agree"
 APART_EAGERLY = "; run eagerly the targets differ as well"
 NOR_EAGERLY = ", nor does it eagerly: only what the model and its optimizer own is kept"
 

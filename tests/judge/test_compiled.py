@@ -82,7 +82,8 @@ def test_it_is_not_run_eagerly_twice(tmp_path: Path) -> None:
 
 def test_the_culprit_is_what_parts_from_its_own_eager_run(tmp_path: Path) -> None:
     case = judged(tmp_path, trained(tmp_path, "torch", HEALTHY), trained(tmp_path, "jax", WRONG, HEALTHY))
-    assert told(case) == {"jax": ("jax", "jax, compiled: does something else than where the same code runs eagerly")}
+    text = "jax, compiled: does something else than where the same code runs eagerly"
+    assert told(case) == {"jax": ("jax", f"{text}; run eagerly (`+eager`) the targets agree")}
     assert case.outcome == "differ"
 
 
@@ -90,6 +91,7 @@ def test_two_that_do_the_same_are_told_together_and_the_one_that_is_eager_is_no_
     traces = [trained(tmp_path, target, WRONG, HEALTHY) for target in ("tensorflow", "jax")]
     case = judged(tmp_path, trained(tmp_path, "torch", HEALTHY), *traces)
     text = "tensorflow and jax, compiled: do something else than where the same code runs eagerly"
+    text += "; run eagerly (`+eager`) the targets agree"
     assert told(case) == {"tensorflow": (None, text), "jax": (None, text)}
     assert case.alone == "torch"
 
@@ -104,9 +106,8 @@ def test_what_a_callback_changed_before_is_named(tmp_path: Path) -> None:
     state = {"python_state": {"Scaled.factor": "1.5"}}
     jax = trained(tmp_path, "jax", WRONG | CHANGED, HEALTHY | CHANGED, **state)
     case = judged(tmp_path, trained(tmp_path, "torch", HEALTHY | CHANGED, **state), jax)
-    assert told(case) == {
-        "jax": ("jax", "jax, compiled: keeps `Scaled.factor` of the first trace, which `Grow` changed")
-    }
+    text = "jax, compiled: keeps `Scaled.factor` of the first trace, which `Grow` changed"
+    assert told(case) == {"jax": ("jax", f"{text}; run eagerly (`+eager`) the targets agree")}
 
 
 def culprits(case: CaseResult) -> list[str | None]:
