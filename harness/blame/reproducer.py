@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from harness import backends, files
+from harness import backends, files, processes
 from harness.blame.replays import Replays
 from harness.blame.script import Script, Side, distances, issue_text, script_of
 from harness.result.model import Finding
 from harness.session import interpreter
+from harness.session.pool import Abandoned
 from harness.target import Target
 from harness.trace import Trace
 from harness.trace.parts import Part
 
 #: Seconds that the last run of a script is given, even if fewer are left.
 LEAST = 30.0
+#: Seconds after which it is looked whether the search is to end.
+_LOOK = 0.2
 
 
 def reproducer_of(
@@ -41,7 +45,7 @@ def reproducer_of(
         part: the part of the case that it belongs to.
         replayed: the reference's trace of that replay.
         traces: of the case itself, by target.
-        deadline: when to stop trying scripts, on the clock of `time.monotonic`.
+        deadline: when to stop trying scripts, on the clock of `Replays.now`.
     """
     reference = replays.reference
     sides = _side(reference), _side(target)
@@ -66,7 +70,7 @@ def reproducer_of(
     path = folder / "repro.py"
     files.write(path, best.text().encode())
     # As a reader would run it, in processes of its own.
-    ran = _run(path, max(deadline - time.monotonic(), LEAST))
+    ran = _run(path, max(deadline - replays.now(), LEAST), replays.is_stopped)
     if ran is None or ran.returncode != 1:
         path.unlink()
         return None
@@ -78,7 +82,7 @@ def reproducer_of(
 
 def _shows(replays: Replays, target: Target, script: Script, folder: Path, deadline: float) -> bool:
     """Whether a script shows the difference in the workers, which is quicker than in new processes."""
-    seconds = deadline - time.monotonic()
+    seconds = deadline - replays.now()
     if seconds <= 1:
         return False
     path = folder / "candidate.py"
@@ -105,16 +109,26 @@ def _side(target: Target) -> Side:
     return Side(name, {"KERAS_BACKEND": target.backend, **variables}, python)
 
 
-def _run(script: Path, seconds: float) -> subprocess.CompletedProcess[str] | None:
-    """Run a script. None where it does not end in time."""
-    try:
-        return subprocess.run(
-            [sys.executable, script.name],
-            cwd=script.parent,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return None
+def _run(script: Path, seconds: float, is_stopped: Callable[[], bool]) -> subprocess.CompletedProcess[str] | None:
+    """Run a script. None where it does not end in time. It starts processes itself, and none of them is left behind."""
+    command = [sys.executable, script.name]
+    deadline = time.monotonic() + seconds
+    with subprocess.Popen(
+        command,
+        cwd=script.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            while time.monotonic() < deadline:
+                if is_stopped():
+                    raise Abandoned
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    output, errors = process.communicate(timeout=_LOOK)
+                    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+            return None
+        finally:
+            if process.poll() is None:
+                processes.end(process.pid)
