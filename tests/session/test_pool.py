@@ -397,6 +397,23 @@ class TestTwoThreads:
         assert sorted(map(jobs.index, started)) == list(range(8))
         assert max(map(started.index, jobs[6:])) < started.index(jobs[5])
 
+    def test_no_job_begins_before_its_thread_knows_what_became_of_those_before(self, project: Any) -> None:
+        """As a float64 run, which is dropped if the float32 run failed: nobody else may start it in between."""
+        jobs = [collecting(project, f"x{number}", CASE) for number in range(2)]
+        is_known = threading.Event()
+
+        def receive(_: Reply) -> None:
+            others = [collecting(project, f"y{number}", CASE) for number in range(2)]
+            assert InAThread(lambda: pool.run(others, lambda _: None)).wait() is not None  # it drives meanwhile
+            is_known.set()
+
+        with Pool([JAX], project.folder / "logs", jobs=1) as pool:
+            asked: list[bool] = []
+            batch = Batch(receive, is_wanted=lambda job: job is jobs[0] or bool(asked.append(is_known.is_set())))
+            pool.add(batch, jobs)
+            pool.work(batch)
+        assert asked == [True]
+
     def test_what_one_raises_is_raised_there_and_the_other_goes_on(self, pool: Pool, project: Any) -> None:
         there = project.folder / "there"
 
