@@ -56,6 +56,7 @@ OPTIONS = (
     Option("--parity-timeout", "S", "Seconds for one case or test on one target in one precision. Default: 300."),
     Option("--parity-out", "DIR", f"Where traces and result.json go. Default: {DEFAULT_OUT}."),
     Option("--parity-no-blame", None, "Do not search for the origin of differences."),
+    Option("--parity-blame-seconds", "S", "Seconds for the search for the origin of one difference. Default: 180."),
     Option("--parity-args", "ARGS", "Further arguments for the pytest that runs in each worker."),
 )
 

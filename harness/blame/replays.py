@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,13 @@ class Replayed:
         what: was replayed.
         traces: by target, where something was recorded.
         failures: by target, why not everything was.
+        late: the targets on which a replay ran when the time was over, none if it was over before; None if it was not.
     """
 
     what: Replay | Steps
     traces: Mapping[Target, Trace]
     failures: Mapping[Target, str]
+    late: Set[Target] | None = None
 
 
 class Replays:
@@ -44,10 +46,22 @@ class Replays:
         session: the session whose workers run them.
         targets: those on which the case was run.
         reference: the one among them whose values the others are given.
+        is_stopped: whether nothing more is to be replayed: see `harness.session.pool.Pool.work`.
     """
 
-    def __init__(self, session: Session, case: CaseRef, targets: Sequence[Target], reference: Target) -> None:
+    def __init__(
+        self,
+        session: Session,
+        case: CaseRef,
+        targets: Sequence[Target],
+        reference: Target,
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._session = session
+        self.is_stopped = is_stopped
+        #: Seconds for one finding, without the last run of its script. The blame then says what is known so far.
+        self.seconds = session.setup.options.blame_seconds
+        self._held = 0.0
         self._case = case
         self._seen: dict[tuple[Any, ...], Replayed] = {}
         self.targets = targets
@@ -57,17 +71,21 @@ class Replays:
         #: The folder for the traces of replays, and for scripts that show a difference.
         self.folder = self.run / trace.REPLAYS / slug_of(case.id)
 
+    def now(self) -> float:
+        """The seconds of a clock that stands still while replays are held up by cases that are still to be run."""
+        return time.monotonic() - self._held
+
     def parts(self, what: Replay, seconds: float) -> Replayed:
         """Replay the parts of the case on the reference, and then on every target on the values that the reference had.
 
         There is no trace if the reference cannot be replayed.
         """
-        deadline = time.monotonic() + seconds
+        deadline = self.now() + seconds
         own = self._own(what, seconds)
         if self.reference not in own.traces:
             return own
         given = replace(what, given=own.traces[self.reference].folder)
-        return self._run(self.targets, [FIRST, TWIN], deadline - time.monotonic(), replay=given)
+        return self._run(self.targets, [FIRST, TWIN], deadline - self.now(), replay=given)
 
     def data(self, name: str, step: int | None, seconds: float) -> Replayed:
         """Record one array of the case's data on every target, or of the batch that a training step takes."""
@@ -89,12 +107,12 @@ class Replays:
         Args:
             account: whether what the model's own `train_step` does is told.
         """
-        deadline = time.monotonic() + seconds
+        deadline = self.now() + seconds
         own = self._run([self.reference], [FIRST], seconds, steps=Steps(first, last))
         if self.reference not in own.traces:
             return own
         given = Steps(first, last, own.traces[self.reference].folder, account)
-        return self._run(self.targets, [FIRST, TWIN], max(deadline - time.monotonic(), 1.0), steps=given)
+        return self._run(self.targets, [FIRST, TWIN], max(deadline - self.now(), 1.0), steps=given)
 
     def compute(self, script: Path, targets: Sequence[Target], seconds: float) -> Mapping[Target, Computed]:
         """What a script computes on each target; targets on which the script fails are left out."""
@@ -110,8 +128,11 @@ class Replays:
         for target in targets:
             stem = script.with_name(f"{script.stem}-{target.slug}")
             jobs.append(Job(target, Script(script, Path(f"{stem}.npz")), seconds, Path(f"{stem}.txt")))
-        self._session.pool.run(jobs, receive)
+        self._carry_out(jobs, receive)
         return results
+
+    def _carry_out(self, jobs: Sequence[Job], on_reply: Callable[[Reply], None]) -> None:
+        self._held += self._session.pool.run(jobs, on_reply, self.is_stopped)
 
     def _run(
         self, targets: Sequence[Target], variants: Sequence[Variant], seconds: float, **what: Replay | Steps
@@ -122,7 +143,7 @@ class Replays:
         if key in self._seen:
             return self._seen[key]
         if seconds < 1:
-            return Replayed(asked, {}, dict.fromkeys(targets, "no time was left"))
+            return Replayed(asked, {}, {}, frozenset())
         place = self.folder / f"{len(self._seen)}"
         shutil.rmtree(place, ignore_errors=True)
         jobs = [
@@ -130,12 +151,18 @@ class Replays:
             for target in targets
             for variant in variants
         ]
-        self._session.pool.run(jobs, write_failure)
+        self._carry_out(jobs, write_failure)
         found = {target: Trace(place / target.slug) for target in targets}
         headers = [(job.target, Trace(job.output.parent).header) for job in jobs]
+        late = frozenset(target for target, header in headers if header.status == "timeout")
         self._seen[key] = Replayed(
             asked,
             {target: trace for target, trace in found.items() if len(trace)},
-            {target: header.error or header.status for target, header in reversed(headers) if header.has_failed},
+            {
+                target: header.error or header.status
+                for target, header in reversed(headers)
+                if header.has_failed and target not in late
+            },
+            late or None,
         )
         return self._seen[key]

@@ -5,25 +5,29 @@ Where there is none, it is said why.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from harness import backends, files
+from harness import backends, files, processes
 from harness.blame.replays import Replays
 from harness.blame.script import NoScriptError, Script, Side, is_whole, issue_text, scripts_of
 from harness.result import words
 from harness.result.model import Finding
 from harness.session import interpreter
+from harness.session.pool import Abandoned
 from harness.target import Target
 from harness.trace import Trace
 from harness.trace.parts import Part
 
 #: Seconds that the last run of a script is given, even if fewer are left.
 LEAST = 30.0
+#: Seconds after which it is looked whether the search is to end.
+_LOOK = 0.2
 
 
 def reproducer_of(
@@ -43,7 +47,7 @@ def reproducer_of(
         part: the part of the case that it belongs to.
         own: what the reference alone recorded in that replay.
         traces: of the case itself, by target.
-        deadline: when to stop trying scripts, on the clock of `time.monotonic`.
+        deadline: when to stop trying scripts, on the clock of `Replays.now`.
 
     Raises:
         NoScriptError: there is none.
@@ -66,7 +70,7 @@ def reproducer_of(
     path = folder / "repro.py"
     files.write(path, best.text().encode())
     # As a reader would run it, in processes of its own.
-    ran = _run(path, max(deadline - time.monotonic(), LEAST))
+    ran = _run(path, max(deadline - replays.now(), LEAST), replays.is_stopped)
     if ran is None or ran.returncode != 1 or not is_whole(ran.stdout):
         path.unlink()
         raise NoScriptError(words.NO_TIME_FOR_A_SCRIPT if ran is None else words.SHOWS_NOTHING)
@@ -94,7 +98,7 @@ class _Trial:
 
     def shows(self, script: Script) -> bool:
         """Whether a script shows the difference."""
-        seconds = self._deadline - time.monotonic()
+        seconds = self._deadline - self._replays.now()
         if seconds <= 1:
             self.why = words.NO_TIME_FOR_A_SCRIPT
             return False
@@ -120,16 +124,26 @@ def _side(target: Target) -> Side:
     return Side(name, {"KERAS_BACKEND": target.backend, **variables}, python)
 
 
-def _run(script: Path, seconds: float) -> subprocess.CompletedProcess[str] | None:
-    """Run a script. None where it does not end in time."""
-    try:
-        return subprocess.run(
-            [sys.executable, script.name],
-            cwd=script.parent,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return None
+def _run(script: Path, seconds: float, is_stopped: Callable[[], bool]) -> subprocess.CompletedProcess[str] | None:
+    """Run a script. None where it does not end in time. It starts processes itself, and none of them is left behind."""
+    command = [sys.executable, script.name]
+    deadline = time.monotonic() + seconds
+    with subprocess.Popen(
+        command,
+        cwd=script.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            while time.monotonic() < deadline:
+                if is_stopped():
+                    raise Abandoned
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    output, errors = process.communicate(timeout=_LOOK)
+                    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+            return None
+        finally:
+            if process.poll() is None:
+                processes.end(process.pid)

@@ -12,7 +12,6 @@ Every replay runs on every target and in both precisions, and is judged by the s
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +33,7 @@ from harness.result import words
 from harness.result.culprits import Culprits
 from harness.result.judgement import Judgement, Lost, Missing, Reordered, Unequal, Unlike
 from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding
+from harness.session.options import DEFAULT_BLAME_SECONDS
 from harness.session.session import Session
 from harness.target import Target
 from harness.trace import ArrayEntry, Key, Phase, Trace
@@ -42,9 +42,7 @@ from harness.trace.parts import CASE, DIFFERENCE, LOSS, METRICS, RAISED, TAKEN, 
 from harness.verdict import Verdict
 from harness.wire import Replay, Start
 
-#: Seconds for blaming one finding, without the last run of its script. The blame then says what is known so far.
-BUDGET = 180.0
-#: The most training steps that are run again for one finding: the last ones up to it.
+#: The most training steps that are run again for one finding in the usual time: the last ones up to it.
 MOST_STEPS = 40
 #: The most parts, made of other parts, in which operations between those are looked for.
 MOST_COMPOSED = 4
@@ -95,28 +93,61 @@ class Blamer:
         self._blame_from = blame_from
         self._declared = declared
 
-    def examine(self, case: CaseRef, seen: CaseResult, targets: Sequence[Target]) -> CaseResult:
-        """The result of a case with continuations of its trainings, and a blame for each difference.
+    def replays(self, case: CaseRef, seen: CaseResult, targets: Sequence[Target]) -> bool:
+        """Whether something is replayed to examine a case: not where its findings tell by themselves whose they are.
 
         Args:
             targets: those on which the case was run, the reference among them.
         """
-        by_name = {str(target): target for target in targets}
-        reference = by_name.get(seen.reference or "", self._session.setup.reference)
-        replays = Replays(self._session, case, targets, reference)
-        traces = {target: Trace(self._session.place_of(case.id, target)) for target in targets}
+        replays, traces = self._given(case, seen, targets, lambda: False)
+        for comparison in seen.comparisons:
+            if comparison.parted is not None:
+                return True
+            if self._is_blamed(comparison) and comparison.first is not None:
+                search = _Search(replays, _target_of(comparison, traces), comparison.first, traces)
+                if search.told_at_once() is None:
+                    return True
+        return False
+
+    def examine(
+        self,
+        case: CaseRef,
+        seen: CaseResult,
+        targets: Sequence[Target],
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> CaseResult:
+        """The result of a case with continuations of its trainings, and a blame for each difference.
+
+        Args:
+            targets: those on which the case was run, the reference among them.
+            is_stopped: whether to replay no more: see `harness.session.pool.Pool.work`.
+        """
+        replays, traces = self._given(case, seen, targets, is_stopped)
         comparisons = [
             replace(comparison, continuation=self._continuation(replays, comparison, traces))
             for comparison in seen.comparisons
         ]
         for position, comparison in enumerate(comparisons):
-            if self._blame_from is None or comparison.blame is not None:
-                continue
-            if comparison.is_worth_blaming(self._blame_from, declared=self._declared):
+            if self._is_blamed(comparison):
                 self._session.listener.blaming(case.id, comparison.target)
                 comparisons[position] = replace(comparison, blame=self._blame(replays, comparison, traces))
         outcome = outcome_of(seen.runs, comparisons, self._session.setup.fail_on)
         return replace(seen, comparisons=comparisons, outcome=outcome)
+
+    def _given(
+        self, case: CaseRef, seen: CaseResult, targets: Sequence[Target], is_stopped: Callable[[], bool]
+    ) -> tuple[Replays, Mapping[Target, Trace]]:
+        """What a search is given: what replays the case, and its traces."""
+        by_name = {str(target): target for target in targets}
+        reference = by_name.get(seen.reference or "", self._session.setup.reference)
+        traces = {target: Trace(self._session.place_of(case.id, target)) for target in targets}
+        return Replays(self._session, case, targets, reference, is_stopped), traces
+
+    def _is_blamed(self, comparison: Comparison) -> bool:
+        """Whether it is to be searched whose the difference of a comparison is."""
+        if self._blame_from is None or comparison.blame is not None:
+            return False
+        return comparison.is_worth_blaming(self._blame_from, declared=self._declared)
 
     def _blame(self, replays: Replays, comparison: Comparison, traces: Mapping[Target, Trace]) -> Blame | None:
         """The blame for a comparison's first difference; None if there is no difference."""
@@ -142,7 +173,7 @@ class Blamer:
         recorded = [entry.step for entry in traces[replays.reference].select("log")]
         first = comparison.parted
         last = min(max(recorded, default=0), first + MOST_CONTINUED - 1)
-        followed = replays.steps(first, last, BUDGET).traces
+        followed = replays.steps(first, last, replays.seconds).traces
         if target not in followed or replays.reference not in followed or last < first:
             return None
         known = self._session.setup.known
@@ -167,31 +198,54 @@ class _Search:
         self._target = target
         self._finding = finding
         self._traces = traces
-        self._deadline = time.monotonic() + BUDGET
+        self._deadline = replays.now() + replays.seconds
+        #: See `Replayed.late`.
+        self._late: set[Target] | None = None
+        #: The last part that was looked at, in words.
+        self._last: str | None = None
+        #: How many training steps were left out for want of time.
+        self._skipped = 0
         self._failures: dict[Target, str] = {}
         self._looked: list[Replayed] = []
         self._who = _alone(traces, finding)
         versions = [traces[side].header.environment.get("versions", {}) for side in (target, self._reference)]
         self._of_two_keras = versions[0].get("keras") != versions[1].get("keras")
 
-    def blame(self) -> Blame:
+    def told_at_once(self) -> Blame | None:
+        """The blame for a finding that tells by itself whose it is; None where something has to be replayed."""
         finding = self._finding
         if finding.phase == "initial" and below(finding.name, DATA) is not None:
             cause = finding.judgement.cause
             is_dtype = isinstance(cause, Unlike) and cause.item == "dtype" and cause.is_all
-            return self._unconfirmed(words.DTYPES_OF_DATA_DIFFER) if is_dtype else self._of_data(words.DATA_DIFFER)
+            return self._unconfirmed(words.DTYPES_OF_DATA_DIFFER) if is_dtype else None
         if isinstance(finding.judgement.cause, Reordered):
             return self._unconfirmed(words.ORDER_DIFFERS)
         if finding.phase == "event":
-            return self._of_event()
+            return None if below(finding.name, DATA) is not None else self._of_event()
         if finding.phase == "metric" and f"{BEGINS}/" in finding.name:
             return self._left_in_metric()
+        return self._by_callback() if finding.name.rpartition("/")[2] == "learning_rate" else None
+
+    def blame(self) -> Blame:
+        return self.told_at_once() or self._with_its_end(self._searched())
+
+    def _with_its_end(self, blame: Blame) -> Blame:
+        """A blame that says where the time ended the search, if it did."""
+        seconds, told = self._replays.seconds, [blame.text]
+        if self._late is not None or (blame.confirmed and blame.repro is None and self._left() <= 1):
+            running = [str(side) for side in (self._target, self._reference) if side in (self._late or ())]
+            told.append(words.out_of_time(seconds, running, self._last, is_found=blame.confirmed))
+        if self._skipped and not blame.confirmed:
+            told.append(words.steps_left_out(self._skipped))
+        return replace(blame, text="; ".join(told))
+
+    def _searched(self) -> Blame:
+        finding = self._finding
+        if finding.phase in ("initial", "event") and below(finding.name, DATA) is not None:
+            return self._of_data(words.DATA_DIFFER if finding.phase == "initial" else words.BATCHES_DIFFER)
         reference = self._traces[self._reference]
         if finding.phase in ("initial", "recorded") or not _has_parts(reference):
             return self._made_by_the_case() or self._unknown()
-        by_callback = self._by_callback() if finding.name.rpartition("/")[2] == "learning_rate" else None
-        if by_callback is not None:
-            return by_callback
         told = self._own_step(steps.told_apart)
         if told is not None:
             return told
@@ -203,10 +257,8 @@ class _Search:
         return made or self._by_callback() or self._only_metric() or self._unknown()
 
     def _of_event(self) -> Blame:
-        """Of callbacks, batches, or the backend's own random function."""
+        """Of callbacks, or the backend's own random function."""
         finding = self._finding
-        if below(finding.name, DATA) is not None:
-            return self._of_data(words.BATCHES_DIFFER)
         if below(finding.name, CALLBACK) is not None:
             return self._changed_by_callback(finding.key, finding.name)
         is_list = finding.name == CALLBACKS
@@ -427,7 +479,10 @@ class _Search:
         reference = self._traces[self._reference]
         recorded = {entry.step for entry in (*reference.select("update"), *reference.select("optimizer"))}
         agreed = [step for step in recorded if step < self._finding.step]
-        first = max([step + 1 for step in agreed] + [0, self._finding.step - MOST_STEPS + 1])
+        after = max((step + 1 for step in agreed), default=0)
+        most = max(1, int(MOST_STEPS * self._replays.seconds / DEFAULT_BLAME_SECONDS))
+        first = max(after, self._finding.step - most + 1)
+        self._skipped = first - after
         traces = self._traces_of(self._replays.steps(first, self._finding.step, self._left()))
         if self._target not in traces or self._reference not in traces:
             return None
@@ -451,18 +506,25 @@ class _Search:
 
     def _parts(self, start: _At, inside: str | None = None) -> Mapping[Target, Trace]:
         """Replay the parts on every target on the reference's values, with the operations of the part `inside`."""
-        return self._traces_of(self._replays.parts(replace(start.replay, inside=inside), self._left()))
+        traces = self._traces_of(self._replays.parts(replace(start.replay, inside=inside), self._left()))
+        if inside is None and all(side in traces for side in (self._target, self._reference)):
+            ours, theirs = traces[self._target], traces[self._reference]
+            seen = [(part_of(entry.name), entry.layer) for entry in ours.select() if entry.key in theirs]
+            self._last = next((words.place(part, layer) for part, layer in reversed(seen) if part), self._last)
+        return traces
 
     def _traces_of(self, replayed: Replayed) -> Mapping[Target, Trace]:
         """The traces of a replay. What failed in it is told if no part is found."""
         sides = self._target, self._reference
         self._looked.append(replayed)
         self._failures |= {side: replayed.failures[side] for side in sides if side in replayed.failures}
+        if replayed.late is not None and (not replayed.late or not replayed.late.isdisjoint(sides)):
+            self._late = (self._late or set()) | (replayed.late & set(sides))
         return replayed.traces
 
     def _left(self) -> float:
         """Seconds that are left."""
-        return self._deadline - time.monotonic()
+        return self._deadline - self._replays.now()
 
     def _differences(self, traces: Mapping[Target, Trace]) -> list[Finding]:
         """The differences from the reference that count, in order: divergent ones, and leaks that are about as large.
@@ -590,6 +652,8 @@ class _Search:
         if isinstance(cause, Lost):
             return self._unconfirmed(words.raised(cause))
         failures = {str(side): why for side, why in self._failures.items()}
+        if self._late is not None and not failures:
+            return self._unconfirmed(words.NOT_KNOWN)
         sides = self._target, self._reference
         return self._unconfirmed(nothing_found(finding, sides, self._traces, self._looked, failures))
 

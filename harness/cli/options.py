@@ -23,11 +23,29 @@ if TYPE_CHECKING:
 #: The most characters of a wrong value that a message shows.
 _SHOWN = 200
 FILE = click.Path(dir_okay=False)
+
+
+def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """A time limit as it was given. Click's own numbers may be no number, or infinite."""
+    from harness.session.options import seconds_of
+
+    try:
+        return None if value is None else seconds_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 TARGETS = click.option(
     "--targets",
     metavar="T,T,...",
     help="Where to run: targets such as torch, jax:cuda or torch+mixed_bfloat16, sets that pyproject.toml names, or "
     "'all'.  [default: every installed backend that trains]",
+)
+BLAME_SECONDS = click.option(
+    "--blame-seconds",
+    callback=_seconds,
+    metavar="S",
+    help="Seconds for the search for the origin of one difference.  [default: 180]",
 )
 OUT = click.option("--out", metavar="DIR", help="Where traces and result.json go.  [default: runs/<time>]")
 
@@ -90,16 +108,6 @@ def _expression(option: str, expression: str | None) -> Callable[[Callable[[str]
         ) from None
 
 
-def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    """A time limit as it was given. Click's own numbers may be no number, or infinite."""
-    from harness.session.options import seconds_of
-
-    try:
-        return None if value is None else seconds_of(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @dataclass(frozen=True)
 class How:
     """How cases are run."""
@@ -112,13 +120,16 @@ class How:
     jobs: int | None
     timeout: float | None
 
-    def options(self, *, quick: bool = False) -> Options:
+    def options(self, *, quick: bool = False, blame_seconds: float | None = None) -> Options:
         """These options as a session takes them.
+
+        Args:
+            blame_seconds: seconds for the search for the origin of one difference; None for the usual ones.
 
         Raises:
             HarnessError: two options exclude each other.
         """
-        from harness.session.options import DEFAULT_TIMEOUT, Options, cores
+        from harness.session.options import DEFAULT_BLAME_SECONDS, DEFAULT_TIMEOUT, Options, cores
 
         native = self.randomness == "native"
         if native and self.precision == "both":
@@ -143,6 +154,7 @@ class How:
             native=native,
             noise_runs=self.noise_runs,
             observer_check=self.observer_check,
+            blame_seconds=blame_seconds or DEFAULT_BLAME_SECONDS,
         )
 
 

@@ -15,6 +15,7 @@ from harness.case import CaseRef
 from harness.cli.files import shown, writable
 from harness.cli.group import main, said_of
 from harness.cli.options import (
+    BLAME_SECONDS,
     OUT,
     TARGETS,
     How,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 @how_to_run
 @how_to_tell
 @click.option("--no-blame", is_flag=True, help="Do not search for the origin of differences.")
+@BLAME_SECONDS
 @OUT
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted run: what it finished is not run again.")
 def run(
@@ -55,6 +57,7 @@ def run(
     how: How,
     telling: Telling,
     no_blame: bool,
+    blame_seconds: float | None,
     out: str | None,
     resume: str | None,
 ) -> None:
@@ -62,7 +65,7 @@ def run(
 
     Without PATH, every case under cases/. Cases are functions decorated with @harness.case.
     """
-    options, is_wanted = how.options(quick=what.quick), what.is_wanted()
+    options, is_wanted = how.options(quick=what.quick, blame_seconds=blame_seconds), what.is_wanted()
     blame_from = None if no_blame else judging.fail_on
     _run(what.paths, is_wanted, targets, judging, options, telling, out, blame_from, resume=resume)
 
@@ -74,6 +77,7 @@ def run(
 @how_to_judge
 @how_to_run
 @how_to_tell
+@BLAME_SECONDS
 @OUT
 def blame(
     paths: tuple[str, ...],
@@ -82,13 +86,14 @@ def blame(
     judging: Judging,
     how: How,
     telling: Telling,
+    blame_seconds: float | None,
     out: str | None,
 ) -> None:
     """Run cases, and search for the origin of each difference, of leaks and declared ones too.
 
     `harness run` does the same for each case that fails.
     """
-    options, is_wanted = how.options(), What(paths, keyword, None, False).is_wanted()
+    options, is_wanted = how.options(blame_seconds=blame_seconds), What(paths, keyword, None, False).is_wanted()
     _run(paths, is_wanted, targets, judging, options, telling, out, "leak", declared=True)
 
 

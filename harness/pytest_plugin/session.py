@@ -91,7 +91,9 @@ class ParitySession:
             declared = known.read(self.root)
         except HarnessError as error:
             raise pytest.UsageError(str(error)) from None
-        options = Options(precision=chosen.precision, jobs=cores(), timeout=chosen.timeout)
+        options = Options(
+            precision=chosen.precision, jobs=cores(), timeout=chosen.timeout, blame_seconds=chosen.blame_seconds
+        )
         setup = Setup(chosen.targets, chosen.reference, self.root, self.folder, options, chosen.fail_on, declared)
         blame_from = chosen.fail_on if chosen.blame else None
         jobs = max(1, cores() // self._processes)

@@ -32,6 +32,7 @@ class Settings:
     fail_on: Verdict
     timeout: float
     blame: bool
+    blame_seconds: float
     arguments: list[str]
 
     @property
@@ -57,7 +58,7 @@ def read(config: pytest.Config) -> Settings:
     Raises:
         pytest.UsageError: an option's value is wrong, or no backend is here.
     """
-    from harness.session.options import DEFAULT_TIMEOUT
+    from harness.session.options import DEFAULT_BLAME_SECONDS, DEFAULT_TIMEOUT
     from harness.session.targets import choose, choose_reference
     from harness.verdict import Verdict
 
@@ -69,8 +70,9 @@ def read(config: pytest.Config) -> Settings:
             reference=choose_reference(values.get("parity_reference"), targets),
             precision=_precision(values.get("parity_precision", "both")),
             fail_on=Verdict.parse(values.get("parity_fail_on", "divergent")),
-            timeout=_seconds(values.get("parity_timeout", DEFAULT_TIMEOUT)),
+            timeout=_seconds("--parity-timeout", values.get("parity_timeout", DEFAULT_TIMEOUT)),
             blame=not values.get("parity_no_blame"),
+            blame_seconds=_seconds("--parity-blame-seconds", values.get("parity_blame_seconds", DEFAULT_BLAME_SECONDS)),
             arguments=shlex.split(values.get("parity_args", "")),
         )
     except (HarnessError, ValueError) as error:
@@ -83,10 +85,10 @@ def _precision(value: str) -> Any:
     return value
 
 
-def _seconds(value: Any) -> float:
+def _seconds(option: str, value: Any) -> float:
     from harness.session.options import seconds_of
 
     try:
         return seconds_of(value)
     except ValueError as error:
-        raise HarnessError(f"--parity-timeout: {error}") from None
+        raise HarnessError(f"{option}: {error}") from None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -75,10 +75,22 @@ def make_console() -> Console:
     return console
 
 
+class _Remaining(TimeRemainingColumn):
+    """The time that is left, as far as that is known: not of a search for an origin, and not where all has ended."""
+
+    max_refresh = 0.0
+
+    def render(self, task: Task) -> Text:
+        if task.total is None or task.completed >= task.total:
+            return Text()
+        return super().render(task).append(" remaining")
+
+
 class Live(Listener):
     """Progress: on a terminal a bar, elsewhere a line for each case that is done, unless with -q.
 
-    What fails has a line anywhere as soon as it is judged, and one for each of its findings, and for whose each is.
+    What fails has a line anywhere as soon as it is judged, and one for each of its findings, and for whose each is. A
+    search for that has a bar of its own beside that of the runs, for as long as it goes on.
     """
 
     def __init__(self, console: Console, detail: Detail = Detail.NORMAL) -> None:
@@ -88,13 +100,13 @@ class Live(Listener):
         self._scheduled = 0
         self._done = 0
         self._running: dict[tuple[str, str, str], None] = {}
+        self._searches: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TimeElapsedColumn(),
             TextColumn("elapsed,"),
-            TimeRemainingColumn(),
-            TextColumn("remaining"),
+            _Remaining(),
             TextColumn(
                 "{task.fields[now]}",
                 markup=False,
@@ -123,6 +135,7 @@ class Live(Listener):
     def scheduled(self, runs: int) -> None:
         self._scheduled += runs
         self._progress.update(self._task, total=self._scheduled)
+        self._go_on()
 
     def started(self, case: str, target: str, precision: str) -> None:
         self._running[case, target, precision] = None
@@ -131,6 +144,7 @@ class Live(Listener):
     def ended(self, case: str, target: str, precision: str) -> None:
         self._running.pop((case, target, precision), None)
         self._progress.advance(self._task)
+        self._go_on()
         self._show()
 
     def judged(self, result: CaseResult) -> None:
@@ -147,15 +161,26 @@ class Live(Listener):
                 self._console.print(text(f"  {comparison.target}: {told['verdict']} at {told['key']}: {reason}"))
 
     def blaming(self, case: str, target: str) -> None:
-        """Show that a difference is being blamed. How long that takes is not known."""
-        self._progress.update(self._task, description="blaming", total=None, now=text(f"{case} on {target}").plain)
+        """Show that a difference is being blamed. How long that takes is not known. Another thread calls this."""
+        now = text(f"{case.rpartition('::')[2]} on {target}").plain
+        if case in self._searches:
+            self._progress.update(self._searches[case], now=now)
+        else:
+            self._searches[case] = self._progress.add_task("blaming", total=None, now=now)
 
     def examined(self, result: CaseResult) -> None:
         """Print whose the differences of a case are."""
+        search = self._searches.pop(result.id, None)
+        if search is not None:
+            self._progress.remove_task(search)
         for comparison in result.comparisons:
             if comparison.blame is not None:
                 told = comparison.blame.text.partition("\n")[0]
                 self._console.print(text(f"{result.id}, {comparison.target}: {told}"))
+
+    def _go_on(self) -> None:
+        """Let the bar of the runs go on at its full length: what ended last may have more runs, or be blamed."""
+        self._progress.tasks[0].finished_time = None
 
     def _describe(self) -> None:
         self._progress.update(self._task, description=f"{self._done}/{self._total} cases")

@@ -143,6 +143,8 @@ _SEED_IT = (
     "data pipeline a seed. What is meant to be random is compared as distributions under `--randomness native`."
 )
 _NO_CHANGE, _RATE = "nothing", "learning rate"
+NOT_KNOWN = "where it is made is not known"
+_MORE_TIME = "--blame-seconds (with pytest: --parity-blame-seconds) raises that"
 THE_LOSS, THE_METRICS, THE_CASE = "the loss", "the metrics", "the case itself"
 THE_STEP, THE_OPTIMIZER = "the optimizer's step", "the optimizer"
 THE_CALLBACKS = "the case's callbacks"
@@ -409,15 +411,44 @@ def _first_line(text: str) -> str:
     return lines[0] if lines else "no reason is given"
 
 
+def out_of_time(seconds: float, running: Sequence[str], last: str | None, *, is_found: bool) -> str:
+    """That the time for a search was over before all was looked at.
+
+    Args:
+        is_found: whether the part was found by then, and what was still sought is the operation, or a script.
+        running: the targets on which a replay ran then.
+        last: the last part that was looked at.
+    """
+    where = f" in a replay on {listed(running)}" if running else ""
+    if is_found:
+        return f"the search for more ended after {seconds:g} s{where}: {_MORE_TIME}"
+    seen = "before any part was looked at" if last is None else f"with the parts up to {last} looked at"
+    return f"the search ended after {seconds:g} s{where}, {seen}: {_MORE_TIME}"
+
+
+def steps_left_out(count: int) -> str:
+    """That the first of the training steps that may have made a difference were not looked at."""
+    return f"the first {count} steps that may have made it were not looked at: {_MORE_TIME}"
+
+
 def not_replayed(failures: Mapping[str, str]) -> str:
     """That no part was found, and that replays failed: why, by target."""
     told = [f"{target}: {why.strip().splitlines()[0]}" for target, why in failures.items()]
-    return f"where it is made is not known, because a replay of its parts failed on {'; on '.join(told)}"
+    return f"{NOT_KNOWN}, because a replay of its parts failed on {'; on '.join(told)}"
 
 
 def search_failed(error: Exception) -> str:
     """That the search itself failed."""
     return f"the search for its origin failed, which is a bug of the harness: {type(error).__name__}: {error}"
+
+
+def place(part: Part, layer: str | None) -> str:
+    """What a part of a case is.
+
+    Args:
+        layer: that the part is of.
+    """
+    return _PARTS.get(part.name) or (f"layer {layer!r}" if layer else part.name)
 
 
 def introduced(

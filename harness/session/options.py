@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 DEFAULT_TIMEOUT = 300.0
+DEFAULT_BLAME_SECONDS = 180.0
 #: The longest time limit, in seconds: more than eleven days. The timers of an operating system end somewhere.
 LONGEST_TIMEOUT = 1_000_000
 
@@ -24,6 +25,7 @@ class Options:
             times on each target, and distributions are compared.
         noise_runs: how many noise runs each case has on each target. They measure rounding where there is no twin.
         observer_check: whether each case has an unobserved run, to check that the instruments change nothing.
+        blame_seconds: seconds for the search for the origin of one difference.
     """
 
     precision: Literal["float32", "both"] = "both"
@@ -33,6 +35,7 @@ class Options:
     native: bool = False
     noise_runs: int = 0
     observer_check: bool = False
+    blame_seconds: float = DEFAULT_BLAME_SECONDS
 
 
 def seconds_of(value: Any) -> float:

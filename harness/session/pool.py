@@ -1,5 +1,8 @@
 """The controller's side of the wall: worker processes, the jobs that they are given, and the deadlines of both.
 
+Several threads may have jobs done at once: one records cases while another one replays parts. Whoever waits for jobs
+drives the pool, one thread at a time, for all of them; what a thread is told of its jobs, it is told in that thread.
+
 A worker that is lost, because it was killed or stopped answering, is replaced by a worker of the pool's own, and what
 had not begun goes to that. A job that ran alone on it is told that it lost its worker. Of several none is known to have
 taken the worker down, so each runs again, alone.
@@ -15,12 +18,15 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from queue import Empty, SimpleQueue
+from typing import Literal, NoReturn
 
 from harness import backends, processes
 from harness.session import interpreter, sharing
@@ -34,6 +40,8 @@ STARTUP_TIMEOUT = 180.0
 GRACE = 15.0
 #: How many workers of a target may be lost in a row, with no job ended in between, until no other is started.
 MOST_LOST = 5
+#: Seconds after which a thread that waits looks again whether it is to go on, and whether anybody drives the pool.
+_TURN = 0.2
 #: Variables that keep libraries from starting threads when they are imported, which would make forking unsafe.
 _SINGLE_THREADED = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
@@ -86,6 +94,67 @@ class Reply:
         return f"{what}\n{self.output}" if self.output else what
 
 
+class Abandoned(BaseException):
+    """A thread is to wait for its jobs no longer. It is no `Exception`, because it is no failure of whatever waits."""
+
+
+class Batch:
+    """Jobs that a thread waits for, and what it is told of them, in that thread.
+
+    Args:
+        on_reply: called as each job ends.
+        on_start: called as each job starts.
+        on_drop: called with each job that was not wanted any more.
+        is_wanted: asked just before a job would start, in whichever thread drives the pool. One that is no longer
+            wanted is dropped.
+
+    Attributes:
+        left: how much the thread still waits for: jobs, and what else it counts here.
+        held: seconds that its jobs were held up by those of other batches, as far as these took the room.
+    """
+
+    def __init__(
+        self,
+        on_reply: Callable[[Reply], None],
+        *,
+        on_start: Callable[[Job], None] = lambda _: None,
+        on_drop: Callable[[Job], None] = lambda _: None,
+        is_wanted: Callable[[Job], bool] = lambda _: True,
+    ) -> None:
+        self._on_reply = on_reply
+        self._on_drop = on_drop
+        self.on_start = on_start
+        self.is_wanted = is_wanted
+        self.left = 0
+        self.held = 0.0
+        #: What the thread is to do: told by any thread.
+        self.told: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        # What follows is that of the thread that drives the pool, but for the last two.
+        self.waiting: deque[_Waiting] = deque()
+        self.served = 0
+        self.ended = 0
+        #: How many ends the thread has taken in. None of its jobs begins before it has taken in all.
+        self.taken_in = 0
+        self.is_abandoned = False
+
+    def reply(self, reply: Reply) -> None:
+        """Take in how a job ended."""
+        self.left -= 1
+        self._on_reply(reply)
+        self.taken_in += 1
+
+    def drop(self, job: Job) -> None:
+        """Take in that a job was dropped."""
+        self.left -= 1
+        self._on_drop(job)
+        self.taken_in += 1
+
+    def ends(self, event: Callable[[], None]) -> None:
+        """Let the thread take in the end of a job."""
+        self.ended += 1
+        self.told.put(event)
+
+
 @dataclass(frozen=True)
 class _Waiting:
     """A job that waits for its worker.
@@ -96,6 +165,7 @@ class _Waiting:
     """
 
     job: Job
+    batch: Batch
     alone: bool = False
     again: bool = False
 
@@ -156,7 +226,17 @@ class Pool:
         self._ids = 0
         self._selector = selectors.DefaultSelector()
         self._workers: dict[Target, _Worker] = {}
-        self._waiting: deque[_Waiting] = deque()
+        #: Held by the thread that drives: what follows is its. It can be taken again, if a signal came as it was taken.
+        self._driving = threading.RLock()
+        self._added: SimpleQueue[tuple[Batch, list[Job]]] = SimpleQueue()
+        self._batches: list[Batch] = []
+        #: Jobs whose worker was lost. They go first.
+        self._again: deque[_Waiting] = deque()
+        self._is_closed = False
+        self._bell, self._rope = socket.socketpair()
+        self._bell.setblocking(False)
+        self._rope.setblocking(False)
+        self._selector.register(self._bell, selectors.EVENT_READ)
         self._started: Counter[Target] = Counter()
         self._lost: Counter[Target] = Counter()
         self._folder = folder
@@ -169,31 +249,74 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_closed = True
+        self._wake()
+        self._driving.acquire(timeout=GRACE)  # another thread that drives is about to see that it is closed
         for worker in self._workers.values():
             self._stop(worker)
         self._selector.close()
+        self._bell.close()
+        self._rope.close()
         self._temporary.leave()
 
     def run(
-        self,
-        jobs: Iterable[Job],
-        on_reply: Callable[[Reply], None],
-        *,
-        on_start: Callable[[Job], None] = lambda _: None,
-        is_wanted: Callable[[Job], bool] = lambda _: True,
-    ) -> None:
-        """Do jobs in their order, except that one whose worker is not ready waits. Every wanted job gets one reply.
+        self, jobs: Iterable[Job], on_reply: Callable[[Reply], None], is_stopped: Callable[[], bool] = lambda: False
+    ) -> float:
+        """Do jobs in their order, except that one whose worker is not ready waits. Every job gets one reply.
 
         Args:
             on_reply: called as each job ends.
-            on_start: called as each job starts.
-            is_wanted: asked just before a job would start; one that is no longer wanted is dropped.
+            is_stopped: see `work`.
+
+        Returns:
+            The seconds that they were held up by jobs of other threads.
+
+        Raises:
+            Abandoned: see `work`.
         """
-        self._waiting = deque(map(_Waiting, jobs))
-        while self._waiting or self._running():
-            self._dispatch(on_reply, on_start, is_wanted)
-            if self._waiting or self._running():
-                self._wait(on_reply)
+        batch = Batch(on_reply)
+        self.add(batch, jobs)
+        self.work(batch, is_stopped)
+        return batch.held
+
+    def add(self, batch: Batch, jobs: Iterable[Job]) -> None:
+        """Add jobs to a batch, before those that wait in it. Called by the thread that waits for the batch."""
+        added = list(jobs)
+        batch.left += len(added)
+        self._added.put((batch, added))
+        self._wake()
+
+    def tell(self, batch: Batch, event: Callable[[], None]) -> None:
+        """Have a function called in the thread that waits for a batch. May be called by any thread."""
+        batch.told.put(event)
+        self._wake()
+
+    def work(self, batch: Batch, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        """Wait until nothing is left of a batch, and drive the pool while no other thread does.
+
+        Args:
+            is_stopped: whether this thread is to wait no longer; asked again and again.
+
+        Raises:
+            Abandoned: the thread is to wait no longer, or the pool was closed.
+        """
+        try:
+            while batch.left:
+                if self._is_closed or is_stopped():
+                    raise Abandoned
+                if self._driving.acquire(blocking=False):
+                    try:
+                        self._turn(batch)
+                    finally:
+                        self._driving.release()
+                else:
+                    with contextlib.suppress(Empty):
+                        batch.told.get(timeout=_TURN)()
+                        self._wake()  # more of its jobs may begin now
+                while not batch.told.empty():
+                    batch.told.get()()
+        finally:
+            batch.is_abandoned = True
 
     def why_not(self, target: Target) -> str | None:
         """Why a target's worker cannot run anything; None if it can, or is still starting."""
@@ -258,29 +381,79 @@ class Pool:
 
         return sharing.join(folder, target.slug, start)
 
-    def _dispatch(
-        self,
-        on_reply: Callable[[Reply], None],
-        on_start: Callable[[Job], None],
-        is_wanted: Callable[[Job], bool],
-    ) -> None:
-        later: list[_Waiting] = []
-        while self._waiting and self._running() < self._jobs:
-            waiting = self._waiting.popleft()
-            job, worker = waiting.job, self._worker_of(waiting.job.target)
-            is_first = not any(other.alone and other.job.target == job.target for other in later)
-            has_room = not worker.running if waiting.alone else not worker.is_kept and is_first
-            if worker.failed is None and (worker.number is None or not has_room):
-                later.append(waiting)
-            elif not is_wanted(job):
-                continue
-            elif worker.failed is not None:
-                on_reply(Reply(job, "worker", 0, 0.0, worker.failed))
-            else:
-                self._send(worker, waiting, on_reply)
-                if not worker.lost and not waiting.again:
-                    on_start(job)
-        self._waiting.extendleft(reversed(later))
+    def _wake(self) -> None:
+        """Let the thread that drives look at what there is to do."""
+        with contextlib.suppress(OSError):  # it is woken already, or the pool was closed
+            self._rope.send(b"\0")
+
+    def _turn(self, batch: Batch) -> None:
+        """Start what can start, and wait a moment for what ends.
+
+        Args:
+            batch: of the thread that drives, which does not wait if it has been told something.
+        """
+        began = time.monotonic()
+        self._take_in()
+        while self._running() < self._jobs:
+            waiting = self._next()
+            if waiting is None:
+                break
+            self._begin(waiting)
+        ready = self._selector.select(timeout=0.0 if not batch.told.empty() else _TURN)
+        seconds = time.monotonic() - began
+        for other in self._batches:
+            if other.waiting:
+                other.held += seconds * (self._running() - self._running(other)) / self._jobs
+        self._receive_from([key.data for key, _ in ready if key.data is not None])
+
+    def _take_in(self) -> None:
+        """Take in what was added, and leave out what nobody waits for any more."""
+        with contextlib.suppress(BlockingIOError):
+            while self._bell.recv(1 << 10):
+                pass
+        while not self._added.empty():
+            batch, jobs = self._added.get()
+            batch.waiting.extendleft(_Waiting(job, batch) for job in reversed(jobs))
+            self._batches += [] if batch in self._batches else [batch]
+        self._batches = [batch for batch in self._batches if batch.waiting and not batch.is_abandoned]
+        self._again = deque(waiting for waiting in self._again if not waiting.batch.is_abandoned)
+
+    def _next(self) -> _Waiting | None:
+        """Take out the job that is to start now, or to be told that it cannot run; None if there is none.
+
+        Of several batches the one goes first of which least runs and, of these, the one that was served longest ago.
+        """
+        batches = sorted(self._batches, key=lambda batch: (self._running(batch), batch.served))
+        kept: set[Target] = set()
+        for queue in [self._again, *(batch.waiting for batch in batches if batch.taken_in == batch.ended)]:
+            for position, waiting in enumerate(queue):
+                target = waiting.job.target
+                worker = self._worker_of(target)
+                has_room = not worker.running if waiting.alone else not worker.is_kept and target not in kept
+                if worker.failed is not None or (worker.number is not None and has_room):
+                    del queue[position]
+                    return waiting
+                if waiting.alone:
+                    kept.add(target)
+        return None
+
+    def _begin(self, waiting: _Waiting) -> None:
+        """Give a job to its worker, if it is still wanted."""
+        batch, job, worker = waiting.batch, waiting.job, self._worker_of(waiting.job.target)
+        try:
+            is_wanted = batch.is_wanted(job)
+        except Exception as error:  # it is of the thread that waits, which need not be this one
+            batch.ends(partial(_raise, error))
+            return
+        if not is_wanted:
+            batch.ends(partial(batch.drop, job))
+        elif worker.failed is not None:
+            batch.ends(partial(batch.reply, Reply(job, "worker", 0, 0.0, worker.failed)))
+        else:
+            self._send(worker, waiting)
+            batch.served = self._ids
+            if not worker.lost and not waiting.again:
+                batch.told.put(partial(batch.on_start, job))
 
     def _worker_of(self, target: Target) -> _Worker:
         """A target's worker. One that was lost is replaced."""
@@ -288,10 +461,12 @@ class Pool:
             self._workers[target] = self._start(target, None)
         return self._workers[target]
 
-    def _running(self) -> int:
-        return sum(len(worker.running) for worker in self._workers.values())
+    def _running(self, batch: Batch | None = None) -> int:
+        """How many jobs run, of a batch or of all of them."""
+        running = [waiting for worker in self._workers.values() for waiting, _ in worker.running.values()]
+        return len(running) if batch is None else sum(waiting.batch is batch for waiting in running)
 
-    def _send(self, worker: _Worker, waiting: _Waiting, on_reply: Callable[[Reply], None]) -> None:
+    def _send(self, worker: _Worker, waiting: _Waiting) -> None:
         self._ids += 1
         job = waiting.job
         worker.running[self._ids] = (waiting, time.monotonic() + job.timeout + GRACE)
@@ -305,23 +480,23 @@ class Pool:
             pass  # the worker has ended, which the next read will notice
         worker.channel.setblocking(False)
         if not is_taken:
-            self._lose(worker, "stopped answering", on_reply)
+            self._lose(worker, "stopped answering")
 
-    def _wait(self, on_reply: Callable[[Reply], None]) -> None:
-        for key, _ in self._selector.select(timeout=0.2):
-            worker: _Worker = key.data
-            if not self._read(worker, on_reply):
-                self._lose(worker, "ended" if worker.process is None else _how(worker.process.wait()), on_reply)
+    def _receive_from(self, workers: Iterable[_Worker]) -> None:
+        """Take in what workers answered, and give up those that do not answer."""
+        for worker in workers:
+            if not self._read(worker):
+                self._lose(worker, "ended" if worker.process is None else _how(worker.process.wait()))
         now = time.monotonic()
         for worker in self._workers.values():
             if worker.failed is not None or worker.lost:
                 continue
             if worker.number is None and now > worker.started + STARTUP_TIMEOUT:
-                self._lose(worker, f"was not ready after {STARTUP_TIMEOUT:g} s", on_reply)
+                self._lose(worker, f"was not ready after {STARTUP_TIMEOUT:g} s")
             elif any(now > deadline for _, deadline in worker.running.values()):
-                self._lose(worker, "stopped answering", on_reply)
+                self._lose(worker, "stopped answering")
 
-    def _read(self, worker: _Worker, on_reply: Callable[[Reply], None]) -> bool:
+    def _read(self, worker: _Worker) -> bool:
         """Take in some of what a worker answered. False if its channel is closed."""
         try:
             data = worker.channel.recv(1 << 16)
@@ -329,10 +504,10 @@ class Pool:
             return False
         *lines, worker.buffer = (worker.buffer + data).split(b"\n")
         for line in lines:
-            self._receive(worker, decode(line), on_reply)
+            self._receive(worker, decode(line))
         return bool(data)
 
-    def _receive(self, worker: _Worker, answer: Answer, on_reply: Callable[[Reply], None]) -> None:
+    def _receive(self, worker: _Worker, answer: Answer) -> None:
         match answer:
             case Ready(number):
                 worker.number = number
@@ -345,16 +520,17 @@ class Pool:
                 worker.groups.pop(number, None)
                 waiting, _ = worker.running.pop(number)
                 self._lost[worker.target] = 0
-                on_reply(Reply(waiting.job, how, code, seconds, _last_lines(waiting.job.output)))
+                reply = Reply(waiting.job, how, code, seconds, _last_lines(waiting.job.output))
+                waiting.batch.ends(partial(waiting.batch.reply, reply))
 
-    def _lose(self, worker: _Worker, how: str, on_reply: Callable[[Reply], None]) -> None:
+    def _lose(self, worker: _Worker, how: str) -> None:
         """Stop a worker that is gone or does not answer, and see to what it was given.
 
         Args:
             how: it was lost, as a sentence without its subject.
         """
         with contextlib.suppress(BlockingIOError):
-            while worker.failed is None and self._read(worker, on_reply):
+            while worker.failed is None and self._read(worker):
                 pass  # what has begun and ended by now
         self._stop(worker)
         if worker.number is None:
@@ -362,15 +538,15 @@ class Pool:
             return
         worker.lost = True
         running, worker.running = worker.running, {}
-        begun = [waiting.job for number, (waiting, _) in running.items() if number in worker.groups]
+        begun = [waiting for number, (waiting, _) in running.items() if number in worker.groups]
         # On a shared worker others may have run that this process does not know of.
         told = begun[0] if len(begun) == 1 and worker.process is not None else None
         again = [
             replace(waiting, alone=waiting.alone or number in worker.groups, again=True)
             for number, (waiting, _) in running.items()
-            if waiting.job is not told
+            if waiting is not told
         ]
-        self._waiting.extendleft(reversed(again))
+        self._again.extendleft(reversed(again))
         if told is not None or not begun:
             self._lost[worker.target] += 1
         if self._lost[worker.target] == MOST_LOST:
@@ -380,7 +556,8 @@ class Pool:
             )
         if told is not None:
             reason = _with(f"the worker of {worker.target} {how} while it ran this", worker.log)
-            on_reply(Reply(told, "lost", 0, 0.0, _with(reason, told.output)))
+            reply = Reply(told.job, "lost", 0, 0.0, _with(reason, told.job.output))
+            told.batch.ends(partial(told.batch.reply, reply))
 
     def _stop(self, worker: _Worker) -> None:
         """Close a worker's channel, at which it ends our children. A worker that is not shared then has 2 s to end."""
@@ -399,6 +576,10 @@ class Pool:
                 worker.process.wait()
         for group in worker.groups.values():  # what a worker left running that was killed
             processes.end(group)
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 def _how(code: int) -> str:

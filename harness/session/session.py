@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,11 +19,12 @@ from harness.judge.declared import unmatched
 from harness.judge.distribution import REPEATS
 from harness.judge.doubt import wanted_of_recording
 from harness.result.model import CaseResult, Result, TargetRun, Unfinished
+from harness.session.examination import Examination
 from harness.session.folder import clear_traces
 from harness.session.layout import LOGS, seed_of, trace_folder
 from harness.session.options import Options, cores
 from harness.session.plan import Planned, plan
-from harness.session.pool import Job, Pool, Reply
+from harness.session.pool import Batch, Job, Pool, Reply
 from harness.session.selection import Selection
 from harness.target import Target
 from harness.verdict import Verdict
@@ -55,7 +56,10 @@ class Setup:
 
 
 class Listener:
-    """Is told of a session's progress. Every method here does nothing; subclasses override those they need."""
+    """Is told of a session's progress. Every method here does nothing; subclasses override those they need.
+
+    All are called in the thread that runs the session, but for `blaming`.
+    """
 
     def planned(self, cases: Sequence[Planned], targets: Sequence[Target]) -> None: ...
 
@@ -69,7 +73,7 @@ class Listener:
     def judged(self, result: CaseResult) -> None: ...
 
     def blaming(self, case: str, target: str) -> None:
-        """A difference is being replayed."""
+        """A difference is being replayed, perhaps while other cases run."""
 
     def examined(self, result: CaseResult) -> None:
         """The differences of a judged case have been replayed."""
@@ -78,8 +82,17 @@ class Listener:
 class Examiner(Protocol):
     """Examines judged cases while the workers still run: see `harness.blame.search.Blamer`."""
 
-    def examine(self, case: CaseRef, seen: CaseResult, targets: Sequence[Target]) -> CaseResult:
-        """The result `seen` of a case, with what was found out about its differences."""
+    def replays(self, case: CaseRef, seen: CaseResult, targets: Sequence[Target]) -> bool:
+        """Whether examining a case takes replays. Where it does not, it takes a moment."""
+
+    def examine(
+        self, case: CaseRef, seen: CaseResult, targets: Sequence[Target], is_stopped: Callable[[], bool]
+    ) -> CaseResult:
+        """The result `seen` of a case, with what was found out about its differences.
+
+        Args:
+            is_stopped: whether to replay no more: see `harness.session.pool.Pool.work`.
+        """
 
 
 @dataclass(frozen=True)
@@ -187,55 +200,86 @@ class Session:
         return planned
 
     def run(self, planned: Sequence[Planned], targets: Sequence[Target] | None = None) -> list[CaseResult]:
-        """Record cases, judge each as soon as all its traces are written, and then examine them.
+        """Record cases, judge each as soon as all its traces are written, and examine it while the others are recorded.
 
         Args:
             targets: some of the session's targets, the reference among them; all of them if left out.
         """
         targets = self.setup.targets if targets is None else targets
-        judged = self.judged
-        wanted: dict[str, dict[Target, frozenset[str]]] = {}
+        cases = {item.case.id: item.case for item in planned}
+        judged, judged_again = self.judged, set[str]()
 
         def judge(case: str) -> None:
             keep(self._judged(case, targets))
-            wanted[case] = self._further_runs(judged[case], targets)
-            if not any(wanted[case].values()):
-                tell_unless_continued(case)
+            wanted = {} if case in judged_again else self._further_runs(judged[case], targets)
+            further = self._further_jobs(cases[case], wanted)
+            if further:
+                judged_again.add(case)
+                recording.add(further)
+            else:
+                settle(case)
 
         def keep(result: CaseResult) -> None:
             judged[result.id] = result
             self._keep(self)
 
-        def tell_unless_continued(case: str) -> None:
+        def settle(case: str) -> None:
+            """Tell what a case comes to, of which no more runs are wanted, and have it examined."""
             if not is_continued(case):
                 self.listener.judged(judged[case])
+            if self._examiner is None:
+                return
+            if self._replays(cases[case], judged[case], targets):
+                recording.batch.left += 1
+                examination.add(partial(examine, cases[case], judged[case]))
+            else:
+                take_in(self._examined(cases[case], judged[case], targets))
 
         def is_continued(case: str) -> bool:
             parted = any(comparison.parted is not None for comparison in judged[case].comparisons)
             return parted and self._examiner is not None
 
-        self.record(planned, targets, judge)
-        doubtful = [item for item in planned if any(wanted[item.case.id].values())]
-        self._run_further(doubtful, wanted)
-        for item in doubtful:
-            keep(self._judged(item.case.id, targets))
-            tell_unless_continued(item.case.id)
-        if self._examiner is not None:
-            for item in planned:
-                case = item.case.id
-                was_continued = is_continued(case)
-                keep(self._examined(item.case, judged[case], targets))
-                self.listener.examined(judged[case])
-                if was_continued:
-                    self.listener.judged(judged[case])
+        def examine(case: CaseRef, seen: CaseResult) -> Callable[[], None]:
+            result = self._examined(case, seen, targets, lambda: examination.is_stopped)
+
+            def take_in_and_count() -> None:
+                recording.batch.left -= 1
+                take_in(result)
+
+            return take_in_and_count
+
+        def take_in(result: CaseResult) -> None:
+            was_continued = is_continued(result.id)
+            keep(result)
+            self.listener.examined(result)
+            if was_continued:
+                self.listener.judged(result)
+
+        recording = _Recording(self, judge)
+        with Examination(lambda event: self.pool.tell(recording.batch, event)) as examination:
+            recording.begin(planned, targets)
+            self.pool.work(recording.batch)
         return [judged[item.case.id] for item in planned]
 
-    def _examined(self, case: CaseRef, seen: CaseResult, targets: Sequence[Target]) -> CaseResult:
+    def _replays(self, case: CaseRef, seen: CaseResult, targets: Sequence[Target]) -> bool:
+        """Whether examining a case takes replays, or fails."""
+        assert self._examiner is not None
+        try:
+            return self._examiner.replays(case, seen, _readable(seen, targets))
+        except Exception:
+            return True
+
+    def _examined(
+        self,
+        case: CaseRef,
+        seen: CaseResult,
+        targets: Sequence[Target],
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> CaseResult:
         """The result of a case with what was found out about its differences, or with a note why nothing was."""
         assert self._examiner is not None
-        readable = {run.target for run in seen.runs if run.trace is not None}
         try:
-            return self._examiner.examine(case, seen, [target for target in targets if str(target) in readable])
+            return self._examiner.examine(case, seen, _readable(seen, targets), is_stopped)
         except Exception as error:
             note = trace.Note("blame", f"the harness failed to search: {type(error).__name__}: {error}")
             return replace(seen, runs=[replace(run, notes=[*run.notes, note]) for run in seen.runs])
@@ -280,7 +324,9 @@ class Session:
         if self.setup.options.native:
             return
         wanted = {item.case.id: {target: self._wanted_of_recording(item.case.id, target)} for item in planned}
-        self._run_further(planned, wanted)
+        recording = _Recording(self)
+        recording.add([job for item in planned for job in self._further_jobs(item.case, wanted[item.case.id])])
+        self.pool.work(recording.batch)
 
     def _wanted_of_recording(self, case: str, target: Target) -> frozenset[str]:
         """See `harness.judge.doubt.wanted_of_recording`. A trace that cannot be read wants nothing."""
@@ -289,21 +335,14 @@ class Session:
         except Exception:
             return frozenset()
 
-    def _run_further(self, planned: Sequence[Planned], wanted: Mapping[str, Mapping[Target, frozenset[str]]]) -> None:
-        """Make the further runs of cases. What they leave lies beside the traces that they are about."""
-        jobs = [
-            self.job(item.case, target, variant, self.place_of(item.case.id, target))
-            for item in planned
-            for target, kinds in wanted[item.case.id].items()
-            for variant in self._further_variants(kinds, target, self.place_of(item.case.id, target))
+    def _further_jobs(self, case: CaseRef, wanted: Mapping[Target, frozenset[str]]) -> list[Job]:
+        """The further runs of a case. What they leave lies beside the traces that they are about."""
+        places = {target: self.place_of(case.id, target) for target in wanted}
+        return [
+            self.job(case, target, variant, places[target])
+            for target, kinds in wanted.items()
+            for variant in self._further_variants(kinds, target, places[target])
         ]
-        self.listener.scheduled(len(jobs))
-
-        def receive(reply: Reply) -> None:
-            self._write_failure(reply)
-            self.listener.ended(*_described(reply.job))
-
-        self.pool.run(jobs, receive, on_start=lambda job: self.listener.started(*_described(job)))
 
     def _further_variants(self, kinds: frozenset[str], target: Target, place: Path) -> list[Variant]:
         ways = 2 if self.setup.options.precision == "both" else 1
@@ -313,55 +352,26 @@ class Session:
         numbers = range(1, NOISE_RUNS + 1) if trace.NOISE in kinds and not self.setup.options.noise_runs else ()
         return [*again, *eager, *full, *(_noise(number) for number in numbers)]
 
-    def record(
-        self,
-        planned: Sequence[Planned],
-        targets: Sequence[Target] | None = None,
-        on_case: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    def record(self, planned: Sequence[Planned]) -> None:
         """Run every case on every target. Every run leaves a trace, however it ended.
 
         On a target on which its file does not declare a case, a trace is written that says so.
-
-        Args:
-            on_case: called with a case's id once all its traces are written.
         """
-        targets = self.setup.targets if targets is None else targets
-        waiting: Counter[str] = Counter()
+        recording = _Recording(self)
+        recording.begin(planned, self.setup.targets)
+        self.pool.work(recording.batch)
+
+    def first_jobs(self, item: Planned, targets: Sequence[Target]) -> list[Job]:
+        """The runs of a case that are wanted before anything is known of it. Where it is missing, that is written."""
         jobs: list[Job] = []
-        for item in planned:
-            for target in targets:
-                place = self.place_of(item.case.id, target)
-                shutil.rmtree(place, ignore_errors=True)  # of an earlier run
-                if target in item.missing:
-                    self._write_missing(item, target, place)
-                    continue
-                for variant in self._variants():
-                    jobs.append(self.job(item.case, target, variant, place))
-                    waiting[item.case.id] += 1
-        self.listener.scheduled(len(jobs))
-
-        def finish(job: Job) -> None:
-            case, target, precision = _described(job)
-            self.listener.ended(case, target, precision)
-            waiting[case] -= 1
-            if not waiting[case]:
-                on_case(case)
-
-        def receive(reply: Reply) -> None:
-            self._write_failure(reply)
-            finish(reply.job)
-
-        def is_wanted(job: Job) -> bool:
-            """False for a twin or another further run if the first run failed: there is nothing to compare it with."""
-            assert isinstance(job.work, Run)
-            place = self.place_of(job.work.case.id, job.target)
-            if job.work.trace == place or not _has_failed(place):
-                return True
-            finish(job)
-            return False
-
-        self.pool.run(jobs, receive, on_start=lambda job: self.listener.started(*_described(job)), is_wanted=is_wanted)
+        for target in targets:
+            place = self.place_of(item.case.id, target)
+            shutil.rmtree(place, ignore_errors=True)  # of an earlier run
+            if target in item.missing:
+                self._write_missing(item, target, place)
+            else:
+                jobs += [self.job(item.case, target, variant, place) for variant in self._variants()]
+        return jobs
 
     def _write_missing(self, item: Planned, target: Target, place: Path) -> None:
         """Write the trace of a case that its file does not declare on a target."""
@@ -377,7 +387,8 @@ class Session:
         )
         trace.write(place, header, [])
 
-    def _write_failure(self, reply: Reply) -> None:
+    def write_failure(self, reply: Reply) -> None:
+        """Write the trace of a run that could not write one itself, or keep why that cannot be written either."""
         try:
             write_failure(reply)
         except OSError as error:  # a full disk, or a folder that somebody removed
@@ -505,6 +516,71 @@ class Session:
         ]
 
 
+class _Recording:
+    """Runs of cases in a batch. The listener is told of each.
+
+    Args:
+        on_case: called with a case's id as soon as all of its runs have ended that were added by then.
+    """
+
+    def __init__(self, session: Session, on_case: Callable[[str], None] = lambda _: None) -> None:
+        self._session = session
+        self._on_case = on_case
+        self._listener = session.listener
+        self._waiting: Counter[str] = Counter()
+        #: The traces of runs that are dropped if the first run of their case has failed there.
+        self._bound: set[Path] = set()
+        self.batch = Batch(
+            self._receive,
+            on_start=lambda job: self._listener.started(*_described(job)),
+            on_drop=self._finish,
+            is_wanted=self._is_wanted,
+        )
+
+    def begin(self, planned: Sequence[Planned], targets: Sequence[Target]) -> None:
+        """Add the first runs of cases, and their twins."""
+        jobs = {item.case.id: self._session.first_jobs(item, targets) for item in planned}
+        self._bound = {_run_of(job).trace for of_case in jobs.values() for job in of_case}
+        self.add([job for of_case in jobs.values() for job in of_case])
+        for case, of_case in jobs.items():
+            if not of_case:
+                self._on_case(case)
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Add runs, before those that wait."""
+        self._waiting.update(_run_of(job).case.id for job in jobs)
+        self._listener.scheduled(len(jobs))
+        self._session.pool.add(self.batch, jobs)
+
+    def _receive(self, reply: Reply) -> None:
+        self._session.write_failure(reply)
+        self._finish(reply.job)
+
+    def _finish(self, job: Job) -> None:
+        case, target, precision = _described(job)
+        self._listener.ended(case, target, precision)
+        self._waiting[case] -= 1
+        if not self._waiting[case]:
+            self._on_case(case)
+
+    def _is_wanted(self, job: Job) -> bool:
+        """False for a twin or the like if the first run failed: there is nothing to compare it with."""
+        run = _run_of(job)
+        place = self._session.place_of(run.case.id, job.target)
+        return run.trace == place or run.trace not in self._bound or not _has_failed(place)
+
+
+def _readable(seen: CaseResult, targets: Sequence[Target]) -> list[Target]:
+    """The targets that have a trace of a case."""
+    readable = {run.target for run in seen.runs if run.trace is not None}
+    return [target for target in targets if str(target) in readable]
+
+
+def _run_of(job: Job) -> Run:
+    assert isinstance(job.work, Run)
+    return job.work
+
+
 def _noise(number: int) -> Variant:
     return Variant(place=f"{trace.NOISE}/{number:02}", noise=number)
 
@@ -545,8 +621,8 @@ def write_failure(reply: Reply) -> None:
 
 def _described(job: Job) -> tuple[str, str, str]:
     """The case, the target and the precision of a run."""
-    assert isinstance(job.work, Run)
-    return job.work.case.id, job.work.target, job.work.precision
+    run = _run_of(job)
+    return run.case.id, run.target, run.precision
 
 
 def _has_failed(place: Path) -> bool:

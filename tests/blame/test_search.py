@@ -138,9 +138,11 @@ class FakePool:
         #: Notes on what a replay could not observe, by replay and target.
         self.notes: dict[tuple[str, str], list[Note]] = {}
         self.now = 0.0
+        #: Seconds that each replay is held up by other jobs, beside those that it takes.
+        self.held = 0.0
 
-    def run(self, jobs: Sequence[Job], on_reply: Callable[[Reply], None]) -> None:
-        self.now += self.takes
+    def run(self, jobs: Sequence[Job], on_reply: Callable[[Reply], None], _: Callable[[], bool]) -> float:
+        self.now += self.takes + self.held
         runs = [(job, job.work) for job in jobs if isinstance(job.work, wire.Run)]
         if runs:
             self.asked.append(self._asked(runs))
@@ -158,6 +160,7 @@ class FakePool:
                     notes = self.notes.get((self.asked[-1].what, target), [])
                     write(job.work.trace, target, values, twin=job.work.twin, notes=notes)
             on_reply(Reply(job, ended, 0, 1.0, ""))
+        return self.held
 
     @staticmethod
     def _asked(runs: Sequence[tuple[Job, wire.Run]]) -> Asked:
@@ -192,6 +195,7 @@ class Search:
         expect: differences that the case declares.
         raised: what the case raised, by target.
         header: what else all traces of the case say.
+        options: how the case is run; the usual ones if left out.
     """
 
     def __init__(
@@ -209,11 +213,12 @@ class Search:
         expect: Mapping[str, Expected] | None = None,
         raised: Mapping[str, list[Raised]] | None = None,
         header: Mapping[str, Any] | None = None,
+        options: Options | None = None,
     ) -> None:
         self.folder = folder
         self.pool = FakePool(replays, ends or {}, takes, computes or {})
         clock = types.SimpleNamespace(monotonic=lambda: self.pool.now)
-        for module in (search, replays_module, reproducer):
+        for module in (replays_module, reproducer):
             monkeypatch.setattr(module, "time", clock)
         self.places = {target: trace_folder(folder, target, CASE.id) for target in targets}
         for target, place in self.places.items():
@@ -225,7 +230,7 @@ class Search:
                     "raised": (raised or {}).get(str(target), []),
                 }
                 write(place / trace.TWIN if twin else place, str(target), values, twin=twin, **about)
-        self.session = Session(Setup(list(targets), TORCH, folder, folder, Options()))
+        self.session = Session(Setup(list(targets), TORCH, folder, folder, options or Options()))
         vars(self.session)["pool"] = self.pool
 
     def judged(self) -> CaseResult:
@@ -246,6 +251,12 @@ class Search:
         assert blame is not None
         assert "bug of the harness" not in blame.text
         return blame
+
+    @property
+    def replays(self) -> bool:
+        """Whether an examination is said to take replays."""
+        blamer = search.Blamer(self.session, Verdict.DIVERGENT)
+        return blamer.replays(CASE, self.judged(), self.session.setup.targets)
 
     @property
     def asked(self) -> list[str]:
@@ -874,6 +885,7 @@ class TestBeforeAnythingIsReplayed:
         )
         assert blame.culprit == "Fall"
         assert it.asked == []
+        assert not it.replays
 
     def test_of_other_callbacks_no_part_is_asked(self, searching: Any) -> None:
         values = [
@@ -883,6 +895,7 @@ class TestBeforeAnythingIsReplayed:
         it = searching(values, {})
         assert it.blame().text == "callbacks are called in another order, or with other logs"
         assert it.asked == []
+        assert not it.replays
 
     @parametrize(
         ("others", "jax", "culprit"), [("as promised", "it mixes rows", "jax"), ("no rows", "as promised", None)]
@@ -906,19 +919,59 @@ class TestBudget:
 
     def test_each_replay_is_given_what_is_left(self, searching: Any) -> None:
         it = searching(differing(fit(0), OUTPUT), self.answers(), takes=20)
+        assert it.replays
         it.blame()
-        assert search.BUDGET == 180
         assert [asked.seconds for asked in it.pool.asked] == [180, 160, 140, 120]
 
     def test_what_is_known_when_it_is_spent_is_said(self, searching: Any) -> None:
         it = searching(differing(fit(0), OUTPUT), self.answers(), takes=90)
         blame = it.blame()
         assert (blame.layer, blame.op, blame.confirmed) == ("dense", None, True)
+        assert blame.text == (
+            "introduced in layer 'dense'; the search for more ended after 180 s: "
+            "--blame-seconds (with pytest: --parity-blame-seconds) raises that"
+        )
         assert it.asked[-1] == "parts on torch jax, from torch"
+
+    def test_where_the_parts_agree_so_far_it_is_said_how_far(self, searching: Any) -> None:
+        it = searching(differing(fit(0), OUTPUT), {"parts": [*PARTS, Value("forward/0/m/output", "m")]}, takes=90)
+        assert it.blame().text.startswith(
+            "where it is made is not known; the search ended after 180 s, with the parts up to layer 'm' looked at: "
+        )
+
+    def test_it_is_what_was_asked_for(self, searching: Any) -> None:
+        it = searching(differing(fit(0), OUTPUT), self.answers(), takes=90, options=Options(blame_seconds=9000))
+        blame = it.blame()
+        assert (blame.op, blame.text) == ("keras.ops.tanh", "introduced in layer 'dense', by keras.ops.tanh")
+        assert [asked.seconds for asked in it.pool.asked] == [9000, 8910, 8820, 8730]
+
+    def test_what_replays_are_held_up_by_other_cases_does_not_count(self, searching: Any) -> None:
+        it = searching(differing(fit(0), OUTPUT), self.answers(), takes=20)
+        it.pool.held = 1000.0
+        it.blame()
+        assert [asked.seconds for asked in it.pool.asked] == [180, 160, 140, 120]
+
+    def test_more_time_is_for_more_steps_and_those_that_were_left_out_are_told(self, searching: Any) -> None:
+        values = differing(fit(0, 99), "update/99/m/dense/kernel")
+        followed = {"steps 60-99": [Value("update/99/m/dense/kernel")], "steps 20-99": []}
+        assert (
+            searching(values, followed)
+            .blame()
+            .text.endswith(
+                "the first 59 steps that may have made it were not looked at: "
+                "--blame-seconds (with pytest: --parity-blame-seconds) raises that"
+            )
+        )
+        it = searching(values, followed, options=Options(blame_seconds=360))
+        it.blame()
+        assert it.asked == ["steps 20-99 on torch"]
 
     def test_where_nothing_is_known_by_then_that_is_said(self, searching: Any) -> None:
         it = searching(differing(fit(0), OUTPUT), self.answers(), takes=179.5)
-        assert it.blame().text.endswith("failed on jax: no time was left; on torch: no time was left")
+        assert it.blame().text == (
+            "where it is made is not known; the search ended after 180 s, before any part was looked at: "
+            "--blame-seconds (with pytest: --parity-blame-seconds) raises that"
+        )
         assert it.asked == ["parts on torch"]
 
     def test_steps_are_part_of_it(self, searching: Any) -> None:
@@ -935,7 +988,7 @@ class TestBudget:
 
 def told_of(ended: str) -> str:
     """How a replay is told that ended in a way, and as `FakePool` has it with status or signal 0."""
-    job = Job(JAX, wire.Script(Path(), Path()), search.BUDGET, Path())
+    job = Job(JAX, wire.Script(Path(), Path()), 180, Path())
     return Reply(job, cast(Any, ended), 0, 1.0, "").describe()
 
 
@@ -946,7 +999,7 @@ class TestReplaysThatFail:
         replays = {"parts": differing(PARTS, OUTPUT), "in m/dense": differing(INSIDE, f"forward/0/{TANH}/output")}
         return searching(differing(fit(0), OUTPUT), replays, ends=ends, **options)
 
-    @parametrize("ended", ["signal", "timeout", "worker", "exit 1"])
+    @parametrize("ended", ["signal", "worker", "exit 1"])
     def test_on_the_target_nothing_is_blamed(self, searching: Any, ended: str) -> None:
         it = self.search(searching, {("parts", "jax"): ended})
         blame = it.blame()
@@ -955,7 +1008,16 @@ class TestReplaysThatFail:
         assert blame.text == told + told_of(ended)
         assert it.asked == ["parts on torch", "parts on torch jax, from torch"]
 
-    @parametrize("ended", ["signal", "timeout", "worker", "exit 1"])
+    @parametrize("target", ["torch", "jax"])
+    def test_by_the_time_limit_it_is_said_that_the_time_was_over(self, searching: Any, target: str) -> None:
+        blame = self.search(searching, {("parts", target): "timeout"}).blame()
+        assert (blame.confirmed, blame.layer) == (False, "dense")
+        assert blame.text.startswith(
+            f"where it is made is not known; the search ended after 180 s in a replay on {target}, "
+            "before any part was looked at: --blame-seconds"
+        )
+
+    @parametrize("ended", ["signal", "worker", "exit 1"])
     def test_on_the_reference_nothing_more_is_asked(self, searching: Any, ended: str) -> None:
         it = self.search(searching, {("parts", "torch"): ended})
         assert it.blame().text.endswith(f"failed on torch: {told_of(ended)}")
@@ -1096,7 +1158,7 @@ class TestScript:
         def end(status: int) -> list[Path]:
             ran: list[Path] = []
 
-            def run(script: Path, _: float) -> subprocess.CompletedProcess[str]:
+            def run(script: Path, *_: object) -> subprocess.CompletedProcess[str]:
                 ran.append(script)
                 return subprocess.CompletedProcess([], status, "printed by the script\nthat is a lot", "")
 

@@ -90,6 +90,7 @@ WRONG_CALLS = {
     "no jobs": (["run", "--jobs", "0"], ["--jobs", "0"]),
     "jobs that are no number": (["run", "--jobs", "many"], ["--jobs", "many"]),
     "no time": (["run", "--timeout", "0"], ["--timeout", "0"]),
+    "no time for blame": (["blame", "cases", "--blame-seconds", "0"], ["--blame-seconds", "'0'"]),
     "a precision": (["run", "--precision", "float16"], ["'float16'", "both"]),
     "an option": (["run", "--colour"], ["--colour"]),
     "a command": (["walk"], ["'walk'"]),

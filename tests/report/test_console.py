@@ -128,6 +128,40 @@ def test_progress_says_what_runs_and_how_much_is_left() -> None:
     assert "1/3 cases" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_a_search_has_a_bar_of_its_own_and_no_time_is_promised_for_it() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None, legacy_windows=False)
+
+    def shown() -> list[str]:
+        at = console.file.tell()
+        live._progress.refresh()
+        console.file.seek(at)
+        return [line for line in console.file.read().splitlines() if "elapsed" in line]
+
+    with Live(console) as live:
+        live.planned([SimpleNamespace()] * 2, [])  # type: ignore[list-item]
+        live.scheduled(2)
+        live.started("cases/a.py::x", "jax", "float32")
+        live.ended("cases/a.py::x", "jax", "float32")
+        live.blaming("cases/a.py::x", "jax")
+        live.started("cases/a.py::y", "jax", "float32")
+        runs, search = shown()
+        assert "remaining" in runs
+        assert "y on jax float32" in runs
+        assert "remaining" not in search
+        assert search.split("blaming")[1].split()[-3:] == ["x", "on", "jax"]
+        live.ended("cases/a.py::y", "jax", "float32")
+        runs, search = shown()
+        assert "remaining" not in runs + search  # nothing is left to run, and it has not ended
+        live.scheduled(1)  # a further run of what ended last
+        runs, search = shown()
+        assert "remaining" in runs
+        assert "0:00:00 remaining" not in runs
+        live.blaming("cases/a.py::x", "tensorflow")
+        assert "x on tensorflow" in shown()[1]
+        live.examined(CaseResult("cases/a.py::x", "differ", [], []))
+        assert len(shown()) == 1
+
+
 @pytest.mark.parametrize(("detail", "said"), [(Detail.NORMAL, ["a", "b"]), (Detail.QUIET, ["b"])])
 def test_in_a_log_each_case_that_is_done_has_a_line(detail: Detail, said: list[str]) -> None:
     console = Console(file=io.StringIO(), width=120)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.session import pool as module
-from harness.session.pool import Job, Pool, Reply
+from harness.session.pool import Abandoned, Batch, Job, Pool, Reply
 from harness.target import Target
 from harness.wire import Collect, Script
 
@@ -58,7 +59,9 @@ class Events:
 
 def carry_out(pool: Pool, jobs: list[Job], **options: Any) -> Events:
     events = Events()
-    pool.run(jobs, events.reply, on_start=events.start, **options)
+    batch = Batch(events.reply, on_start=events.start, **options)
+    pool.add(batch, jobs)
+    pool.work(batch)
     return events
 
 
@@ -300,8 +303,151 @@ def test_nothing_outlives_a_pool_that_is_left_in_the_middle(project: Any, comes_
 
     def run() -> None:
         with Pool([JAX], project.folder / "logs", jobs=1) as pool:
-            pool.run([collecting(project, "x", text)], lambda _: None, on_start=leave)
+            batch = Batch(lambda _: None, on_start=leave)
+            pool.add(batch, [collecting(project, "x", text)])
+            pool.work(batch)
 
     with pytest.raises(KeyboardInterrupt):
         run()
     assert comes_true(lambda: not project.is_held("alive.lock"))
+
+
+class InAThread:
+    """A function in a thread of its own, and how it ended."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.ended: Any = None
+
+        def work() -> None:
+            try:
+                self.ended = function()
+            except BaseException as error:
+                self.ended = error
+
+        self.thread = threading.Thread(target=work, daemon=True)
+        self.thread.start()
+
+    def wait(self) -> Any:
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+        return self.ended
+
+
+def waiting_for(project: Any, name: str, path: Path) -> Job:
+    """A job that ends as soon as there is a file."""
+    text = f"import os, time\nwhile not os.path.exists({str(path)!r}): time.sleep(0.05)"
+    return collecting(project, name, text)
+
+
+def making(project: Any, name: str, path: Path) -> Job:
+    return collecting(project, name, f"open({str(path)!r}, 'w').close()")
+
+
+class TestTwoThreads:
+    @pytest.mark.parametrize("first", [True, False], ids=["which waits first", "which comes later"])
+    def test_each_is_told_of_its_own_jobs_in_itself(self, pool: Pool, project: Any, first: bool) -> None:
+        """The job of one ends only when that of the other has run: the pool is driven for both, whoever drives."""
+        there = project.folder / "there"
+        jobs = [waiting_for(project, "waits", there), making(project, "makes", there)]
+        mine, other = jobs if first else reversed(jobs)
+        told: dict[int, list[Job]] = {}
+
+        def carry_out_here(job: Job) -> None:
+            pool.run([job], lambda reply: told.setdefault(threading.get_ident(), []).append(reply.job))
+
+        thread = InAThread(lambda: carry_out_here(other))
+        carry_out_here(mine)
+        assert thread.wait() is None
+        assert told == {threading.get_ident(): [mine], thread.thread.ident: [other]}
+
+    def test_with_one_job_at_once_they_take_turns(self, project: Any) -> None:
+        mine, theirs = ([collecting(project, f"{who}{n}", CASE) for n in range(3)] for who in "ab")
+        order: list[Job] = []
+        threads: list[InAThread] = []
+
+        def is_wanted(job: Job) -> bool:
+            order.append(job)
+            return True
+
+        def begin(_: Job) -> None:
+            if not threads:
+                batch = Batch(lambda _: None, is_wanted=is_wanted)
+                pool.add(batch, theirs)
+                threads.append(InAThread(lambda: pool.work(batch)))
+
+        with Pool([JAX], project.folder / "logs", jobs=1) as pool:
+            batch = Batch(lambda _: None, on_start=begin, is_wanted=is_wanted)
+            pool.add(batch, mine)
+            pool.work(batch)
+            assert threads[0].wait() is None
+        assert order == [job for pair in zip(mine, theirs, strict=True) for job in pair]
+        assert batch.held > 0
+
+    def test_jobs_that_are_added_on_the_way_come_first(self, pool: Pool, project: Any) -> None:
+        jobs = [collecting(project, f"x{number}", CASE) for number in range(8)]
+        started: list[Job] = []
+
+        def receive(reply: Reply) -> None:
+            if reply.job is jobs[0]:
+                pool.add(batch, jobs[6:])
+
+        batch = Batch(receive, on_start=started.append)
+        pool.add(batch, jobs[:6])
+        pool.work(batch)
+        assert sorted(map(jobs.index, started)) == list(range(8))
+        assert max(map(started.index, jobs[6:])) < started.index(jobs[5])
+
+    def test_no_job_begins_before_its_thread_knows_what_became_of_those_before(self, project: Any) -> None:
+        """As a float64 run, which is dropped if the float32 run failed: nobody else may start it in between."""
+        jobs = [collecting(project, f"x{number}", CASE) for number in range(2)]
+        is_known = threading.Event()
+
+        def receive(_: Reply) -> None:
+            others = [collecting(project, f"y{number}", CASE) for number in range(2)]
+            assert InAThread(lambda: pool.run(others, lambda _: None)).wait() is not None  # it drives meanwhile
+            is_known.set()
+
+        with Pool([JAX], project.folder / "logs", jobs=1) as pool:
+            asked: list[bool] = []
+            batch = Batch(receive, is_wanted=lambda job: job is jobs[0] or bool(asked.append(is_known.is_set())))
+            pool.add(batch, jobs)
+            pool.work(batch)
+        assert asked == [True]
+
+    def test_what_one_raises_is_raised_there_and_the_other_goes_on(self, pool: Pool, project: Any) -> None:
+        there = project.folder / "there"
+
+        def fail(_: Any) -> Any:
+            raise ValueError("of one")
+
+        raising = Batch(fail, is_wanted=lambda _: True)
+        pool.add(raising, [collecting(project, "x", CASE), waiting_for(project, "y", there)])
+        asking = Batch(lambda _: None, is_wanted=fail)
+        pool.add(asking, [collecting(project, "z", CASE)])
+        threads = [InAThread(lambda: pool.work(raising)), InAThread(lambda: pool.work(asking))]
+        assert [str(thread.wait()) for thread in threads] == ["of one"] * 2
+        there.touch()
+        assert len(carry_out(pool, [collecting(project, "u", CASE)]).replies) == 1
+
+    def test_one_that_is_stopped_waits_no_longer_and_the_other_goes_on(self, pool: Pool, project: Any) -> None:
+        there, is_stopped = project.folder / "there", threading.Event()
+        thread = InAThread(lambda: pool.run([waiting_for(project, "x", there)], lambda _: None, is_stopped.is_set))
+
+        def stop(_: Reply) -> None:
+            is_stopped.set()
+            assert isinstance(thread.wait(), Abandoned)
+            there.touch()
+
+        pool.run([collecting(project, "y", CASE)], stop)
+
+    def test_none_waits_for_a_pool_that_is_closed(self, project: Any) -> None:
+        pool = Pool([JAX], project.folder / "logs", jobs=1)
+        begun = threading.Event()
+        batch = Batch(lambda _: None, on_start=lambda _: begun.set())
+        pool.add(batch, [waiting_for(project, "x", project.folder / "never")])
+        thread = InAThread(lambda: pool.work(batch))
+        assert begun.wait(60)
+        pool.__exit__()
+        assert isinstance(thread.wait(), Abandoned)
+        with pytest.raises(Abandoned):
+            pool.run([collecting(project, "y", CASE)], lambda _: None)
