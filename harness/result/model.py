@@ -99,6 +99,8 @@ class Blame:
         repro: the path, relative to the run's folder, of a script that was run and shows the difference, or None.
         culprit: what to open, in words: a layer, loss, metric, callback or step, with its class, file and line if it is
             the user's, such as `layer 'gate' (Gate, cases/net.py:15)`; None if nothing can be named.
+        kind: what of that part differs: its `output`, `gradient`, `config`, `regularizer`, `constraint` or `state`, or
+            that it `raises`; None where the text alone says it.
     """
 
     target: str | None
@@ -111,6 +113,7 @@ class Blame:
     text: str
     repro: str | None = None
     culprit: str | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,27 @@ class Continuation:
 
     def to_json(self) -> ContinuationJson:
         return shaped({**self.comparison.to_json(), **vars(self)}, ContinuationJson)
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A value that a case recorded by hand, and that differs."""
+
+    name: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The values that a case recorded by hand and that differ for real, undeclared.
+
+    Attributes:
+        count: how many there are.
+        shown: the first of them.
+    """
+
+    count: int
+    shown: Sequence[Differing]
 
 
 @dataclass(frozen=True)
@@ -158,6 +182,7 @@ class Comparison:
         flushed: observations with numbers that were compared as 0: see `Judgement.is_flushed`.
         further_runs: the kinds of runs that the findings need to count, and that are not there:
             see `harness.judge.doubt.further_runs`.
+        recorded: the values recorded by hand that differ; None if there are none.
     """
 
     target: str
@@ -179,6 +204,7 @@ class Comparison:
     one_sided: Mapping[str, str] = field(default_factory=dict)
     flushed: int = 0
     further_runs: frozenset[str] = frozenset()
+    recorded: Recorded | None = None
 
     def is_worth_blaming(self, at_least: Verdict, *, declared: bool) -> bool:
         """Whether a difference as bad as that was found.
@@ -242,6 +268,7 @@ class CaseResult:
         alone: the one of three targets or more that differs from all others in the first difference, while these agree;
             None if there is no such target.
         tags: words that the case is selected by.
+        is_test: whether it is a test that pytest runs, so that no command of the harness runs it again.
     """
 
     id: str
@@ -251,6 +278,7 @@ class CaseResult:
     plots: Sequence[str] = ()
     alone: str | None = None
     tags: Sequence[str] = ()
+    is_test: bool = False
 
     @property
     def reference(self) -> str | None:

@@ -57,6 +57,7 @@ class FindingJson(TypedDict):
     d64: float | None
     amplification: float | None
     bound: float | None
+    explained: NotRequired[float | None]
     index: list[int] | None
     evidence: EvidenceJson | None
 
@@ -72,6 +73,7 @@ class BlameJson(TypedDict):
     text: str
     repro: str | None
     culprit: NotRequired[str | None]
+    kind: NotRequired[str | None]
     nondeterministic: NotRequired[list[str]]
 
 
@@ -93,6 +95,16 @@ class UnrepeatedJson(TypedDict):
     text: str
 
 
+class DifferingJson(TypedDict):
+    name: str
+    verdict: VerdictName
+
+
+class RecordedJson(TypedDict):
+    count: int
+    shown: list[DifferingJson]
+
+
 class ComparisonJson(TypedDict):
     target: str
     reference: str
@@ -111,6 +123,7 @@ class ComparisonJson(TypedDict):
     renamed: NotRequired[dict[str, str]]
     one_sided: NotRequired[dict[str, str]]
     flushed: NotRequired[int]
+    recorded: NotRequired[RecordedJson | None]
 
 
 class RunJson(TypedDict):
@@ -136,6 +149,7 @@ class CaseJson(TypedDict):
     comparisons: list[ComparisonJson]
     plots: list[str]
     alone: str | None
+    is_test: NotRequired[bool]
 
 
 class UnmatchedJson(TypedDict):

@@ -97,7 +97,7 @@ def _measured(judgement: Judgement) -> str:
         case "twins", Verdict.ROUNDING:
             return f"the float64 runs agree to {d64}"
         case "twins", Verdict.LEAK:
-            return f"the float64 runs differ by {d64}: one of them drops to single precision"
+            return f"the float64 runs differ by {d64}: one of them is in float32 inside"
         case "twins", _:
             return f"the float64 runs differ by {d64}, and rounding of float32 explains {_short(judgement.explained)}"
         case _, Verdict.ROUNDING:
@@ -144,7 +144,7 @@ _SEED_IT = (
 )
 _NO_CHANGE = "nothing"
 _NOTHING_DIFFERS = "no part differs by itself on equal values"
-_PARTS = {LOSS: "the loss", OPTIMIZER: "the optimizer's step", METRICS: "the metrics", CASE: "the case itself"}
+PARTS = {LOSS: "the loss", OPTIMIZER: "the optimizer's step", METRICS: "the metrics", CASE: "the case itself"}
 
 
 def not_repeating(targets: Sequence[str], phase: Phase, name: str) -> str:
@@ -218,7 +218,7 @@ def introduced(
         in_gradient: whether it is the gradient that differs.
         heir: the layer in which the difference was seen, if that is another one.
     """
-    place = _PARTS.get(part.name) or (f"layer {layer!r}" if layer else part.name)
+    place = PARTS.get(part.name) or (f"layer {layer!r}" if layer else part.name)
     text = f"introduced in {place}" if raising is None else f"{raising} raises in {place}"
     if part.what in ("config", "regularizer", "constraint", "state"):
         text += f", in its {part.what}"
