@@ -117,8 +117,8 @@ def of_cause(run: RunFolder, cause: Cause, called: str | None = None) -> Block:
     sides = sides if item.of is None else ["where compiled", "eagerly"]
     if error is None and first["evidence"] is not None:
         facts += [("how big", words.how_big(first)), ("what", words.values(first["evidence"], *sides))]
-    elif (reason := words.clean(first["reason"])) not in title:
-        facts.append(("what", reason))
+    else:
+        facts.append(("what", words.clean(first["reason"])))
     facts += [("where", words.where(first)), ("at", first["key"])]
     apart = [] if run.result.get("golden") else words.apart(case, comparison)  # of old and new, `golden` tells it once
     facts += [("between", ", ".join(apart))] if apart else []

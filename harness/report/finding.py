@@ -91,7 +91,9 @@ def _finding_on(
         raise TraceError(f"The run has no target {target!r}. It has: {', '.join(run.result['targets'])}.")
     compared = [(comparison, comparison["target"], None) for comparison in case["comparisons"]]
     calls = [(side.get("compiled"), side["target"], side) for side in case["runs"]]
-    for comparison, of_target, of in [*compared, *calls]:
+    # Of a reference the first finding is shown in which another target differs from it.
+    of_reference = [(item, item["reference"], None) for item in case["comparisons"]]
+    for comparison, of_target, of in [*compared, *calls, *of_reference]:
         if comparison is not None and comparison["first"] is not None and target in (None, of_target):
             return comparison, comparison["first"], of
     where = f" on {target}" if target is not None else ""

@@ -60,6 +60,7 @@ _DOES = {
     "regularizer": "has another regularizer",
     "constraint": "has another constraint",
     "state": "leaves another state",
+    "raises": "raises, and does not on the other side",
 }
 #: What an observation is called, by its phase.
 _NOUNS = {

@@ -333,6 +333,7 @@ class TestOrder:
             0,
             True,
             "introduced in layer 'dense', by keras.ops.tanh",
+            kind="output",
         )
         assert it.asked == [
             "parts on torch",

@@ -49,6 +49,10 @@ def test_the_worst_elements_stand_side_by_side_with_those_of_the_float64_runs(ru
         np.testing.assert_allclose([float(n) for n in numbers.split()], [a.reshape(-1)[place] for a in arrays])
 
 
+def test_the_reference_can_be_named_as_well(run: RunFolder) -> None:
+    assert printed(run, "differs", "torch") == printed(run, "differs", "jax")
+
+
 def test_what_was_recorded_of_the_layer_and_around_the_finding_is_shown_in_order(run: RunFolder) -> None:
     lines = printed(run, "differs[1]")
     traces, _ = run.traces(run.result["cases"][1])

@@ -63,9 +63,8 @@ def test_the_sum_and_every_case_and_what_fails_are_in_it_worst_first(run: RunFol
     read_texts = read(summary(run)).texts
     texts = [text for _, text in read_texts]
     assert texts[0] == "6 cases on torch, tensorflow, jax: 2 differ, 2 failed to run, 1 differ as declared, 1 agree."
-    assert [
-        text for kind, text in read_texts if kind == "code" and text in {case["id"] for case in run.result["cases"]}
-    ] == [
+    ids = {case["id"] for case in run.result["cases"]}
+    assert [text for kind, text in read_texts if kind == "code" and text in ids] == [
         "cases/a.py::differs[1]",
         "cases/b.py::events",
         "cases/b.py::fails",
