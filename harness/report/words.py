@@ -443,7 +443,7 @@ def worst(result: ResultJson) -> Outcome:
 
 
 def caveat(result: ResultJson) -> str | None:
-    """What the verdicts of a run rest on, if it is anything but the float64 twins of shared random values."""
+    """What the verdicts of a run rest on, if it is anything but float64 runs with shared random values."""
     if not seen(result):
         return None
     if result["randomness"] == "native":
