@@ -14,8 +14,8 @@ from harness.result.schema import BlameJson, CaseJson, ComparisonJson, FindingJs
 from harness.trace import COMPILED
 from harness.verdict import Verdict, VerdictName
 
-#: The name of one layer, loss or metric in the words for a culprit. Its class and line follow.
-_NAME = re.compile(r"'[^']*' (?=\()")
+#: The name of one layer, loss or metric in the words for a culprit, where its class is the user's, with file and line.
+_NAME = re.compile(r"'[^']*' (?=\(.*:\d+\)$)")
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ def _culprit(item: Difference) -> Hashable:
     if blame["part"] == COMPILED:
         return COMPILED, blame["text"]
     kind = blame.get("kind") or ("gradient" if blame["phase"] == "gradient" else "output")
-    sort = kind if kind in ("gradient", "raises") else "output"
+    sort = "output" if kind == "config" else kind  # what is configured otherwise computes something else
     if blame.get("culprit"):
         return item.side, sort, _NAME.sub("", str(blame["culprit"])), blame["op"]
-    if blame["part"] is None:
-        return None
+    if blame["part"] is None or (blame["layer"] is None and blame["op"] is None):
+        return None  # a loss, or a case itself, is another one in each case
     return item.side, sort, blame["layer"] or blame["part"], blame["op"]

@@ -111,6 +111,16 @@ def test_instances_of_one_class_are_one_culprit(tmp_path: Path) -> None:
     assert len(found(run)) == 1
 
 
+def test_those_of_a_class_of_keras_are_not(tmp_path: Path) -> None:
+    one, other = ({"culprit": f"layer '{name}' (Dense)"} for name in ("dense", "head"))
+    assert len(found(run_of(tmp_path, differs("a"), differs("b"), a_jax=one, b_jax=other))) == 2
+
+
+def test_the_losses_of_two_cases_are_two_culprits(tmp_path: Path) -> None:
+    loss = {"culprit": None, "layer": None, "part": "(loss)"}
+    assert len(found(run_of(tmp_path, differs("a"), differs("b"), a_jax=loss, b_jax=loss))) == 2
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -118,6 +128,7 @@ def test_instances_of_one_class_are_one_culprit(tmp_path: Path) -> None:
         pytest.param({"target": "torch"}, id="another side"),
         pytest.param({"kind": "gradient"}, id="its gradient"),
         pytest.param({"kind": "raises"}, id="an exception"),
+        pytest.param({"kind": "constraint"}, id="a constraint of its weights"),
         pytest.param({"op": "keras.ops.tanh"}, id="an operation in it"),
         pytest.param({"part": None, "culprit": None, "kind": None}, id="no culprit"),
     ],
