@@ -127,8 +127,9 @@ def _culprit(item: Difference) -> Hashable:
         return COMPILED, blame["text"]
     kind = blame.get("kind") or ("gradient" if blame["phase"] == "gradient" else "output")
     sort = "output" if kind == "config" else kind  # what is configured otherwise computes something else
-    if blame.get("culprit"):
-        return item.side, sort, _NAME.sub("", str(blame["culprit"])), blame["op"]
-    if blame["part"] is None or (blame["layer"] is None and blame["op"] is None):
-        return None  # a loss, or a case itself, is another one in each case
-    return item.side, sort, blame["layer"] or blame["part"], blame["op"]
+    named = words.place(blame)
+    # Without a layer, an operation or a class that has it, such as the data of a case, it is another one in each case.
+    is_same_elsewhere = blame["layer"] or blame["op"] or (named or "").endswith(")")
+    if named is None or not is_same_elsewhere:
+        return None
+    return item.side, sort, _NAME.sub("", named), blame["op"]

@@ -25,7 +25,7 @@ from harness.result.schema import (
     RunJson,
     UnrepeatedJson,
 )
-from harness.result.words import PARTS, listed
+from harness.result.words import listed, part_named
 from harness.trace import COMPILED
 from harness.trace.model import has_failed
 from harness.verdict import Verdict, VerdictName
@@ -77,6 +77,8 @@ _NOUNS = {
 }
 #: Sequences by which a terminal is told to do something: colours, titles, links.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
+#: The file and the line at the end of what there is to open.
+_WRITTEN = re.compile(r"[^\s()]+:\d+\)$")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -125,7 +127,7 @@ def place(blame: BlameJson) -> str | None:
         return culprit
     if blame["part"] is None or blame["part"] == COMPILED:
         return None
-    return PARTS.get(blame["part"]) or (f"layer {blame['layer']!r}" if blame["layer"] else blame["part"])
+    return part_named(blame["part"], blame["layer"])
 
 
 def conclusion(blame: BlameJson | None, first: FindingJson, error: str | None) -> str:
@@ -141,9 +143,11 @@ def conclusion(blame: BlameJson | None, first: FindingJson, error: str | None) -
         return f"raises in {found}: {error}" if found else first_line(first["reason"])
     if blame is None or found is None:
         return f"{noun(first)} differs: {size(first)}"
-    kind, says_it = blame.get("kind"), first_line(blame["text"]).partition(". ")[0].rstrip(".")
+    kind, says_it = blame.get("kind"), shortened(blame["text"]).partition(". ")[0]
     if kind is None and blame.get("culprit") and not says_it.startswith("introduced in"):
-        return says_it if found in says_it else f"{found}: {says_it}"
+        written = _WRITTEN.search(found)
+        is_named = found in says_it or (written is not None and written[0] in says_it)
+        return says_it if is_named else f"{found}: {says_it}"
     kind = kind or ("gradient" if blame["phase"] == "gradient" else None)
     by = f" by {blame['op']}" if blame["op"] and kind in (None, "output", "gradient") else ""
     seen = "" if first["layer"] == blame["layer"] else f", first seen in {noun(first)}"

@@ -144,7 +144,7 @@ _SEED_IT = (
 )
 _NO_CHANGE = "nothing"
 _NOTHING_DIFFERS = "no part differs by itself on equal values"
-PARTS = {LOSS: "the loss", OPTIMIZER: "the optimizer's step", METRICS: "the metrics", CASE: "the case itself"}
+_PARTS = {LOSS: "the loss", OPTIMIZER: "the optimizer's step", METRICS: "the metrics", CASE: "the case itself"}
 
 
 def not_repeating(targets: Sequence[str], phase: Phase, name: str) -> str:
@@ -198,6 +198,11 @@ def search_failed(error: Exception) -> str:
     return f"the search for its origin failed, which is a bug of the harness: {type(error).__name__}: {error}"
 
 
+def part_named(part: str, layer: str | None) -> str:
+    """What a part that was replayed is called, which may be of a layer."""
+    return _PARTS.get(part) or (f"layer {layer!r}" if layer else part)
+
+
 def introduced(
     part: Part,
     layer: str | None,
@@ -218,7 +223,7 @@ def introduced(
         in_gradient: whether it is the gradient that differs.
         heir: the layer in which the difference was seen, if that is another one.
     """
-    place = PARTS.get(part.name) or (f"layer {layer!r}" if layer else part.name)
+    place = part_named(part.name, layer)
     text = f"introduced in {place}" if raising is None else f"{raising} raises in {place}"
     if part.what in ("config", "regularizer", "constraint", "state"):
         text += f", in its {part.what}"

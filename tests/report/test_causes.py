@@ -116,9 +116,10 @@ def test_those_of_a_class_of_keras_are_not(tmp_path: Path) -> None:
     assert len(found(run_of(tmp_path, differs("a"), differs("b"), a_jax=one, b_jax=other))) == 2
 
 
-def test_the_losses_of_two_cases_are_two_culprits(tmp_path: Path) -> None:
-    loss = {"culprit": None, "layer": None, "part": "(loss)"}
-    assert len(found(run_of(tmp_path, differs("a"), differs("b"), a_jax=loss, b_jax=loss))) == 2
+@pytest.mark.parametrize("culprit", [None, "the case's data: y"])
+def test_what_each_case_has_of_its_own_is_no_culprit_of_another(tmp_path: Path, culprit: str | None) -> None:
+    own = {"culprit": culprit, "layer": None, "part": "(loss)"}
+    assert len(found(run_of(tmp_path, differs("a"), differs("b"), a_jax=own, b_jax=own))) == 2
 
 
 @pytest.mark.parametrize(
@@ -178,6 +179,10 @@ def test_what_compiling_does_is_told_once_for_all_targets(tmp_path: Path) -> Non
         (
             {"culprit": "Net.train_step (x.py:3)", "kind": None, "text": "it applies old gradients. Ruled out: b"},
             "jax: Net.train_step (x.py:3): it applies old gradients",
+        ),
+        (
+            {"culprit": "metric 'near' (Near, x.py:3)", "kind": None, "text": "only `Near` (x.py:3) differs: 1 and 2"},
+            "jax: only `Near` (x.py:3) differs: 1 and 2",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
