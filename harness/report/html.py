@@ -67,6 +67,7 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
         charts.append(Charts(traces, {target: words.reference_of(run.result, case, target) for target in run.others}))
         own = [block for block in found if case["id"] in block.cases]
         pages.append(_case_page(run, case, own, common, sides.events(traces, run.result["targets"]), unread))
+    unasked = (run.result["reference"], "ok") if run.others else None  # what most cases have is no filter
     scripts = [_asset(name) for name in _SCRIPTS]
     style = _asset("page.css")
     text = _template().render(
@@ -80,7 +81,7 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
         numbers={item.case["id"]: number for number, item in enumerate(pages)},
         common=common,
         tags=sorted({tag for case in run.result["cases"] for tag in case.get("tags", [])}),
-        kinds=sorted({kind for item in pages for _, _, kind in item.cells}),
+        kinds=sorted({kind for item in pages for target, _, kind in item.cells if (target, kind) != unasked}),
         data=_embedded(pages, _fitting(charts, budget)),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],

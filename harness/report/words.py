@@ -28,6 +28,7 @@ from harness.result.schema import (
 from harness.result.words import listed, part_named
 from harness.trace import COMPILED
 from harness.trace.model import has_failed
+from harness.trace.parts import CASE
 from harness.verdict import Verdict, VerdictName
 
 #: What each verdict means, for somebody who sees it for the first time, from best to worst.
@@ -150,7 +151,8 @@ def conclusion(blame: BlameJson | None, first: FindingJson, error: str | None) -
         return says_it if is_named else f"{found}: {says_it}"
     kind = kind or ("gradient" if blame["phase"] == "gradient" else None)
     by = f" by {blame['op']}" if blame["op"] and kind in (None, "output", "gradient") else ""
-    seen = "" if first["layer"] == blame["layer"] else f", first seen in {noun(first)}"
+    is_there = first["layer"] == blame["layer"] and blame["part"] != CASE
+    seen = "" if is_there else f", first seen in {noun(first)}"
     return f"{found} {_DOES.get(kind or '', 'computes something else')}{by}: {size(first)}{seen}"
 
 

@@ -213,7 +213,8 @@ def test_cases_are_collected_and_run_without_a_framework_in_pytests_process(case
 
 def test_a_failing_case_shows_its_finding_and_no_traceback(cases: Any) -> None:
     block = cases.done.stdout.partition("_ differs[jax] _")[2].partition("_ mended[jax] _")[0]
-    assert "jax against torch: the recorded value 'x' differs: " in block
+    assert "jax against torch: the case itself computes something else: 1.0e-03 off, " in block
+    assert ", first seen in the recorded value 'x'\n" in block
     assert re.search(r"^ +at +recorded/x$", block, re.MULTILINE)
     assert "1.001 on jax against 1 on torch in float32" in block
     assert "Traceback" not in cases.done.stdout
