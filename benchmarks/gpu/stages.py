@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import backends, trace
-from harness.report import words
+from harness.report.blocks import blocks
 from harness.result.run_folder import RunFolder
 from harness.session.options import cores
 from harness.target import Target
@@ -240,9 +240,10 @@ def tf32(stage: Stage) -> None:
         return
     said = []
     for case in run.result["cases"]:
-        blocks = {block.target: block for block in words.blocks(run, case, Verdict.IDENTICAL)}
+        found = blocks(run, [case], Verdict.IDENTICAL)
+        by_target = {target: block for block in found for _, target in block.on}
         for comparison in case["comparisons"]:
-            block = blocks.get(comparison["target"])
+            block = by_target.get(comparison["target"])
             switches = [fact for label, fact in block.facts if label == "switch"] if block else []
             said.append([case["id"].partition("::")[2], comparison["target"], comparison["verdict"], switches])
             stage.say(f"    {said[-1][0]} {said[-1][1]}: {said[-1][2]}; {'; '.join(switches) or 'no switch named'}")

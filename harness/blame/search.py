@@ -510,7 +510,9 @@ class _Search:
         if inside is None and all(side in traces for side in (self._target, self._reference)):
             ours, theirs = traces[self._target], traces[self._reference]
             seen = [(part_of(entry.name), entry.layer) for entry in ours.select() if entry.key in theirs]
-            self._last = next((words.place(part, layer) for part, layer in reversed(seen) if part), self._last)
+            self._last = next(
+                (words.part_named(part.name, layer) for part, layer in reversed(seen) if part), self._last
+            )
         return traces
 
     def _traces_of(self, replayed: Replayed) -> Mapping[Target, Trace]:
@@ -687,7 +689,7 @@ class _Search:
         is_before = inner is not None and inner.part.what == "own" and not _is_number(inner.finding, inner.traces)
         name = None if operation is None or is_before else operation.operation
         about = (alone, owner, part.name, name, self._phase_of(suspect), start.step)
-        blame = Blame(*about, confirmed=True, text=text, culprit=culprit)
+        blame = Blame(*about, confirmed=True, text=text, culprit=culprit, kind=self._kind_of(suspect, inner))
         # An operation that is called in another way is not at fault, so the script has to show what calls it.
         shown = suspect if inner is None or inner.call is not None else inner
         try:
@@ -720,6 +722,15 @@ class _Search:
             return None
         values = {str(side): float(own) for side, (_, own) in zip(sides, found, strict=True)}
         return Decided(str(sides[wrong]), words.decided(slope, values))
+
+    def _kind_of(self, suspect: Suspect, inner: Suspect | None) -> str:
+        """What of a part differs: see `Blame`."""
+        if self._raising(inner or suspect) is not None:
+            return "raises"
+        if suspect.part.what in ("config", "regularizer", "constraint", "state"):
+            return suspect.part.what
+        is_gradient = (inner or suspect).finding.phase == "gradient" and (inner is None or inner.call is None)
+        return "gradient" if is_gradient else "output"
 
     def _raising(self, suspect: Suspect) -> str | None:
         """The one of the two sides on which a part raised where it has values on the other; None where none did."""

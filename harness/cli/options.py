@@ -135,7 +135,7 @@ class How:
         if native and self.precision == "both":
             raise HarnessError(
                 "--randomness native and --precision both exclude each other: native draws differ between backends in "
-                "float64 too, so a twin tells nothing. Drop one."
+                "float64 too, so a float64 run tells nothing. Drop one."
             )
         if quick and self.precision == "both":
             raise HarnessError(
@@ -232,7 +232,7 @@ how_to_run = _gathered(
         default=0,
         metavar="N",
         help="Run every case N times more with inputs and weights disturbed in the last bit, to measure rounding where "
-        "there is no float64 twin. 5 are enough.",
+        "there is no float64 run. 5 are enough.",
     ),
     click.option("--observer-check", is_flag=True, help="Run every case once more without instruments, and compare."),
     click.option("--jobs", type=click.IntRange(1, 1000), metavar="N", help="Cases at once.  [default: the cores]"),

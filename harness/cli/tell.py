@@ -118,12 +118,12 @@ def show(path: str, other: str | None, target: str | None, key: str | None, quie
     from harness.report import show as showing
     from harness.report.console import make_console, print_result
     from harness.result.file import FILE
-    from harness.result.run_folder import RunFolder
+    from harness.result.run_folder import LAST, RunFolder
     from harness.trace import INDEX, Trace
 
     place = Path(path)
     place = place.parent if place.name in (FILE, INDEX) else place
-    if path == finding.LAST or (other is not None and (place / FILE).exists()):
+    if path == LAST or (other is not None and (place / FILE).exists()):
         run = finding.run_named(path)
         if other is None:
             print_result(make_console(), run, str(run.path / FILE), detail(quiet, verbose))

@@ -18,7 +18,7 @@ from harness.judge.pair import judge_key, precisions_of, twin_of
 from harness.judge.pairing import paired
 from harness.judge.verdict import BLIND, U32
 from harness.result.judgement import Judgement, Lost, Missing, Reordered
-from harness.result.model import Comparison, Finding, Unrepeated
+from harness.result.model import Comparison, Differing, Finding, Recorded, Unrepeated
 from harness.trace import (
     ArrayEntry,
     Entry,
@@ -39,6 +39,8 @@ PARTED = 1e-3
 INHERITED = BLIND * U32
 #: What a verdict rests on where float64 runs are float32 inside, or are not there.
 _FLOAT32 = ("noise", "inherited", "tolerance")
+#: The most values recorded by hand of which a comparison says that they differ.
+MOST_RECORDED = 20
 #: Keys of the scale of a loss, which a target in mixed_float16 has and targets in other precisions have not.
 _LOSS_SCALE = "*loss_scale_optimizer/*"
 #: Phases whose observations depend on the steps before them.
@@ -96,6 +98,7 @@ def compare(
         one_sided=one_sided(target, reference),
         flushed=sum(finding.judgement.is_flushed for finding in judged),
         further_runs=further_runs(target, reference, undeclared),
+        recorded=_recorded(undeclared),
     )
 
 
@@ -152,6 +155,13 @@ def _with_evidence(finding: Finding, target: Trace, reference: Trace) -> Finding
     precisions = precisions_of(target, reference)
     shown = evidence(finding.judgement, target[key], reference[key], *twins, precisions=precisions)
     return replace(finding, evidence=shown)
+
+
+def _recorded(findings: Sequence[Finding]) -> Recorded | None:
+    """The values recorded by hand that differ for real."""
+    apart = [item for item in findings if item.phase == "recorded" and item.judgement.verdict >= Verdict.DIVERGENT]
+    shown = [Differing(item.name, item.judgement.verdict) for item in apart[:MOST_RECORDED]]
+    return Recorded(len(apart), shown) if apart else None
 
 
 def _first(findings: Sequence[Finding], at_least: Verdict) -> Finding | None:

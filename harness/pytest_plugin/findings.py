@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.pytest_plugin.session import ParitySession
     from harness.result.outcome import Outcome
     from harness.result.schema import CaseJson, ComparisonJson
+    from harness.verdict import VerdictName
 
 #: The verdict of a comparison that had nothing to compare.
 NOTHING = "not compared"
@@ -51,9 +52,10 @@ def settle(item: pytest.Item, case: CaseJson, target: Target, session: ParitySes
         pytest.skip(found.stopped)
 
 
-def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test: bool = False) -> Found:
-    """The outcome on one target of a case of `result.json`. For a test, no command is told that would run it again."""
+def found_on(case: CaseJson, target: Target, session: ParitySession) -> Found:
+    """The outcome on one target of a case of `result.json`."""
     from harness.report import words
+    from harness.report.blocks import failures, plain
     from harness.result.run_folder import RunFolder
 
     run = RunFolder(session.folder, shown_path(session), session.workflow.result().to_json())
@@ -62,24 +64,20 @@ def found_on(case: CaseJson, target: Target, session: ParitySession, *, is_test:
     reference = words.reference_of(run.result, case, str(target))
     properties = {"parity_target": str(target), "parity_reference": reference}
     if comparison is not None:
-        properties |= _properties(comparison)
+        properties |= _properties(comparison, words.verdict_of(run.result, comparison))
     if outcome == "known" and comparison is not None:
         reasons = [f"{expected['verdict']}: {expected['reason']}" for expected in comparison["known"]]
         return Found(outcome, "; ".join(reasons), properties)
     sides = words.sides_of(run.result, str(target))
-    blocks = [block for block in words.failures(run, case) if block.target in sides]
-    if is_test:
-        shows = [tuple(command for command in block.commands if " show " in command) for block in blocks]
-        blocks = [replace(block, commands=commands) for block, commands in zip(blocks, shows, strict=True)]
-    text = "\n".join(map(words.plain, blocks))
+    blocks = [block for block in failures(run, [case]) if any((case["id"], side) in block.on for side in sides)]
+    text = "\n".join(map(plain, blocks))
     return Found(outcome, text, properties, words.stopped(run.result, case, str(target)))
 
 
-def _properties(comparison: ComparisonJson) -> dict[str, str]:
+def _properties(comparison: ComparisonJson, verdict: VerdictName | None) -> dict[str, str]:
     first, blame = comparison["first"], comparison["blame"]
     found = {
-        "parity_verdict": comparison["verdict"]
-        or (NOTHING if comparison["unrepeated"] is None else "nondeterministic"),
+        "parity_verdict": verdict or (NOTHING if comparison["unrepeated"] is None else "nondeterministic"),
         "parity_observations": str(comparison["observations"]),
         "parity_not_compared": str(comparison["not_compared"]),
     }

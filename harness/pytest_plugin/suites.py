@@ -158,7 +158,7 @@ def _reports(item: pytest.Item, test: Test, session: ParitySession) -> Iterator[
     ended = workers.run_file(session, test.path, tests, assertions=not asked)[test.id]
     target = ended["targets"][str(test.target)]
     case = ended["case"]
-    found = None if case is None else findings.found_on(case, test.target, session, is_test=True)
+    found = None if case is None else findings.found_on(case, test.target, session)
     if found is not None:
         properties = list(found.properties.items())
     for data in target["reports"]:

@@ -16,10 +16,11 @@ from rich.text import Text
 
 from harness.errors import printable
 from harness.report import words
+from harness.report.blocks import LABEL, Block, blocks
 from harness.result.environment import versions_of
 from harness.result.model import CaseResult, Comparison
 from harness.result.outcome import FAILING
-from harness.result.run_folder import RunFolder
+from harness.result.run_folder import LAST, RunFolder
 from harness.result.schema import CaseJson, ResultJson
 from harness.session.plan import Planned
 from harness.session.session import Listener
@@ -206,16 +207,16 @@ def print_result(console: Console, run: RunFolder, shown: str, detail: Detail = 
     if cases:
         console.print(_table(run, cases))
     worth_a_block = Verdict.IDENTICAL if detail is Detail.VERBOSE else min(Verdict.IMPRECISE, _fail_on(result))
-    for case in cases:
-        for block in words.blocks(run, case, worth_a_block):
-            print_block(console, block)
-        if detail is Detail.VERBOSE:
+    for block in blocks(run, cases, worth_a_block, called=LAST if run.is_last() else None):
+        print_block(console, block)
+    if detail is Detail.VERBOSE:
+        for case in cases:
             _print_details(console, case)
     if detail > Detail.QUIET:
         _print_list(console, "known differences", words.known(result))
         for line in words.unmatched(result):
             console.print(text(line, "yellow"))
-        _print_list(console, "not recorded or not compared", words.notes(result))
+        _print_list(console, "not recorded or not compared", words.notes(result, in_full=detail is Detail.VERBOSE))
         _print_list(console, "between old and new", words.golden(result))
         _print_list(console, "between targets", words.versions(result))
         _print_meanings(console, result)
@@ -231,25 +232,23 @@ def _fail_on(result: ResultJson) -> Verdict:
 def _table(run: RunFolder, cases: Sequence[CaseJson]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("case", overflow="fold")
-    reference = run.result["reference"]
-    for target in run.others:
-        table.add_column(text(f"{target} / {reference}"), overflow="fold")
-    if not run.others:
-        table.add_column(text(reference), overflow="fold")
+    columns = words.columns(run.result)
+    for heading in columns.values():
+        table.add_column(text(heading), overflow="fold")
     for case in cases:
-        cells = [words.cell(run.result, case, target) for target in run.others or [reference]]
+        cells = [words.cell(run.result, case, target) for target in columns]
         table.add_row(text(case["id"]), *(text(said, STYLES.get(kind, _FAILED)) for said, kind in cells))
     return table
 
 
-def print_block(console: Console, block: words.Block) -> None:
+def print_block(console: Console, block: Block) -> None:
     """A block: its title, and each fact beside the word that says what it is."""
     console.print()
     console.print(text(block.title, STYLES.get(block.kind, _FAILED)))
-    indent = words.LABEL + 3
+    indent = LABEL + 3
     for label, fact in block.facts:
         width = max(console.width - indent, _NARROWEST)
-        lines = text(fact, "bold" if label == "whose" else "").wrap(console, width, overflow="fold")
+        lines = text(fact, "bold" if label == "cause" else "").wrap(console, width, overflow="fold")
         for position, line in enumerate(lines):
             line.rstrip()
             shown = f"  {label}" if position == 0 else ""
@@ -266,7 +265,7 @@ def _print_details(console: Console, case: CaseJson) -> None:
         listed = ", ".join(f"{name} {version}" for name, version in versions_of(item["environment"]).items())
         console.print(text(f"  {item['target']}: {item['status']} in {item['seconds']:.1f} s, {listed}"))
     for comparison in case["comparisons"]:
-        bases = ", ".join(f"{count} by {basis}" for basis, count in comparison["bases"].items())
+        bases = words.bases(comparison)
         title = f"  {comparison['target']} against {comparison['reference']}: {words.counts(comparison)}"
         console.print(text(f"{title}; judged {bases}" if bases else title))
 

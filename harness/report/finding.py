@@ -13,12 +13,12 @@ from harness.errors import TraceError
 from harness.judge.arrays import widen
 from harness.judge.compare import all_findings
 from harness.judge.pair import twin_of
-from harness.report import words
+from harness.report.blocks import of_cause
+from harness.report.causes import Cause, Difference
 from harness.report.console import print_block, text
 from harness.report.show import judged_row, table
-from harness.result.file import FILE
 from harness.result.model import Finding
-from harness.result.run_folder import RunFolder
+from harness.result.run_folder import LAST, RUNS, RunFolder, newest_run
 from harness.result.schema import CaseJson, ComparisonJson, FindingJson, RunJson
 from harness.trace import Observation, Trace
 
@@ -26,13 +26,11 @@ from harness.trace import Observation, Trace
 MOST_ELEMENTS = 8
 #: Observations that are shown before a finding and after it.
 AROUND = 4
-#: Stands for the newest run.
-LAST = "last"
 #: How the command begins that shows what is shown here.
 _OURS = "harness show "
 
 
-def run_named(name: str, runs: Path = Path("runs")) -> RunFolder:
+def run_named(name: str, runs: Path = RUNS) -> RunFolder:
     """The run of that name: a folder, a `result.json`, or `last` for the newest of the folder `runs`.
 
     Raises:
@@ -40,10 +38,10 @@ def run_named(name: str, runs: Path = Path("runs")) -> RunFolder:
     """
     if name != LAST or Path(name).exists():
         return RunFolder.open(Path(name))
-    found = sorted(runs.glob(f"*/{FILE}"), key=lambda file: file.stat().st_mtime_ns)
-    if not found:
+    newest = newest_run(runs)
+    if newest is None:
         raise TraceError(f"There is no run in {str(runs)!r} yet, so none is the last. Name the folder of a run.")
-    return RunFolder.open(found[-1].parent)
+    return RunFolder.open(newest)
 
 
 def print_finding(console: Console, run: RunFolder, case_name: str, target: str | None = None) -> None:
@@ -59,7 +57,7 @@ def print_finding(console: Console, run: RunFolder, case_name: str, target: str 
     case = _case_named(run, case_name)
     comparison, first, of = _finding_on(run, case, target)
     ours, theirs = _sides(run, case, comparison, of)
-    block = words.finding(run, case, comparison, first, of)
+    block = of_cause(run, Cause.of(run.result, Difference(case, comparison, first, of)))
     print_block(console, replace(block, commands=tuple(name for name in block.commands if not name.startswith(_OURS))))
     key = first["key"]
     if key in ours and key in theirs:
@@ -93,7 +91,9 @@ def _finding_on(
         raise TraceError(f"The run has no target {target!r}. It has: {', '.join(run.result['targets'])}.")
     compared = [(comparison, comparison["target"], None) for comparison in case["comparisons"]]
     calls = [(side.get("compiled"), side["target"], side) for side in case["runs"]]
-    for comparison, of_target, of in [*compared, *calls]:
+    # Of a reference the first finding is shown in which another target differs from it.
+    of_reference = [(item, item["reference"], None) for item in case["comparisons"]]
+    for comparison, of_target, of in [*compared, *calls, *of_reference]:
         if comparison is not None and comparison["first"] is not None and target in (None, of_target):
             return comparison, comparison["first"], of
     where = f" on {target}" if target is not None else ""

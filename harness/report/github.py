@@ -8,6 +8,8 @@ from pathlib import Path
 
 from harness.errors import HarnessError, printable
 from harness.report import words
+from harness.report.blocks import Block, plain
+from harness.report.blocks import failures as failing
 from harness.report.markdown import summary
 from harness.result.outcome import FAILING
 from harness.result.run_folder import RunFolder
@@ -31,20 +33,26 @@ def append_summary(run: RunFolder, environment: Mapping[str, str] = os.environ) 
 
 
 def failures(run: RunFolder) -> list[str]:
-    """A workflow command for each case that fails, and for a run that did not come to its end.
+    """A workflow command for each cause by which cases fail, and for a run that did not come to its end.
 
     If GitHub would not show them all, the last says how many more there are.
     """
     commands = [_error(sentence, title="harness") for sentence in words.unfinished(run.result)]
+    together: dict[tuple[str, int], list[Block]] = {}
+    for number, block in enumerate(failing(run, run.result["cases"])):
+        # Runs that failed have one for each case; each cause has its own.
+        together.setdefault((block.cases[0], number if block.kind in words.MEANINGS else -1), []).append(block)
+    for (of_case, _), blocks in together.items():
+        message, title = "\n\n".join(map(plain, blocks)), "; ".join(block.title for block in blocks)
+        commands.append(_error(message, file=of_case.partition("::")[0], title=title))
+    told = {case for blocks in together.values() for block in blocks for case in block.cases}
     for case in run.result["cases"]:
-        if case["outcome"] in FAILING:
-            blocks = words.failures(run, case)
-            titles = "; ".join(block.title for block in blocks) or f"{case['id']}: {case['outcome']}"
-            message = "\n\n".join(map(words.plain, blocks))
-            commands.append(_error(message or titles, file=case["id"].partition("::")[0], title=titles))
+        if case["outcome"] in FAILING and case["id"] not in told:
+            title = f"{case['id']}: {case['outcome']}"
+            commands.append(_error(title, file=case["id"].partition("::")[0], title=title))
     if len(commands) > MOST:
         beyond = len(commands) - (MOST - 1)
-        rest = _error(f"{beyond} more cases fail: the summary of this step has them.", title="harness")
+        rest = _error(f"{beyond} more failures: the summary of this step has them.", title="harness")
         commands[MOST - 1 :] = [rest]
     return commands
 

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from harness import files
 from harness.errors import printable
 from harness.report import sides, words
+from harness.report.blocks import Block, blocks
 from harness.report.charts import RESOLUTIONS, Charts
 from harness.result.run_folder import RunFolder
 from harness.result.schema import CaseJson
@@ -28,6 +29,8 @@ from harness.version import __version__
 
 #: Bytes that the data of all charts may have together: a page stays well below 10 MB.
 BUDGET = 6_000_000
+#: Verdicts that are told on the page of a case, and not among the findings of the run.
+_MILD = ("identical", "rounding", "leak")
 _SCRIPTS = ("echarts/echarts.min.js", "page.js")
 
 
@@ -43,7 +46,7 @@ class CasePage:
 
     case: CaseJson
     cells: Sequence[tuple[str, str, str]]
-    blocks: Sequence[words.Block]
+    blocks: Sequence[Block]
     scripts: Sequence[tuple[str, str]]
     unread: dict[str, str]
     events: Sequence[sides.Events]
@@ -58,10 +61,13 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
     """
     common = sides.common_environment(run.result)
     pages, charts = [], []
+    found = sorted(blocks(run, run.worst_first, Verdict.LEAK), key=_by_verdict)
     for case in run.worst_first:
         traces, unread = run.traces(case)
         charts.append(Charts(traces, {target: words.reference_of(run.result, case, target) for target in run.others}))
-        pages.append(_case_page(run, case, common, sides.events(traces, run.result["targets"]), unread))
+        own = [block for block in found if case["id"] in block.cases]
+        pages.append(_case_page(run, case, own, common, sides.events(traces, run.result["targets"]), unread))
+    unasked = (run.result["reference"], "ok") if run.others else None  # what most cases have is no filter
     scripts = [_asset(name) for name in _SCRIPTS]
     style = _asset("page.css")
     text = _template().render(
@@ -70,9 +76,12 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
         words=words,
         version=__version__,
         cases=pages,
+        columns=words.columns(run.result),
+        findings=[block for block in found if block.kind not in _MILD],
+        numbers={item.case["id"]: number for number, item in enumerate(pages)},
         common=common,
         tags=sorted({tag for case in run.result["cases"] for tag in case.get("tags", [])}),
-        kinds=sorted({kind for item in pages for _, _, kind in item.cells}),
+        kinds=sorted({kind for item in pages for target, _, kind in item.cells if (target, kind) != unasked}),
         data=_embedded(pages, _fitting(charts, budget)),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
@@ -82,14 +91,18 @@ def page(run: RunFolder, budget: int = BUDGET) -> bytes:
 
 
 def _case_page(
-    run: RunFolder, case: CaseJson, common: Sequence[sides.Row], events: Sequence[sides.Events], unread: dict[str, str]
+    run: RunFolder,
+    case: CaseJson,
+    own: Sequence[Block],
+    common: Sequence[sides.Row],
+    events: Sequence[sides.Events],
+    unread: dict[str, str],
 ) -> CasePage:
-    targets = run.others or [run.result["reference"]]
     scripts = {run.script(comparison["blame"]) for comparison in case["comparisons"]} - {None}
     return CasePage(
         case=case,
-        cells=[(target, *words.cell(run.result, case, target)) for target in targets],
-        blocks=sorted(words.blocks(run, case, Verdict.LEAK), key=_by_verdict),
+        cells=[(target, *words.cell(run.result, case, target)) for target in words.columns(run.result)],
+        blocks=own,
         scripts=[(path.name, files.read(path).decode("utf-8", "replace")) for path in scripts if path],
         unread=unread,
         events=events,
@@ -97,7 +110,7 @@ def _case_page(
     )
 
 
-def _by_verdict(block: words.Block) -> int:
+def _by_verdict(block: Block) -> int:
     """A key to sort blocks by: those whose kind is no verdict come first, then those with the worst verdict."""
     return -Verdict.parse(block.kind) if block.kind in words.MEANINGS else -len(Verdict)
 

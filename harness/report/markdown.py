@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from harness.errors import printable
 from harness.report import words
+from harness.report.blocks import blocks
 from harness.result.run_folder import RunFolder
 from harness.result.schema import CaseJson
 from harness.verdict import Verdict
@@ -63,29 +64,27 @@ def _taken(parts: Iterator[str], room: int) -> list[str]:
 
 
 def _header(run: RunFolder) -> str:
-    reference = run.result["reference"]
-    columns = [f"{target} / {reference}" for target in run.others] or [reference]
+    columns = words.columns(run.result).values()
     return "<tr><th>case</th>" + "".join(f"<th>{_code(column)}</th>" for column in columns) + "</tr>"
 
 
 def _rows(run: RunFolder) -> Iterator[str]:
     for case in run.worst_first:
-        cells = "".join(_cell(run, case, target) for target in run.others or [run.result["reference"]])
+        cells = "".join(_cell(run, case, target) for target in words.columns(run.result))
         yield f"<tr><td>{_code(case['id'])}</td>{cells}</tr>\n"
 
 
 def _cell(run: RunFolder, case: CaseJson, target: str) -> str:
     said, _ = words.cell(run.result, case, target)
-    return f"<td>{_SIGNS[words.outcome_on(run.result, case, target)]} {_code(said)}</td>"
+    return f"<td>{_SIGNS[words.outcome_in(run.result, case, target)]} {_code(said)}</td>"
 
 
 def _blocks(run: RunFolder) -> Iterator[str]:
     at_least = min(Verdict.IMPRECISE, Verdict.parse(run.result["fail_on"]))
-    for case in run.worst_first:
-        for block in words.blocks(run, case, at_least):
-            facts = [*block.facts, *(("next", command) for command in block.commands)]
-            rows = "".join(f"<tr><td>{label}</td><td><pre>{_literal(fact)}</pre></td></tr>\n" for label, fact in facts)
-            yield f"<details>\n<summary>{_code(block.title)}</summary>\n<table>\n{rows}</table>\n</details>\n\n"
+    for block in blocks(run, run.worst_first, at_least):
+        facts = [*block.facts, *(("next", command) for command in block.commands)]
+        rows = "".join(f"<tr><td>{label}</td><td><pre>{_literal(fact)}</pre></td></tr>\n" for label, fact in facts)
+        yield f"<details>\n<summary>{_code(block.title)}</summary>\n<table>\n{rows}</table>\n</details>\n\n"
 
 
 def _code(text: str) -> str:

@@ -83,7 +83,7 @@ def _print_header(console: Console, trace: Trace) -> None:
         "device": header.environment.get("device", "unknown"),
         "seconds": f"{header.seconds:.2f}",
         "seed": header.seed,
-        "twin": "none" if trace.twin is None else f"{trace.twin.header.status}, {len(trace.twin)} observations",
+        "float64": "none" if trace.twin is None else f"{trace.twin.header.status}, {len(trace.twin)} observations",
         "harness": trace.harness,
     }
     if header.tags:

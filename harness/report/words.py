@@ -6,21 +6,15 @@ that lay it out escape it.
 
 from __future__ import annotations
 
-import os
-import shlex
+import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 
-from harness import backends
-from harness.errors import printable
 from harness.judge.distribution import LEVEL, REPEATS, STATISTICS
 from harness.result import outcome
 from harness.result.environment import versions_of
-from harness.result.file import FILE
 from harness.result.golden import former
 from harness.result.outcome import Outcome
-from harness.result.run_folder import RunFolder
 from harness.result.schema import (
     BlameJson,
     CaseJson,
@@ -31,17 +25,17 @@ from harness.result.schema import (
     RunJson,
     UnrepeatedJson,
 )
-from harness.result.words import listed
-from harness.target import backend_of
-from harness.trace import COMPILED, EAGER
+from harness.result.words import listed, part_named
+from harness.trace import COMPILED
 from harness.trace.model import has_failed
+from harness.trace.parts import CASE
 from harness.verdict import Verdict, VerdictName
 
 #: What each verdict means, for somebody who sees it for the first time, from best to worst.
 MEANINGS: dict[VerdictName, str] = {
     "identical": "equal bit for bit",
     "rounding": "the same function; the difference is rounding, as measured",
-    "leak": "the same function; one side drops to single precision somewhere in its float64 run",
+    "leak": "the same function; one side is in float32 inside, somewhere in its float64 run",
     "imprecise": "the same function, computed far less precisely on one side",
     "divergent": "different functions",
     "mismatch": "another shape, dtype, name, order or plain value",
@@ -54,143 +48,178 @@ OUTCOMES: dict[Outcome, str] = {
     "known": "differ as declared",
     "agree": "agree",
 }
-#: The most cases with a common note of which each is named.
+#: What verdicts rest on, by the names that `result.json` has for it.
+BASES = {"twins": "float64 runs", "one twin": "the float64 run of one side"}
+#: The most cases, parts or targets with something in common that are named one by one.
 MOST_NAMED = 3
-#: Columns of the longest label of a fact.
-LABEL = len("how big")
+#: Characters of a stranger's text that are shown where there is one line for it.
+MOST_SHOWN = 200
+#: What of a part differs, as a verb. All else computes something else.
+_DOES = {
+    "gradient": "has another gradient",
+    "config": "is configured otherwise",
+    "regularizer": "has another regularizer",
+    "constraint": "has another constraint",
+    "state": "leaves another state",
+    "raises": "raises, and does not on the other side",
+}
+#: What an observation is called, by its phase.
+_NOUNS = {
+    "initial": "the initial value {}",
+    "forward": "{} in the forward pass",
+    "gradient": "the gradient of {}",
+    "update": "{} after an update",
+    "optimizer": "the optimizer's {}",
+    "metric": "the metric {}",
+    "log": "the log {}",
+    "event": "the event {}",
+    "prediction": "the prediction {}",
+    "recorded": "the recorded value {}",
+}
+#: Sequences by which a terminal is told to do something: colours, titles, links.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
+#: The file and the line at the end of what there is to open.
+_WRITTEN = re.compile(r"[^\s()]+:\d+\)$")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-@dataclass(frozen=True)
-class Block:
-    """A message about one case on one target, like a compiler's: a title, and facts that each have a label.
-
-    Attributes:
-        kind: a verdict, or how a run ended, or `fixed`, `disturbed`, `nondeterministic` or `parted`.
-        title: the message in one line.
-        facts: pairs of a label and a text. A text may have several lines.
-        commands: what to type next.
-    """
-
-    case: str
-    target: str
-    kind: str
-    title: str
-    facts: tuple[tuple[str, str], ...]
-    commands: tuple[str, ...] = ()
+def clean(text: str) -> str:
+    """A stranger's text without what is about one terminal or one process: escape sequences, addresses of objects."""
+    return _ADDRESS.sub("", _ESCAPES.sub("", text))
 
 
-def blocks(run: RunFolder, case: CaseJson, at_least: Verdict) -> Iterator[Block]:
-    """Everything of a case that somebody has to look at: runs that failed, and differences of this verdict or worse."""
-    for item in case["runs"]:
-        if _has_failed(item):
-            yield _failed(run, case, item)
-        if item["disturbed"]:
-            yield _disturbed(case, item)
-        compiled = _compiled(item)
-        if compiled is not None and compiled["first"] is not None and _is_bad(compiled["verdict"], at_least):
-            block = finding(run, case, compiled, compiled["first"], of=item)
-            yield replace(block, target=item["target"])
-    for comparison in case["comparisons"]:
-        for expected in comparison["fixed"]:
-            title = f"{_pair(case, comparison)}: a declared difference is gone"
-            facts = (
-                ("what", f"It was declared as {expected['verdict']}: {expected['reason']}"),
-                ("next", "Remove the declaration from the case."),
-            )
-            yield Block(case["id"], comparison["target"], "fixed", title, facts)
-        unrepeated = comparison.get("unrepeated")
-        if unrepeated is not None:
-            yield _unrepeated(case, comparison, unrepeated)
-        if comparison["continuation"] is not None:
-            yield _parted(case, comparison)
-        is_known = outcome_on(run.result, case, comparison["target"]) == "known"
-        if comparison["first"] is not None and _is_bad(comparison["verdict"], at_least) and not is_known:
-            yield finding(run, case, comparison, comparison["first"])
+def first_line(text: str) -> str:
+    """The first line of a text that says something."""
+    return next((line.strip() for line in clean(text).splitlines() if line.strip()), "")
 
 
-def _is_bad(verdict: VerdictName | None, at_least: Verdict) -> bool:
-    return verdict is not None and Verdict.parse(verdict) >= at_least
+def shortened(text: str) -> str:
+    """The first line of a text, or as much of it as there is room for in one line."""
+    line = first_line(text)
+    return line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN].rstrip()}..."
 
 
-def _compiled(item: RunJson) -> ComparisonJson | None:
-    """A run's compiled calls, held against its eager ones; None where there are none."""
-    return item.get("compiled")
+def some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    rest = len(names) - MOST_NAMED
+    return listed([*names[:MOST_NAMED], f"{rest} more"] if rest > 0 else list(names))
 
 
-def failures(run: RunFolder, case: CaseJson) -> list[Block]:
-    """What makes a case fail, on the targets on which it fails."""
-    outcomes = {item["target"]: outcome_on(run.result, case, item["target"]) for item in case["runs"]}
-    failing = [target for target, found in outcomes.items() if found in outcome.FAILING]
-    at_least = Verdict.parse(run.result["fail_on"])
-    return [block for block in blocks(run, case, at_least) if block.target in failing]
+# One cause: its heading, and its facts
 
 
-def plain(block: Block) -> str:
-    """A block as lines of text, without colour, and not wrapped."""
-    facts = [*block.facts, *(("next", command) for command in block.commands)]
-    lines = (f"  {label:<{LABEL}} {fact}".replace("\n", f"\n{'':<{LABEL + 3}}") for label, fact in facts)
-    return "\n".join([block.title, *lines])
+def side_at_fault(case: CaseJson, comparison: ComparisonJson) -> str | None:
+    """The one of the two sides of a comparison whose difference it is; None where nobody can tell."""
+    first, blame = comparison["first"], comparison["blame"]
+    if first is None:
+        return None
+    if blame is not None:
+        side = blame["target"]
+    else:  # the vote was about the first difference of the case
+        voted = next(item["first"] for item in case["comparisons"] if item["first"] is not None)
+        side = case["alone"] if voted["key"] == first["key"] else None
+    return side if side in (comparison["target"], comparison["reference"]) else None
 
 
-def finding(
-    run: RunFolder, case: CaseJson, comparison: ComparisonJson, first: FindingJson, of: RunJson | None = None
-) -> Block:
-    """What differs, where, whose it is, how large it is beside rounding, and what to type next.
+def place(blame: BlameJson) -> str | None:
+    """What to open, in words; None if nothing is at fault that has a name."""
+    culprit = blame.get("culprit")
+    if culprit:
+        return culprit
+    if blame["part"] is None or blame["part"] == COMPILED:
+        return None
+    return part_named(blame["part"], blame["layer"])
+
+
+def conclusion(blame: BlameJson | None, first: FindingJson, error: str | None) -> str:
+    """What a cause comes to, without who is at fault.
 
     Args:
-        of: the run whose compiled calls are held against its own eager ones; None where targets are compared.
+        error: what was raised, if that is the difference.
     """
-    facts = [("where", where(first)), ("at", first["key"])]
-    raised = first.get("raised")
-    if raised is not None:
-        facts.insert(0, ("what", first["reason"]))
-    elif first["evidence"] is None:
-        facts.append(("what", first["reason"]))
-    else:
-        facts += [("what", _values(first["evidence"])), ("how big", how_big(first))]
-    apart = [] if run.result.get("golden") else _apart(case, comparison)  # of old and new, `golden` tells it once
-    facts += [("between", ", ".join(apart))] if apart else []
-    facts += [("switch", switch) for switch in _switches(case, comparison, first)]
-    whose = _whose(case, comparison["blame"])
-    facts += [("whose", whose)] if whose else []
-    only = _one_sided(comparison)
-    facts += [("only", only)] if only else []
-    facts.append(("among", counts(comparison)))
-    script = run.script(comparison["blame"])
-    if script is not None:
-        commands = [f"python {_quoted(run.named(str(script.relative_to(os.path.realpath(run.path)))))}"]
-    else:
-        commands = [f"harness blame {_quoted(case['id'])}"] if comparison["blame"] is None else []
-    if of is None:
-        sides = [run_on(case, target) for target in (comparison["target"], comparison["reference"])]
-        folders = [side["trace"] for side in sides if side is not None and side["trace"] is not None]
-    else:
-        folders = [f"{of['trace']}/{way}" for way in (COMPILED, EAGER)]
-    traces = [_quoted(run.named(folder)) for folder in folders]
-    if (run.path / FILE).exists():
-        target = comparison["target"] if of is None else of["target"]
-        commands.append(f"harness show {_quoted(run.shown)} {_quoted(_short(run, case))} {_quoted(target)}")
-    elif len(traces) == 2:
-        commands.append(f"harness show {' '.join(traces)} --key {_quoted(first['key'])}")
-    title = f"{_pair(case, comparison)}: {first['verdict'] if raised is None else f'{raised} raises'}"
-    return Block(case["id"], comparison["target"], first["verdict"], title, tuple(facts), tuple(commands))
+    found = None if blame is None else place(blame)
+    if blame is not None and blame["part"] == COMPILED:
+        return first_line(blame["text"])
+    if error is not None:
+        return f"raises in {found}: {error}" if found else first_line(first["reason"])
+    if blame is None or found is None:
+        return f"{noun(first)} differs: {size(first)}"
+    kind, says_it = blame.get("kind"), shortened(blame["text"]).partition(". ")[0]
+    if kind is None and blame.get("culprit") and not says_it.startswith("introduced in"):
+        written = _WRITTEN.search(found)
+        is_named = found in says_it or (written is not None and written[0] in says_it)
+        return says_it if is_named else f"{found}: {says_it}"
+    kind = kind or ("gradient" if blame["phase"] == "gradient" else None)
+    by = f" by {blame['op']}" if blame["op"] and kind in (None, "output", "gradient") else ""
+    is_there = first["layer"] == blame["layer"] and blame["part"] != CASE
+    seen = "" if is_there else f", first seen in {noun(first)}"
+    return f"{found} {_DOES.get(kind or '', 'computes something else')}{by}: {size(first)}{seen}"
 
 
-def _switches(case: CaseJson, comparison: ComparisonJson, first: FindingJson) -> Iterator[str]:
-    """The settings that let a side compute in lower precision, where that may be all there is."""
-    for target in (comparison["target"], comparison["reference"]) if first["verdict"] == "imprecise" else ():
-        side = run_on(case, target)
-        backend = backend_of(target)
-        if side is not None and backend in backends.NAMES:
-            for call in backends.get(backend).coarser(side["environment"]):
-                yield f"{target} may compute float32 in fewer bits; off with {call}"
+def noun(first: FindingJson) -> str:
+    """What an observation is called."""
+    name = repr(first["key"].split("/", 2)[-1])
+    step = f" of step {first['step']}" if first["step"] else ""
+    return f"{_NOUNS.get(first['phase'], '{}').format(name)}{step}"
 
 
-def _short(run: RunFolder, case: CaseJson) -> str:
-    """The name of a case without its file, if no other case of the run has it."""
-    names = [other["id"].partition("::")[2] for other in run.result["cases"]]
-    name = case["id"].partition("::")[2]
-    return name if names.count(name) == 1 else case["id"]
+def size(first: FindingJson) -> str:
+    """How large a difference is beside rounding or, where it is none of numbers, what it is."""
+    distance = first["d32"] if first["d64"] is None else first["d64"]
+    explained = first.get("explained")
+    if distance is None or explained is None or distance <= explained:
+        return shortened(first["reason"])
+    return f"{distance:.1e} off, where rounding explains {explained:.1e}"
+
+
+def values(evidence: EvidenceJson, here: str, there: str) -> str:
+    """The element that differs most, and how far the difference spreads.
+
+    Args:
+        here, there: where it has its two values, such as `on jax` and `on torch`.
+    """
+    sides = (evidence["ours"], evidence["theirs"])
+    ours, theirs = ("not finite" if value is None else f"{value:.9g}" for value in sides)
+    return f"{ours} {here} against {theirs} {there} in {evidence['precision']}, in {evidence['spread']}"
+
+
+def told(blame: BlameJson) -> str:
+    """Why that is the cause."""
+    step = f" (replayed at step {blame['step']})" if blame["confirmed"] and blame["step"] else ""
+    return f"{blame['text']}{step}"
+
+
+def voted(side: str, others: Sequence[str], reference: str) -> str:
+    """That one target differs, and the others agree."""
+    if side == reference:
+        return f"{side} differs from {listed(others)}, which agree"
+    return f"only {side} differs; {listed(others)} agree"
+
+
+def verdict(result: ResultJson, comparison: ComparisonJson, first: FindingJson) -> str:
+    """The verdict of a comparison, and how many observations have which; what differs beside the first is counted."""
+    milder = [str(verdict) for verdict in Verdict if verdict < Verdict.DIVERGENT]
+    more = sum(number for name, number in comparison["counts"].items() if name not in milder) - 1
+    is_origin = first["phase"] != "recorded" and Verdict.parse(first["verdict"]) >= Verdict.DIVERGENT
+    inherits = f"; {more} more differ{'s' if more == 1 else ''}, and may inherit it" if more > 0 and is_origin else ""
+    return f"{verdict_of(result, comparison)}, of {counts(comparison)}{inherits}"
+
+
+def recorded(comparison: ComparisonJson) -> str | None:
+    """The values recorded by hand that differ, if it is not one alone."""
+    found = comparison.get("recorded")
+    if found is None or found["count"] < 2:
+        return None
+    names = [item["name"] for item in found["shown"]]
+    rest = found["count"] - len(names)
+    return f"{found['count']} recorded values differ: {listed([*names, *([f'{rest} more'] if rest > 0 else [])])}"
+
+
+def among(cases: Sequence[str]) -> str:
+    """The cases that have a cause in common."""
+    rest = cases[1:]
+    more = f"and in {len(rest)} more case{'s' if len(rest) > 1 else ''}: {some(rest)}" if rest else ""
+    return ", ".join(filter(None, [cases[0], more]))
 
 
 def where(first: FindingJson | UnrepeatedJson) -> str:
@@ -207,8 +236,24 @@ def how_big(first: FindingJson) -> str:
 
 
 def counts(comparison: ComparisonJson) -> str:
-    listed = ", ".join(f"{count} {verdict}" for verdict, count in comparison["counts"].items())
-    return f"{comparison['observations']} observations: {listed}"
+    named = ", ".join(f"{count} {verdict}" for verdict, count in comparison["counts"].items())
+    return f"{_observations(comparison['observations'])}: {named}"
+
+
+def bases(comparison: ComparisonJson) -> str:
+    """What the verdicts of a comparison rest on; nothing where nothing was compared."""
+    return ", ".join(f"{count} by {BASES.get(basis, basis)}" for basis, count in comparison["bases"].items())
+
+
+def verdict_of(result: ResultJson, comparison: ComparisonJson) -> VerdictName | None:
+    """The one verdict that is said of a comparison everywhere: the worst there is.
+
+    Where that is declared and something undeclared fails all the same, it is the worst of what is not declared.
+    """
+    unexpected = comparison.get("unexpected")
+    if unexpected is not None and Verdict.parse(unexpected) >= Verdict.parse(result["fail_on"]):
+        return unexpected
+    return comparison["verdict"]
 
 
 def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
@@ -219,17 +264,18 @@ def outcome_on(result: ResultJson, case: CaseJson, target: str) -> Outcome:
     return outcome.outcome(
         [
             *([] if comparison is None else _unexpected(comparison)),
-            *(_unexpected(calls) if own is not None and (calls := _compiled(own)) is not None else []),
+            *(_unexpected(calls) if own is not None and (calls := own.get("compiled")) is not None else []),
         ],
         Verdict.parse(result["fail_on"]),
         is_fixed=comparison is not None and bool(comparison["fixed"]),
-        has_failed=any(_has_failed(run) or run["disturbed"] for run in sides),
+        has_failed=any(has_ended_badly(run) or run["disturbed"] for run in sides),
         is_unrepeated=comparison is not None and comparison.get("unrepeated") is not None,
         is_known=comparison is not None and bool(comparison["known"]),
     )
 
 
-def _has_failed(run: RunJson) -> bool:
+def has_ended_badly(run: RunJson) -> bool:
+    """Whether a run failed, other than for want of gradients."""
     return has_failed(run["status"], inference_only=run.get("inference_only", False))
 
 
@@ -278,6 +324,11 @@ def comparison_on(case: CaseJson, target: str) -> ComparisonJson | None:
     return next((item for item in case["comparisons"] if item["target"] == target), None)
 
 
+def is_bad(verdict: VerdictName | None, at_least: Verdict) -> bool:
+    """Whether a verdict is that bad."""
+    return verdict is not None and Verdict.parse(verdict) >= at_least
+
+
 def run_on(case: CaseJson, target: str) -> RunJson | None:
     return next((item for item in case["runs"] if item["target"] == target), None)
 
@@ -287,38 +338,83 @@ def cell(result: ResultJson, case: CaseJson, target: str) -> tuple[str, str]:
     run, comparison = run_on(case, target), comparison_on(case, target)
     if run is None:
         return "not run", "unavailable"
-    if _has_failed(run):
+    if has_ended_badly(run):
         return run["status"], run["status"]
     standing_in = stand_in(result, case)
     theirs = run_on(case, result["reference"])
-    if theirs is not None and _has_failed(theirs) and standing_in in (None, target):
+    if theirs is not None and has_ended_badly(theirs) and standing_in in (None, target):
         instead = "" if standing_in is None else ", reference instead"
         return f"{theirs['status']} on {theirs['target']}{instead}", theirs["status"]
     is_cut = stopped(result, case, target) is not None
     so_far = ", inference only" if is_cut else ""
+    if comparison is None and target == result["reference"]:
+        return _cell_of_reference(result, case) or (f"ran{so_far}", "ok")
     if comparison is None:
-        return (f"ran{so_far}", "ok") if target == result["reference"] else ("not compared", "unavailable")
+        return "not compared", "unavailable"
     so_far += "" if standing_in is None else f", against {standing_in}"
-    calls = _compiled(run)
-    if calls is not None and _is_bad(calls["verdict"], Verdict.parse(result["fail_on"])):
+    calls = run.get("compiled")
+    if calls is not None and is_bad(calls["verdict"], Verdict.parse(result["fail_on"])):
         so_far += f", {calls['verdict']} where compiled"
     unrepeated = "" if comparison.get("unrepeated") is None else "nondeterministic"
-    verdict = f"{comparison['verdict'] or unrepeated or 'not compared'}{so_far}"
+    own = verdict_of(result, comparison)
+    verdict = f"{own or unrepeated or 'not compared'}{so_far}"
     if comparison["fixed"]:
         return f"{verdict}, fixed", "fixed"
     if outcome_on(result, case, target) == "known":
         return f"{verdict}, known", "known"
     continuation = comparison["continuation"]
     if continuation is not None and (continuation["verdict"] or "identical") not in (verdict, "identical", "rounding"):
-        return f"{verdict}, then {continuation['verdict']}", continuation["verdict"] or verdict
+        return f"{verdict}, then {continuation['verdict']}", continuation["verdict"] or own or "ok"
     if unrepeated and outcome_on(result, case, target) == "nondeterministic":
         return unrepeated, "nondeterministic"
-    return verdict, comparison["verdict"] or ("ok" if is_cut else "unavailable")
+    return verdict, own or ("ok" if is_cut else "unavailable")
+
+
+def _cell_of_reference(result: ResultJson, case: CaseJson) -> tuple[str, str] | None:
+    """The cell of a reference that others were compared with; None where it is the only target."""
+    if not case["comparisons"]:
+        return None
+    against = faults_of_reference(case)
+    verdicts = [name for item in against if (name := verdict_of(result, item)) is not None]
+    if not verdicts:
+        return "reference", "ok"
+    worst_of_all = max(verdicts, key=Verdict.parse)
+    if all(outcome_on(result, case, item["target"]) == "known" for item in against):
+        return f"{worst_of_all}, alone, known", "known"
+    return f"{worst_of_all}, alone", worst_of_all
+
+
+def faults_of_reference(case: CaseJson) -> list[ComparisonJson]:
+    """The comparisons in which it is the reference that differs from all others."""
+    return [item for item in case["comparisons"] if side_at_fault(case, item) == item["reference"]]
+
+
+def outcome_in(result: ResultJson, case: CaseJson, target: str) -> Outcome:
+    """The outcome that a cell of the table tells: of the target or, of a reference that is alone, of the others."""
+    own = [outcome_on(result, case, target)]
+    if target == result["reference"]:
+        own += [outcome_on(result, case, item["target"]) for item in faults_of_reference(case)]
+    return outcome.worst(own)
+
+
+def columns(result: ResultJson) -> dict[str, str]:
+    """The heading of each column of the table, by target: the reference has one too."""
+    reference = result["reference"]
+    others = [target for target in result["targets"] if target != reference]
+    if result.get("golden"):
+        return {target: f"{target} / {reference}" for target in others}
+    return {reference: f"{reference} (reference)" if others else reference, **{target: target for target in others}}
 
 
 def seen(result: ResultJson) -> list[VerdictName]:
-    """The verdicts that comparisons came to, from best to worst."""
-    found = {item["verdict"] for case in result["cases"] for item in case["comparisons"]}
+    """The verdicts that the table shows, from best to worst."""
+    found: set[VerdictName | None] = set()
+    for case in result["cases"]:
+        for item in case["comparisons"]:
+            continuation = item["continuation"]
+            found |= {verdict_of(result, item), None if continuation is None else continuation["verdict"]}
+        calls = [calls["verdict"] for run in case["runs"] if (calls := run.get("compiled")) is not None]
+        found |= {name for name in calls if is_bad(name, Verdict.parse(result["fail_on"]))}
     return [verdict for verdict in MEANINGS if verdict in found]
 
 
@@ -353,7 +449,7 @@ def worst(result: ResultJson) -> Outcome:
 
 
 def caveat(result: ResultJson) -> str | None:
-    """What the verdicts of a run rest on, if it is anything but the float64 twins of shared random values."""
+    """What the verdicts of a run rest on, if it is anything but float64 runs with shared random values."""
     if not seen(result):
         return None
     if result["randomness"] == "native":
@@ -365,7 +461,7 @@ def caveat(result: ResultJson) -> str | None:
         )
     if result["precision"] != "both":
         return (
-            "Without float64 twins a value is held against ten times the measured noise, where there were noise "
+            "Without float64 runs a value is held against ten times the measured noise, where there were noise "
             "runs, or else against a fixed tolerance of its dtype and step: smaller differences were not seen, and "
             "without noise runs slow drift may be taken for one."
         )
@@ -414,15 +510,15 @@ def versions(result: ResultJson) -> list[str]:
     if result.get("golden"):
         return []
     lines = [
-        f"{comparison['target']} against {comparison['reference']}: {', '.join(apart)}"
+        f"{comparison['target']} against {comparison['reference']}: {', '.join(differing)}"
         for case in result["cases"]
         for comparison in case["comparisons"]
-        if (apart := _apart(case, comparison))
+        if (differing := apart(case, comparison))
     ]
     return list(dict.fromkeys(lines))
 
 
-def _apart(case: CaseJson, comparison: ComparisonJson) -> list[str]:
+def apart(case: CaseJson, comparison: ComparisonJson) -> list[str]:
     """The packages that both sides of a comparison have, in different versions."""
     ours, theirs = (_made_of(run_on(case, comparison[side])) for side in ("target", "reference"))
     shared = [name for name in ours if name in theirs]
@@ -435,34 +531,67 @@ def _made_of(run: RunJson | None) -> dict[str, str]:
     return {**versions_of(environment), **({} if python is None else {"Python": str(python)})}
 
 
-def notes(result: ResultJson) -> list[str]:
-    """Everything that was not recorded or not compared, or not with both twins, each note once with its targets."""
-    lines: dict[tuple[str, str], list[str]] = {}
+def notes(result: ResultJson, *, in_full: bool = False) -> list[str]:
+    """Everything that was not recorded or not compared, or not with both float64 runs.
+
+    Args:
+        in_full: whether each note has a line of its own, with the whole of its reason; else one reason has one line,
+            with how many parts, cases and targets it is about, and the names of the first.
+    """
+    found = list(_noted(result))
+    if in_full:
+        lines: dict[tuple[str, str], list[str]] = {}
+        for case, target, part, reason, count in found:
+            before = f"{part}: " if part else f"{_observations(count)} " if count else ""
+            lines.setdefault((case, f"{before}{clean(reason).strip()}"), []).append(target)
+        return [f"{case} on {', '.join(dict.fromkeys(targets))}: {reason}" for (case, reason), targets in lines.items()]
+    grouped: dict[str, list[tuple[str, str, str, int]]] = {}
+    for case, target, part, reason, count in found:
+        grouped.setdefault(shortened(reason), []).append((case, target, part, count))
+    told = []
+    for reason, about in grouped.items():
+        cases = list(dict.fromkeys(case for case, *_ in about))
+        targets = list(dict.fromkeys(target for _, target, *_ in about))
+        parts = list(dict.fromkeys(part for _, _, part, _ in about if part))
+        count = sum(count for *_, count in about)
+        what = f"{some(parts)}: {reason}" if parts else f"{_observations(count)} {reason}" if count else reason
+        told.append(f"{_counted(cases, 'cases')} on {', '.join(targets)}: {what}")
+    return told
+
+
+def _noted(result: ResultJson) -> Iterator[tuple[str, str, str, str, int]]:
+    """The case, target, part (or nothing) and reason of each note, and of how many observations it tells (or 0)."""
     for case in result["cases"]:
         standing_in = stand_in(result, case)
         if standing_in is not None:
-            others = [item["target"] for item in case["comparisons"] if item["target"] != result["reference"]]
             reason = f"compared with {standing_in}, because the reference {result['reference']} has failed"
-            lines.setdefault((case["id"], reason), []).extend(others)
+            for item in case["comparisons"]:
+                if item["target"] != result["reference"]:
+                    yield case["id"], item["target"], "", reason, 0
         for run in case["runs"]:
             if run.get("inference_only", False):
-                lines.setdefault((case["id"], _first_line(run["error"] or "")), []).append(run["target"])
+                yield case["id"], run["target"], "", run["error"] or "", 0
             for note in run["notes"]:
-                reason = f"{note['part']}: {_first_line(note['reason'])}"
-                lines.setdefault((case["id"], reason), []).append(run["target"])
+                yield case["id"], run["target"], note["part"], note["reason"], 0
         for comparison in case["comparisons"]:
             target = comparison["target"]
-            for told in (_renamed(comparison), _one_sided(comparison), _flushed(comparison)):
+            for told in (_renamed(comparison), one_sided(comparison), _flushed(comparison)):
                 if told is not None:
-                    lines.setdefault((case["id"], told), []).append(target)
+                    yield case["id"], target, "", told, 0
             if comparison["not_compared"]:
-                reason = f"{comparison['not_compared']} observations could not be compared"
-                lines.setdefault((case["id"], reason), []).append(target)
+                yield case["id"], target, "", "could not be compared", comparison["not_compared"]
             untwinned = sum(comparison["bases"].get(basis, 0) for basis in ("one twin", "tolerance"))
             if untwinned and result["precision"] == "both":
-                reason = f"{untwinned} observations were judged without both float64 twins"
-                lines.setdefault((case["id"], reason), []).append(target)
-    return _grouped(lines)
+                yield case["id"], target, "", "were judged without both float64 runs", untwinned
+
+
+def _observations(count: int) -> str:
+    return f"{count} observation{'' if count == 1 else 's'}"
+
+
+def _counted(names: Sequence[str], what: str) -> str:
+    """One name, or the first of many and how many there are."""
+    return some(names) if len(names) <= MOST_NAMED else f"{len(names)} {what} ({some(names)})"
 
 
 def _renamed(comparison: ComparisonJson) -> str | None:
@@ -475,7 +604,8 @@ def _renamed(comparison: ComparisonJson) -> str | None:
     return f"variables were compared that differ in name alone: {ours!r} is {their_name}{more}"
 
 
-def _one_sided(comparison: ComparisonJson) -> str | None:
+def one_sided(comparison: ComparisonJson) -> str | None:
+    """The inner layers that one side alone calls; None if there are none."""
     layers = [f"{layer!r} on {target}" for layer, target in comparison.get("one_sided", {}).items()]
     return f"inner layers that one side alone calls were not compared: {', '.join(layers)}" if layers else None
 
@@ -500,81 +630,3 @@ def _grouped(lines: dict[tuple[str, str], list[str]]) -> list[str]:
         for (targets, reason), cases in shared.items()
         for case in (cases if len(cases) <= MOST_NAMED else [f"{cases[0]} and {len(cases) - 1} more"])
     ]
-
-
-def _failed(run: RunFolder, case: CaseJson, item: RunJson) -> Block:
-    title = f"{case['id']} on {item['target']}: {item['status']}"
-    facts = [("what", item["error"])] if item["error"] else []
-    raised = item.get("raised", [])
-    parts = [repr(note["part"]) for note in raised if note["reason"] == item["error"]]
-    facts += [("where", f"it raised in {listed(parts)}")] if parts else []
-    earlier = [note for note in raised if note["reason"] != item["error"]]
-    facts += [("before", f"{note['part']!r} raised {note['reason']}") for note in earlier]
-    if item["trace"] is not None:
-        facts.append(("output", run.named(f"{item['trace']}/output.txt")))
-    # The old run of a golden comparison cannot be run again here.
-    can_run = item["target"] in run.result["targets"]
-    commands = (f"harness run {_quoted(case['id'])} --targets {_quoted(item['target'])}",) if can_run else ()
-    return Block(case["id"], item["target"], item["status"], title, tuple(facts), commands)
-
-
-def _disturbed(case: CaseJson, item: RunJson) -> Block:
-    title = f"{case['id']} on {item['target']}: the instruments change what they measure"
-    changed = f"other without them: {', '.join(item['disturbed'][:5])}. This is a bug of the harness."
-    return Block(case["id"], item["target"], "disturbed", title, (("what", changed),))
-
-
-def _parted(case: CaseJson, comparison: ComparisonJson) -> Block:
-    continuation = comparison["continuation"]
-    assert continuation is not None
-    first, last = continuation["first_step"], continuation["last_step"]
-    facts = [
-        (
-            "what",
-            f"rounding alone moves the weights by a thousandth from step {first} on, so steps {first} to "
-            f"{last} were run again, each from the reference's state: {continuation['verdict']}",
-        )
-    ]
-    if continuation["first"] is not None:
-        facts += [("at", continuation["first"]["key"]), ("how big", how_big(continuation["first"]))]
-    title = f"{case['id']}: {comparison['target']}: training parted"
-    return Block(case["id"], comparison["target"], continuation["verdict"] or "parted", title, tuple(facts))
-
-
-def _unrepeated(case: CaseJson, comparison: ComparisonJson, unrepeated: UnrepeatedJson) -> Block:
-    facts = [("where", where(unrepeated)), ("at", unrepeated["key"]), ("what", unrepeated["text"])]
-    title = f"{_pair(case, comparison)}: nondeterministic"
-    return Block(case["id"], comparison["target"], "nondeterministic", title, tuple(facts))
-
-
-def _pair(case: CaseJson, comparison: ComparisonJson) -> str:
-    return f"{case['id']}: {comparison['target']} against {comparison['reference']}"
-
-
-def _values(evidence: EvidenceJson) -> str:
-    """The element that differs most, and how far the difference spreads."""
-    values = (evidence["ours"], evidence["theirs"])
-    ours, theirs = ("not finite" if value is None else f"{value:.9g}" for value in values)
-    return f"{ours} against {theirs} in {evidence['precision']}, in {evidence['spread']}"
-
-
-def _whose(case: CaseJson, blame: BlameJson | None) -> str | None:
-    if blame is None:
-        return f"{case['alone']} stands alone with it" if case["alone"] else None
-    if blame["part"] == COMPILED:
-        return blame["text"]
-    of_two = sum(item["status"] == "ok" for item in case["runs"]) == 2
-    alone = f"{blame['target']}{'' if of_two else ' stands alone'}: " if blame["target"] else ""
-    if of_two and blame["confirmed"] and not blame["target"]:
-        alone = "of two targets it cannot be told which is right: "
-    step = f" (replayed at step {blame['step']})" if blame["confirmed"] and blame["step"] else ""
-    return f"{alone}{blame['text']}{step}"
-
-
-def _quoted(text: str) -> str:
-    """A word of a command, quoted for a shell."""
-    return shlex.quote(printable(text))
-
-
-def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text else ""

@@ -100,6 +100,8 @@ class Blame:
         why_no_script: why there is no such script, in words; None where there is one.
         culprit: what to open, in words: a layer, loss, metric, callback or step, with its class, file and line if it is
             the user's, such as `layer 'gate' (Gate, cases/net.py:15)`; None if nothing can be named.
+        kind: what of that part differs: its `output`, `gradient`, `config`, `regularizer`, `constraint` or `state`, or
+            that it `raises`; None where the text alone says it.
     """
 
     target: str | None
@@ -113,6 +115,7 @@ class Blame:
     repro: str | None = None
     culprit: str | None = None
     why_no_script: str | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,27 @@ class Continuation:
 
     def to_json(self) -> ContinuationJson:
         return shaped({**self.comparison.to_json(), **vars(self)}, ContinuationJson)
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A value that a case recorded by hand, and that differs."""
+
+    name: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The values that a case recorded by hand and that differ for real, undeclared.
+
+    Attributes:
+        count: how many there are.
+        shown: the first of them.
+    """
+
+    count: int
+    shown: Sequence[Differing]
 
 
 @dataclass(frozen=True)
@@ -160,6 +184,7 @@ class Comparison:
         flushed: observations with numbers that were compared as 0: see `Judgement.is_flushed`.
         further_runs: the kinds of runs that the findings need to count, and that are not there:
             see `harness.judge.doubt.further_runs`.
+        recorded: the values recorded by hand that differ; None if there are none.
     """
 
     target: str
@@ -181,6 +206,7 @@ class Comparison:
     one_sided: Mapping[str, str] = field(default_factory=dict)
     flushed: int = 0
     further_runs: frozenset[str] = frozenset()
+    recorded: Recorded | None = None
 
     def is_worth_blaming(self, at_least: Verdict, *, declared: bool) -> bool:
         """Whether a difference as bad as that was found.
@@ -244,6 +270,7 @@ class CaseResult:
         alone: the one of three targets or more that differs from all others in the first difference, while these agree;
             None if there is no such target.
         tags: words that the case is selected by.
+        is_test: whether it is a test that pytest runs, so that no command of the harness runs it again.
     """
 
     id: str
@@ -253,6 +280,7 @@ class CaseResult:
     plots: Sequence[str] = ()
     alone: str | None = None
     tags: Sequence[str] = ()
+    is_test: bool = False
 
     @property
     def reference(self) -> str | None:

@@ -19,6 +19,8 @@ from harness.trace import Trace
 
 #: Bytes of a reproducer that is shown. Those that the harness writes embed at most a few hundred kilobytes.
 LONGEST_SCRIPT = 1_000_000
+#: Stands for the newest run, and the folder in which that is looked for.
+LAST, RUNS = "last", Path("runs")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class RunFolder:
         if not file.exists():
             raise TraceError(f"{str(place)!r} is not a run: there is no {file.name} in {str(file.parent)!r}.")
         return cls(file.parent, str(file.parent), read(file))
+
+    def is_last(self) -> bool:
+        """Whether `last` is this run, as seen from the current folder."""
+        newest = newest_run()
+        return newest is not None and not Path(LAST).exists() and newest.resolve() == self.path.resolve()
 
     @property
     def others(self) -> list[str]:
@@ -96,3 +103,9 @@ class RunFolder:
         except ValueError:  # it holds what no path can
             return None
         return place if place.is_relative_to(os.path.realpath(self.path)) else None
+
+
+def newest_run(runs: Path = RUNS) -> Path | None:
+    """The folder of the newest of the runs in a folder; None if there is none."""
+    results = sorted(runs.glob(f"*/{FILE}"), key=lambda file: file.stat().st_mtime_ns)
+    return results[-1].parent if results else None

@@ -57,6 +57,7 @@ class FindingJson(TypedDict):
     d64: float | None
     amplification: float | None
     bound: float | None
+    explained: NotRequired[float | None]
     index: list[int] | None
     evidence: EvidenceJson | None
 
@@ -73,6 +74,7 @@ class BlameJson(TypedDict):
     repro: str | None
     culprit: NotRequired[str | None]
     why_no_script: NotRequired[str | None]
+    kind: NotRequired[str | None]
     nondeterministic: NotRequired[list[str]]
 
 
@@ -94,6 +96,16 @@ class UnrepeatedJson(TypedDict):
     text: str
 
 
+class DifferingJson(TypedDict):
+    name: str
+    verdict: VerdictName
+
+
+class RecordedJson(TypedDict):
+    count: int
+    shown: list[DifferingJson]
+
+
 class ComparisonJson(TypedDict):
     target: str
     reference: str
@@ -112,6 +124,7 @@ class ComparisonJson(TypedDict):
     renamed: NotRequired[dict[str, str]]
     one_sided: NotRequired[dict[str, str]]
     flushed: NotRequired[int]
+    recorded: NotRequired[RecordedJson | None]
 
 
 class RunJson(TypedDict):
@@ -137,6 +150,7 @@ class CaseJson(TypedDict):
     comparisons: list[ComparisonJson]
     plots: list[str]
     alone: str | None
+    is_test: NotRequired[bool]
 
 
 class UnmatchedJson(TypedDict):

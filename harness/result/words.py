@@ -97,7 +97,7 @@ def _measured(judgement: Judgement) -> str:
         case "twins", Verdict.ROUNDING:
             return f"the float64 runs agree to {d64}"
         case "twins", Verdict.LEAK:
-            return f"the float64 runs differ by {d64}: one of them drops to single precision"
+            return f"the float64 runs differ by {d64}: one of them is in float32 inside"
         case "twins", _:
             return f"the float64 runs differ by {d64}, and rounding of float32 explains {_short(judgement.explained)}"
         case _, Verdict.ROUNDING:
@@ -442,13 +442,9 @@ def search_failed(error: Exception) -> str:
     return f"the search for its origin failed, which is a bug of the harness: {type(error).__name__}: {error}"
 
 
-def place(part: Part, layer: str | None) -> str:
-    """What a part of a case is.
-
-    Args:
-        layer: that the part is of.
-    """
-    return _PARTS.get(part.name) or (f"layer {layer!r}" if layer else part.name)
+def part_named(part: str, layer: str | None) -> str:
+    """What a part that was replayed is called, which may be of a layer."""
+    return _PARTS.get(part) or (f"layer {layer!r}" if layer else part)
 
 
 def introduced(

@@ -11,7 +11,7 @@ import itertools
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -305,7 +305,7 @@ def _judged(
     targets = [target for target, tests in held.items() if test in tests]
     if session.setup.reference not in targets or len(targets) < 2:
         return None
-    return session.judge(test, targets, shared_only=assertions)
+    return replace(session.judge(test, targets, shared_only=assertions), is_test=True)
 
 
 def _on_targets(progress: Sequence[_Progress], test: str) -> dict[str, OnTarget]:

@@ -353,6 +353,7 @@ class TestOrder:
             "introduced in layer 'dense', by keras.ops.tanh",
             culprit="layer 'dense'",
             why_no_script=words.SHOWS_NOTHING,
+            kind="output",
         )
         assert it.asked == [
             "parts on torch",

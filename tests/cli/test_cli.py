@@ -270,7 +270,7 @@ def test_a_comparison_in_float32_alone_says_what_it_does_not_see(quick: Any) -> 
     process = quick.harness("compare", "out", "renamed")
     assert process.returncode == 0
     assert "5 cases on jax, torch: 5 agree." in process.stdout
-    assert "Without float64 twins" in process.stdout
+    assert "Without float64 runs" in process.stdout
 
 
 KNOWN = """

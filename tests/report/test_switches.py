@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from synthetic import Case, write_run
 
-from harness.report import words
+from harness.report.blocks import blocks
 from harness.result.file import FILE
 from harness.result.run_folder import RunFolder
 from harness.verdict import Verdict
@@ -32,7 +32,7 @@ def switches(folder: Path, verdict: str = "imprecise", **environments: dict[str,
     case["comparisons"][0]["first"]["verdict"] = case["comparisons"][0]["verdict"] = verdict
     (folder / FILE).write_text(json.dumps(result), encoding="utf-8")
     run = RunFolder.open(folder)
-    (block,) = words.blocks(run, run.result["cases"][0], Verdict.IDENTICAL)
+    (block,) = blocks(run, run.result["cases"], Verdict.IDENTICAL)
     return [fact for label, fact in block.facts if label == "switch"]
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from synthetic import Case, write_run
 
 from harness.report import html, junit, markdown, words
+from harness.report.blocks import blocks
 from harness.report.console import print_result
 from harness.result.file import FILE
 from harness.result.run_folder import RunFolder
@@ -45,7 +46,7 @@ def printed(run: RunFolder) -> str:
 
 
 def test_the_finding_says_between_which_versions_it_lies(run: RunFolder) -> None:
-    (block,) = words.blocks(run, run.result["cases"][0], Verdict.DIVERGENT)
+    (block,) = blocks(run, run.result["cases"], Verdict.DIVERGENT)
     assert dict(block.facts)["between"] == SAID
 
 
@@ -62,7 +63,7 @@ def test_every_face_tells_it(run: RunFolder) -> None:
 
 def test_targets_of_one_environment_say_nothing_of_it(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", python="3.12.1")
-    (block,) = words.blocks(run, run.result["cases"][0], Verdict.DIVERGENT)
+    (block,) = blocks(run, run.result["cases"], Verdict.DIVERGENT)
     assert "between" not in dict(block.facts)
     assert words.versions(run.result) == []
     assert "between targets" not in printed(run)

@@ -31,7 +31,7 @@ IDENTICAL, ROUNDING, LEAK, IMPRECISE, DIVERGENT, MISMATCH = Verdict
         (Judgement(ROUNDING, "twins", 1e-7, 1e-16), "the float64 runs agree to 1.0e-16"),
         (
             Judgement(LEAK, "twins", 1e-7, 2e-8),
-            "the float64 runs differ by 2.0e-08: one of them drops to single precision",
+            "the float64 runs differ by 2.0e-08: one of them is in float32 inside",
         ),
         (
             Judgement(DIVERGENT, "twins", 1e-2, 1e-2, explained=5e-7),
