@@ -31,7 +31,7 @@ MOST_SPELLED = 64
 
 _GRADIENT = """
 def gradients(function, inputs):  # of sum(output * c), with c as {c}
-    floating = [i for i, x in enumerate(inputs{differentiated}) if "float" in str(x.dtype)]
+    floating = [i for i in range(len(inputs)){differentiated} if "float" in str(inputs[i].dtype)]
 
     def total(values):
         outputs = keras.tree.flatten(function([dict(zip(floating, values)).get(i, x) for i, x in enumerate(inputs)]))
@@ -135,10 +135,8 @@ def call(value):
 """
 
 _OF_WEIGHT = """\
-    own = layer.weights[{position}]
-    trained = [weight if variable is own else variable.value for variable in layer.trainable_variables]
-    untrained = [variable.value for variable in layer.non_trainable_variables]
-    return layer.stateless_call(trained, untrained, *args, **kwargs)[0]
+    with keras.StatelessScope(state_mapping=[(layer.weights[{position}], weight)]):
+        return layer(*args, **kwargs)
 """
 
 

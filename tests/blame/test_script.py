@@ -250,6 +250,7 @@ class TestALoss:
         assert found.call == "call(inputs[0], inputs[1], None)"
         assert found.title == "The loss 'mse' differs between torch and jax."
 
+    @pytest.mark.slow
     def test_a_function_and_several_losses_come_with_their_source_and_weights(self, tmp_path: Path) -> None:
         source = "def mine(y_true, y_pred):\n    return (y_true - y_pred) ** 2\n"
         mine = {**described("bugs", "mine"), "is_function": True, "source": source}
@@ -277,6 +278,7 @@ class TestALoss:
         np.testing.assert_allclose(json.loads(output.splitlines()[-1]), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_metric_is_updated_with_the_batch_and_asked(tmp_path: Path) -> None:
     place = "(metrics)/value/near"
     plain = {
@@ -316,11 +318,13 @@ class TestALayer:
         (found,) = made_of(self.trace(tmp_path), "update/0/net/norm/state/net/norm/moving_mean")
         assert found.setup.endswith("    layer(*args, **kwargs)\n    return layer.weights[2].value\n")
 
+    @pytest.mark.slow
     def test_the_gradient_of_a_weight_is_taken_with_respect_to_it(self, tmp_path: Path) -> None:
         (found,) = made_of(self.trace(tmp_path), "gradient/0/net/norm/weight/net/norm/gamma")
         assert (found.call, found.differentiated) == ("call(inputs[0], weight=inputs[1])", "[1:]")
         same = ran(tmp_path, found)
         assert (same.returncode, is_whole(same.stdout)) == (0, True), same.stderr + same.stdout
+        assert "torch (6,) [" in same.stdout  # as many as the weight has elements, and not as the input
 
     def test_why_there_is_none(self, tmp_path: Path) -> None:
         trace = self.trace(tmp_path / "1", why="OSError: could not get source code")
