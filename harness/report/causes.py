@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from harness.report import words
 from harness.result.schema import BlameJson, CaseJson, ComparisonJson, FindingJson, ResultJson, RunJson
 from harness.trace import COMPILED
+from harness.trace.parts import PREDICT_STEP, TEST_STEP, TRAIN_STEP
 from harness.verdict import Verdict, VerdictName
 
 #: The name of one layer, loss or metric in the words for a culprit, where its class is the user's, with file and line.
@@ -123,8 +124,8 @@ def _culprit(item: Difference) -> Hashable:
     blame = item.comparison["blame"]
     if blame is None:
         return None
-    if blame["part"] == COMPILED:
-        return COMPILED, blame["text"]
+    if blame["part"] in (COMPILED, TRAIN_STEP, TEST_STEP, PREDICT_STEP):
+        return blame["part"], blame["text"]  # there is more than one thing that it may do otherwise
     kind = blame.get("kind") or ("gradient" if blame["phase"] == "gradient" else "output")
     sort = "output" if kind == "config" else kind  # what is configured otherwise computes something else
     named = words.place(blame)

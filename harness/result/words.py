@@ -491,7 +491,7 @@ def in_step(culprit: str, deeds: Mapping[str, str]) -> str:
     for target, words in deeds.items():
         by_words.setdefault(words, []).append(target)
     told = sorted(by_words.items(), key=lambda item: (item[0] in AS_KERAS, len(item[1])))
-    return f"introduced in {culprit}: " + "; ".join(f"on {listed(targets)} {words}" for words, targets in told)
+    return f"{culprit}: " + "; ".join(f"on {listed(targets)} {words}" for words, targets in told)
 
 
 def step_differs(culprit: str, phase: Phase) -> str:
@@ -503,7 +503,7 @@ def step_differs(culprit: str, phase: Phase) -> str:
     made = {"forward": "its predictions differ", "gradient": "the gradients it applies differ"}
     made |= {"log": "what it returns differs"}
     what = made.get(phase, "the weights or the optimizer differ after it")
-    return f"introduced in {culprit}: {what}, though its model, loss and optimizer agree by themselves"
+    return f"{culprit}: {what}, though its model, loss and optimizer agree by themselves"
 
 
 def decided(slope: float, gradients: Mapping[str, float]) -> str:

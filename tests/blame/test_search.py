@@ -1229,7 +1229,7 @@ class TestOwnSteps:
         assert (blame.target, blame.culprit) == ("jax", "Net.train_step (cases/x.py:7)")
         assert (blame.part, blame.phase, blame.step, blame.confirmed) == ("(train_step)", "update", 1, True)
         assert blame.text == (
-            "introduced in Net.train_step (cases/x.py:7): on jax it applies gradients twice; on torch and tensorflow "
+            "Net.train_step (cases/x.py:7): on jax it applies gradients twice; on torch and tensorflow "
             "it applies gradients once"
         )
         assert not any("parts" in asked for asked in it.asked)
@@ -1282,8 +1282,7 @@ class TestOwnSteps:
         blame = it.blame()
         assert (blame.part, blame.phase) == ("(train_step)", phase)
         assert blame.text == (
-            f"introduced in Net.train_step (cases/x.py:7): {text}, though its model, loss and optimizer agree by "
-            "themselves"
+            f"Net.train_step (cases/x.py:7): {text}, though its model, loss and optimizer agree by themselves"
         )
 
     def test_predictions_come_from_the_models_own_predict_step(self, searching: Any) -> None:
