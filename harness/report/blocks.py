@@ -18,7 +18,15 @@ from harness.report.causes import Cause, Difference, causes
 from harness.result import outcome
 from harness.result.file import FILE
 from harness.result.run_folder import RunFolder
-from harness.result.schema import CaseJson, ComparisonJson, ExpectedJson, FindingJson, RunJson, UnrepeatedJson
+from harness.result.schema import (
+    BlameJson,
+    CaseJson,
+    ComparisonJson,
+    ExpectedJson,
+    FindingJson,
+    RunJson,
+    UnrepeatedJson,
+)
 from harness.result.words import listed
 from harness.session.options import DEFAULT_TIMEOUT
 from harness.target import backend_of
@@ -106,8 +114,8 @@ def of_cause(run: RunFolder, cause: Cause, called: str | None = None) -> Block:
     side = item.side
     if side is None or run.result.get("golden"):
         side = f"{listed(cause.targets)} against {comparison['reference']}"
-    elif who is not None and side == comparison["reference"] and (blame is None or words.place(blame) is None):
-        side, who, said = who, None, f"{words.noun(first)} is {words.size(first)}"
+    elif who is not None and side == comparison["reference"] and not (is_compiled or error) and not _is_named(blame):
+        side, who, said = who, None, f"{words.noun(first)}: {words.size(first)}"
     if error is not None and said.startswith("raises "):
         title = f"{first.get('raised')} {said}"
     else:
@@ -134,6 +142,11 @@ def of_cause(run: RunFolder, cause: Cause, called: str | None = None) -> Block:
         facts += [(label, text)] if text is not None else []
     on = tuple((other.case["id"], other.target) for other in cause.differences)
     return Block(on, cause.verdict, words.clean(title), tuple(facts), tuple(_commands(run, cause, called)))
+
+
+def _is_named(blame: BlameJson | None) -> bool:
+    """Whether there is something to open."""
+    return blame is not None and words.place(blame) is not None
 
 
 def _who(run: RunFolder, item: Difference) -> str | None:

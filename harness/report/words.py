@@ -545,11 +545,13 @@ def notes(result: ResultJson, *, in_full: bool = False) -> list[str]:
             before = f"{part}: " if part else f"{_observations(count)} " if count else ""
             lines.setdefault((case, f"{before}{clean(reason).strip()}"), []).append(target)
         return [f"{case} on {', '.join(dict.fromkeys(targets))}: {reason}" for (case, reason), targets in lines.items()]
-    grouped: dict[str, list[tuple[str, str, str, int]]] = {}
+    # Reasons are one if they begin alike: what comes later, such as the config of a layer, may be another each time.
+    grouped: dict[tuple[str, str], list[tuple[str, str, str, int]]] = {}
     for case, target, part, reason, count in found:
-        grouped.setdefault(shortened(reason), []).append((case, target, part, count))
+        beginning = " ".join(clean(reason).split())[:MOST_SHOWN]
+        grouped.setdefault((beginning, shortened(reason)), []).append((case, target, part, count))
     told = []
-    for reason, about in grouped.items():
+    for (_, reason), about in grouped.items():
         cases = list(dict.fromkeys(case for case, *_ in about))
         targets = list(dict.fromkeys(target for _, target, *_ in about))
         parts = list(dict.fromkeys(part for _, _, part, _ in about if part))

@@ -80,7 +80,7 @@ def test_a_reference_that_stands_alone_is_told_once(tmp_path: Path) -> None:
     (block,) = found(run)
     assert block.on == (("cases/x.py::a", "tensorflow"), ("cases/x.py::a", "jax"))
     assert block.title == (
-        "torch differs from tensorflow and jax, which agree: 'model/smooth/output' in the forward pass is 1.6e-02 off, "
+        "torch differs from tensorflow and jax, which agree: 'model/smooth/output' in the forward pass: 1.6e-02 off, "
         "where rounding explains 1.7e-06"
     )
     assert printed(run).count("which agree") == 1
@@ -209,6 +209,16 @@ def test_what_raises_is_told_in_its_own_words(tmp_path: Path) -> None:
     (block,) = found(run)
     assert block.title.startswith("jax raises in 'save':")
     assert "\x1b" not in plain(block)
+
+
+def test_a_reference_that_raises_is_told_in_its_own_words_too(tmp_path: Path) -> None:
+    run = run_of(tmp_path, differs("a", "torch"))
+    for comparison in run.result["cases"][0]["comparisons"]:
+        assert comparison["first"] is not None
+        comparison["first"] |= {"raised": "torch", "reason": "torch raises in 'save': ValueError: no"}
+    (block,) = found(run)
+    assert block.title == "torch raises in 'save': ValueError: no"
+    assert fact(block, "who") == "torch differs from tensorflow and jax, which agree"
 
 
 def test_plain_values_are_told_as_they_are(tmp_path: Path) -> None:
