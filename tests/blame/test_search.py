@@ -460,8 +460,14 @@ class TestOrder:
         assert blame.culprit == "metric 'near' (Near, net.py:36)"
         assert blame.text.startswith("only `Near` (net.py:36) differs: `near` is ")
         assert not blame.confirmed
-        both = differing(values, near.key, values[-1].key)
-        assert searching(both, {"parts": PARTS}, header=header).blame().culprit is None
+
+    @parametrize("other", ["metric/7/evaluate/other", "prediction/7/predict"])
+    def test_a_metric_is_not_named_where_more_differs(self, searching: Any, other: str) -> None:
+        near = "metric/7/evaluate/near"
+        values = [*fit(0, 7)[:-1], Value(near), Value("metric/7/evaluate/other"), fit(0, 7)[-1]]
+        places = {"metric/near": "Near, net.py:36", "metric/other": "Mean"}
+        it = searching(differing(values, near, other), {"parts": PARTS}, header={"places": places})
+        assert (it.judged().comparisons[0].first.key, it.blame().culprit) == (near, None)
 
     def test_no_metric_is_blamed_for_what_a_training_does(self, searching: Any) -> None:
         metric = "metric/0/(metrics)/value/loss"
