@@ -78,7 +78,7 @@ def make_console() -> Console:
 class _Remaining(TimeRemainingColumn):
     """The time that is left, as far as that is known: not of a search for an origin, and not where all has ended."""
 
-    max_refresh = None
+    max_refresh = 0.0
 
     def render(self, task: Task) -> Text:
         if task.total is None or task.completed >= task.total:
