@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -126,7 +127,7 @@ def test_a_file_that_only_mentions_the_harness_is_not_taken_for_cases(project: A
 def test_each_option_has_a_twin_in_the_configuration(pytester: pytest.Pytester) -> None:
     printed = pytester.runpytest_subprocess("--help").stdout.str()
     options = set(re.findall(r"^  (--parity[a-z-]*)", printed, re.MULTILINE))
-    assert len(options) == 9
+    assert len(options) == 10
     for option in options:
         assert re.search(rf"^  {option[2:].replace('-', '_')} \(", printed, re.MULTILINE), option
 
@@ -141,6 +142,7 @@ def test_each_option_has_a_twin_in_the_configuration(pytester: pytest.Pytester) 
         ("fail_on", "bad", "'bad' is not a verdict"),
         ("timeout", "soon", "'soon' is not a number of seconds above 0"),
         ("timeout", "-1", "'-1' is not a number of seconds above 0"),
+        ("blame_seconds", "0", "--parity-blame-seconds: '0' is not a number of seconds above 0"),
     ],
 )
 def test_a_wrong_option_is_refused(project: Any, way: str, name: str, value: str, message: str) -> None:
@@ -283,6 +285,20 @@ def test_a_session_says_what_the_command_line_says(cases: Any) -> None:
         assert case["outcome"] == ours[name]["outcome"]
         for mine, other in zip(ours[name]["comparisons"], case["comparisons"], strict=True):
             assert {**mine, "blame": None} == {**other, "blame": None}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("door", ["pytest", "the command line"])
+def test_a_search_ends_after_the_seconds_that_were_asked_for(cases: Any, door: str) -> None:
+    if door == "pytest":
+        options = ["--parity-targets", "torch,jax", "--parity-precision", "float32", "--parity-out", "short"]
+        pytest_in(cases, "cases/x.py::differs", *options, "--parity-blame-seconds", "0.5")
+    else:
+        options = ["--targets", "torch,jax", "--precision", "float32", "--out", "short"]
+        cases.harness("run", "cases/x.py::differs", *options, "--blame-seconds", "0.5")
+    (comparison,) = cases.cases("short")["differs"]["comparisons"]
+    assert "; the search ended after 0.5 s, before any part was looked at: " in comparison["blame"]["text"]
+    shutil.rmtree(cases.folder / "short")
 
 
 @pytest.mark.slow
