@@ -143,6 +143,7 @@ _SEED_IT = (
     "data pipeline a seed. What is meant to be random is compared as distributions under `--randomness native`."
 )
 _NO_CHANGE = "nothing"
+STILL_TO_LOOK_AT = "still to look at"
 #: The most names that are listed, and the most reasons that are told.
 _MOST_NAMED = 6
 _MOST_REASONS = 3
@@ -237,7 +238,7 @@ def not_looked_at(notes: Mapping[str, Sequence[str]]) -> str | None:
 def still_to_look_at(places: Sequence[str]) -> str | None:
     """The user's own code that may make a difference and is no part that was replayed: `Net.fit, x.py:3`, ...."""
     named = [f"{name} ({where})" for name, _, where in (place.rpartition(", ") for place in places)]
-    return f"still to look at: {_few(named)}" if named else None
+    return f"{STILL_TO_LOOK_AT}: {_few(named)}" if named else None
 
 
 def clue(target: str, phase: Phase, step: int, name: str, judgement: Judgement, *, alone: str | None, at: str) -> str:
