@@ -75,6 +75,11 @@ def test_an_answer_is_wrong_where_one_of_them_is_missing(blame: dict[str, Any] |
     assert wrong(STEP, case(blame)) == columns
 
 
+def test_what_is_left_to_look_at_is_not_said_to_be_at_fault() -> None:
+    text = f"no part differs by itself. Still to look at: Loop.train_step ({LOOP}). Ruled out: the loss"
+    assert wrong(STEP, case({"target": "torch", "text": text})) == {"class", "method", "line"}
+
+
 def test_only_a_real_difference_counts_as_found() -> None:
     assert wrong(STEP, case(NAMED, verdict="leak")) == {"found"}
     assert wrong(STEP, case(NAMED, verdict=None)) == {"found"}

@@ -91,10 +91,10 @@ def nothing_found(
         [
             opening,
             records_beside(finding, ours, theirs) if finding.phase == "recorded" else None,
+            _clue(finding, sides, traces, [*in_steps, *in_parts]),
+            words.still_to_look_at(_own_code(finding.phase, ours)),
             _ruled_out(in_parts, [replayed.what for replayed in steps if isinstance(replayed.what, Steps)], first),
             words.not_looked_at(_notes(parts, sides)),
-            words.still_to_look_at(_own_code(finding.phase, ours)),
-            _clue(finding, sides, traces, [*in_steps, *in_parts]),
         ]
     )
 

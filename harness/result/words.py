@@ -150,6 +150,7 @@ THE_STEP, THE_OPTIMIZER = "the optimizer's step", "the optimizer"
 THE_CALLBACKS = "the case's callbacks"
 #: The most rows of data that are named.
 _MOST_ROWS = 3
+STILL_TO_LOOK_AT = "still to look at"
 #: The most names that are listed, and the most reasons that are told.
 _MOST_NAMED = 6
 _MOST_REASONS = 3
@@ -359,7 +360,7 @@ def not_looked_at(notes: Mapping[str, Sequence[str]]) -> str | None:
 def still_to_look_at(places: Sequence[str]) -> str | None:
     """The user's own code that may make a difference and is no part that was replayed: `Net.fit, x.py:3`, ...."""
     named = [f"{name} ({where})" for name, _, where in (place.rpartition(", ") for place in places)]
-    return f"still to look at: {_few(named)}" if named else None
+    return f"{STILL_TO_LOOK_AT}: {_few(named)}" if named else None
 
 
 def clue(target: str, phase: Phase, step: int, name: str, judgement: Judgement, *, alone: str | None, at: str) -> str:

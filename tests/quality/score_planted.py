@@ -28,6 +28,7 @@ sys.path.insert(0, str(FOLDER))
 from planted_bugs import BUGS, FILE, Planted  # noqa: E402
 
 from harness.result import file as result_file  # noqa: E402
+from harness.result import words  # noqa: E402
 from harness.verdict import Verdict  # noqa: E402
 
 PLANTED, HEALTHY, SCORES = "planted", "healthy", "planted.json"
@@ -100,7 +101,9 @@ def scored(bug: Planted, case: dict[str, Any]) -> Row:
     touched = [item for item in case["comparisons"] if bug.target in (item["target"], item["reference"])]
     verdicts = [Verdict.parse(item["verdict"]) for item in touched if item["verdict"] is not None]
     blame = next((item["blame"] for item in touched if item.get("blame")), {})
-    said = " | ".join(str(blame[key]) for key in ("culprit", "text") if blame.get(key))
+    # Code that is left to look at is not said to be at fault.
+    left = re.compile(rf"\. {words.STILL_TO_LOOK_AT}: .*", re.IGNORECASE | re.DOTALL)
+    said = " | ".join(left.sub("", str(blame[key])) for key in ("culprit", "text") if blame.get(key))
     columns = {
         "found": bool(verdicts) and len(verdicts) == len(touched) and min(verdicts) >= Verdict.DIVERGENT,
         "target": blame.get("target") == bug.target,
