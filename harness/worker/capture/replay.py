@@ -149,7 +149,7 @@ class Parts:
         """Whether what only scripts need is recorded: by the reference, in the replay whose values all are given."""
         return self._given is None and self._inside is None
 
-    def keep(self, part: str, described: Any, *arguments: Any) -> None:
+    def keep(self, part: str, described: Callable[[], Any], *arguments: Any) -> None:
         """Record what it takes to run a part that is no layer elsewhere: how it is made, and what it is called with.
 
         Nothing is recorded of what cannot be.
@@ -158,7 +158,7 @@ class Parts:
             return
         with contextlib.suppress(Exception):
             record_tensors(self._recorder, name_in(part, GIVEN), list(arguments), 0, None)
-            self._recorder.add("initial", name_in(part, "config"), json.dumps(described, sort_keys=True), step=0)
+            self._recorder.add("initial", name_in(part, "config"), json.dumps(described(), sort_keys=True), step=0)
             self._recorder.add("initial", name_in(part, "arguments"), _template((arguments, {})), step=0)
 
     def keep_step(self, optimizer: Any, weights: Sequence[Any]) -> None:
@@ -548,11 +548,11 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
         for name, layer, weight in state.named(weights):
             if getattr(weight, "regularizer", None) is not None:
                 regularizer = name_in(name, "regularizer")
-                parts.keep(regularizer, _described(weight.regularizer), weight.value)
+                parts.keep(regularizer, functools.partial(_described, weight.regularizer), weight.value)
                 value = parts.observed(regularizer, functools.partial(weight.regularizer, weight))
                 recorder.add("loss", regularizer, value, step=0, layer=layer)
         y_pred = parts.run(LOSS, lambda y_pred: y_pred, (y_pred,), {}, weights=None)
-        parts.keep(LOSS, _described_loss(model), y_pred, y, sample_weight)
+        parts.keep(LOSS, lambda: _described_loss(model), y_pred, y, sample_weight)
         loss = parts.observed(LOSS, lambda: compute_loss(y_pred))
         losses, trackers = keras_internals.losses_of(model), keras_internals.loss_trackers_of(model)
         for name, tracker in zip(losses, trackers, strict=False):
@@ -579,10 +579,19 @@ def _replay_fit(fit: Fit, recorder: Recorder, replay: Replay) -> None:
         metrics.record_state(recorder, "metric", name_in(METRICS, "state"), model, 0)
         for name, value in results.items():
             recorder.add("metric", name_in(METRICS, "value", name), value, step=0)
-        batch = (y, y_pred) if sample_weight is None or not _weighs_metrics(model) else (y, y_pred, sample_weight)
-        for metric in keras_internals.metrics_of(model):
-            if metric.name in results and type(metric) is not keras.metrics.Mean:  # which is told values, and no batch
-                parts.keep(name_in(METRICS, "value", metric.name), _described(_own_code_of(metric)), *batch)
+    _keep_metrics(parts, model, y, y_pred, sample_weight)
+
+
+def _keep_metrics(parts: Parts, model: Any, y: Any, y_pred: Any, sample_weight: Any) -> None:
+    """Record what it takes to run each metric elsewhere that is updated with the batch."""
+    import keras
+
+    is_weighted = sample_weight is not None and not _compiled_with(model, "metrics")
+    batch = (y, y_pred, sample_weight) if is_weighted else (y, y_pred)
+    for metric in keras_internals.metrics_of(model):
+        if type(metric) is not keras.metrics.Mean:  # which is told values, and no batch
+            described = functools.partial(_described, _own_code_of(metric))
+            parts.keep(name_in(METRICS, "value", metric.name), described, *batch)
 
 
 def _replay_update(model: Any, parts: Parts, recorder: Recorder, compute_loss: Callable[[Any], Any], x: Any) -> None:
@@ -599,7 +608,7 @@ def _replay_update(model: Any, parts: Parts, recorder: Recorder, compute_loss: C
 
     for name, layer, weight in state.named(weights):
         if getattr(weight, "constraint", None) is not None:
-            parts.keep(name_in(name, "constraint"), _described(weight.constraint), weight.value)
+            parts.keep(name_in(name, "constraint"), functools.partial(_described, weight.constraint), weight.value)
             recorder.add("update", name_in(name, "constraint"), weight.constraint(weight.value), step=0, layer=layer)
     parts.keep_step(optimizer, [weight for weight, _ in present])
     parts.run(OPTIMIZER, step, ([gradient for _, gradient in present],), {}, weights=None)
@@ -726,7 +735,7 @@ def _described_loss(model: Any) -> dict[str, Any]:
     if own is not keras.Model.compute_loss:
         why = "the model computes it itself, in compute_loss"
         return {"loss": {"module": own.__module__, "class": own.__qualname__, "why": why}, "weights": None}
-    return {"loss": described(model.loss), "weights": (model.get_compile_config() or {}).get("loss_weights")}
+    return {"loss": described(model.loss), "weights": _compiled_with(model, "loss_weights")}
 
 
 def _own_code_of(metric: Any) -> Any:
@@ -735,9 +744,11 @@ def _own_code_of(metric: Any) -> Any:
     return code if inspect.isroutine(code) and type(metric).__module__.startswith("keras.") else metric
 
 
-def _weighs_metrics(model: Any) -> bool:
-    """Whether the metrics that a model was compiled with are given sample weights, which `weighted_metrics` are."""
-    return not (model.get_compile_config() or {}).get("metrics")
+def _compiled_with(model: Any, name: str) -> Any:
+    """What `compile` was given by that name, as plain data; None where nothing was, or it cannot be had as that."""
+    with contextlib.suppress(Exception):
+        return (model.get_compile_config() or {}).get(name)
+    return None
 
 
 def _source_of(code: Any) -> str:
