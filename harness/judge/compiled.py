@@ -33,7 +33,8 @@ def calls_compared(trace: Trace) -> Comparison | None:
     if first is None or first.judgement.verdict < Verdict.DIVERGENT:
         return comparison
     target = trace.header.target
-    return replace(comparison, blame=_blame(target, first, words.compiled([target], _why(compiled, eager, first))))
+    text = words.compiled([target], _why(compiled, eager, first))
+    return replace(comparison, blame=_blame(target, first, text, _culprit(trace, text)))
 
 
 def explained(
@@ -67,7 +68,7 @@ def _explanation(
         return None
     text = parted[guilty[0]]
     if first.phase == "gradient":  # which is traced on some backends
-        return _blame(guilty[0], first, words.compiled(guilty[:1], text))
+        return _blame(guilty[0], first, words.compiled(guilty[:1], text), _culprit(traces[guilty[0]], text))
     if first.phase not in OF_STEPS:
         return None
     target, reference = (traces[side].eager or traces[side] for side in sides)
@@ -79,7 +80,7 @@ def _explanation(
     alike = [target for target, other in parted.items() if other == text]
     eagerly_told = words.APART_EAGERLY if still_apart else words.AGREE_EAGERLY if agree else ""
     told = words.compiled(alike, text) + eagerly_told
-    return _blame(alike[0] if len(alike) == 1 else None, first, told)
+    return _blame(alike[0] if len(alike) == 1 else None, first, told, _culprit(traces[guilty[0]], text))
 
 
 def _parts_from_eager(trace: Trace) -> str | None:
@@ -155,5 +156,19 @@ def _changed_by_callbacks(trace: Trace, step: int) -> dict[str, str]:
     return found
 
 
-def _blame(target: str | None, first: Finding, text: str) -> Blame:
-    return Blame(target, first.layer, COMPILED, None, first.phase, first.step, confirmed=False, text=text)
+def _culprit(trace: Trace, text: str) -> str | None:
+    """The layer or model of the user's whose attribute a text names, with its class, file and line; None if none."""
+    state = (trace.compiled or trace).header.python_state
+    classes = {name.partition(".")[0] for name in state if f"`{name}`" in text}
+    for name, place in trace.header.places.items():
+        kind, _, own = name.partition("/")
+        of, _, where = place.partition(", ")
+        if kind == "layer" and of in classes and where:
+            return f"layer {own!r} ({place})"
+    return None
+
+
+def _blame(target: str | None, first: Finding, text: str, culprit: str | None = None) -> Blame:
+    return Blame(
+        target, first.layer, COMPILED, None, first.phase, first.step, confirmed=False, text=text, culprit=culprit
+    )

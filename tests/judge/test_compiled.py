@@ -110,6 +110,16 @@ def test_what_a_callback_changed_before_is_named(tmp_path: Path) -> None:
     assert told(case) == {"jax": ("jax", f"{text}; run eagerly (`+eager`) the targets agree")}
 
 
+def test_the_class_is_named_whose_attribute_stays_what_it_was(tmp_path: Path) -> None:
+    places = {"layer/dense": "Dense", "layer/steep": "Scaled, net.py:7", "callback/Grow": "Grow, net.py:30"}
+    state = {"python_state": {"Scaled.factor": "1.5"}, "places": places}
+    jax = trained(tmp_path, "jax", WRONG | CHANGED, HEALTHY | CHANGED, **state)
+    case = judged(tmp_path, trained(tmp_path, "torch", HEALTHY | CHANGED, **state), jax)
+    (comparison,) = case.comparisons
+    assert comparison.blame is not None
+    assert comparison.blame.culprit == "layer 'steep' (Scaled, net.py:7)"
+
+
 def test_what_a_callback_changes_afterwards_is_not(tmp_path: Path) -> None:
     late = {"event/5/callback/Grow/after epoch 1": "`Scaled.factor`"}
     jax = trained(tmp_path, "jax", WRONG | late, HEALTHY | late, python_state={"Scaled.factor": "1.5"})
