@@ -116,7 +116,8 @@ def _why(compiled: Trace, eager: Trace, first: Finding) -> _Why:
     if changed:
         name, (callback, hook) = next(iter(changed.items()))
         told = {name: callback for name, (callback, _) in changed.items()}
-        return _Why(words.keeps_what_changed(told), culprits.hook(callback, hook))
+        keeper = culprits.layer_of_class(name.partition(".")[0])
+        return _Why(words.keeps_what_changed(told), keeper or culprits.hook(callback, hook))
     ours, theirs = compiled.header.python_state, eager.header.python_state
     apart = [name for name in theirs if name in ours and ours[name] != theirs[name]]
     if apart:

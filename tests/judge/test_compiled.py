@@ -123,6 +123,11 @@ def test_what_to_open_is_named(tmp_path: Path) -> None:
     jax = trained(tmp_path / "1", "jax", WRONG | CHANGED, HEALTHY | CHANGED, **header, **changes)
     assert culprits(judged(tmp_path / "1", torch, jax)) == ["Grow.on_epoch_end (net.py:9)"]
 
+    header["places"] = {**hook, "layer/steep": "Scaled, net.py:7"}
+    jax = trained(tmp_path / "3", "jax", WRONG | CHANGED, HEALTHY | CHANGED, **header, **changes)
+    torch = trained(tmp_path / "3", "torch", HEALTHY | CHANGED, **header)
+    assert culprits(judged(tmp_path / "3", torch, jax)) == ["layer 'steep' (Scaled, net.py:7)"]
+
     eager = changed(HEALTHY, log__3__batch__loss=X * 5)
     counts: dict[str, Any] = {"python_state": {"C.calls": "4"}, "eagerly": {"C.calls": "9"}, "places": hook}
     jax = trained(tmp_path / "2", "jax", WRONG, eager, **counts)
