@@ -254,7 +254,20 @@ class _Search:
             inner = suspect if suspect.part.operation else self._operation_in(suspect, step)
             return self._confirmed(suspect, inner, step)
         made = self._own_step(steps.apart) if _is_fit(reference) else self._made_by_the_case()
-        return made or self._by_callback() or self._only_metric() or self._unknown()
+        return made or self._given_otherwise() or self._by_callback() or self._only_metric() or self._unknown()
+
+    def _given_otherwise(self) -> Blame | None:
+        """The input that the case gives to what it calls, if it is that which differs."""
+        finding = self._finding
+        part = part_of(finding.name)
+        if finding.phase != "forward" or part is None or part.what != "input" or "/" in part.name:
+            return None
+        found = clues.rows(_by_name(self._traces), finding.key, str(self._target), str(self._reference))
+        what = words.input_of(self._culprits().layer(finding.layer or part.name))
+        told = (
+            None if found is None else words.rows_differ(what, None, found.rows, found.count, found.index, found.sides)
+        )
+        return self._unconfirmed(told or words.given_otherwise(what), what)
 
     def _of_event(self) -> Blame:
         """Of callbacks, or the backend's own random function."""

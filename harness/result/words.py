@@ -186,6 +186,16 @@ def data_of(name: str, step: int | None) -> str:
     return f"the case's data: {name}" if step is None else f"the case's pipeline: {name} in the batch of step {step}"
 
 
+def input_of(layer: str) -> str:
+    """What a case gives to a layer that it calls by itself."""
+    return f"the case's input of {layer}"
+
+
+def given_otherwise(what: str) -> str:
+    """That a case gives something else on the two sides."""
+    return f"{what} differs, before anything is computed"
+
+
 def apart(sides: Sequence[tuple[str, Sequence[str]]]) -> str:
     """What targets have, side by side: `12 on torch, and 0 on tensorflow and jax`."""
     told = [f"{text or 'nothing'} on {listed(targets)}" for text, targets in sides]

@@ -857,6 +857,13 @@ class TestBeforeAnythingIsReplayed:
         assert it.blame().text == "the pipeline gives other batches: seed it, or use arrays"
         assert it.asked == []
 
+    def test_another_input_of_a_forward_is_told_by_its_rows(self, searching: Any) -> None:
+        given = Value("forward/0/dense/input", "dense")
+        it = searching([*FORWARD[:1], *differing([given, *FORWARD[1:]], given.key)], {"parts": [given, *FORWARD[1:]]})
+        blame = it.blame()
+        assert blame.culprit == "the case's input of layer 'dense'"
+        assert blame.text.startswith("all 16 rows of the case's input of layer 'dense' differ, the first at [0]: ")
+
     def test_a_metric_that_was_not_reset_is_named_before_anything_is_asked(self, searching: Any) -> None:
         seen = Value("metric/3/epoch 1 begins/near/seen", plain=0)
         values = [
