@@ -21,23 +21,23 @@ import numpy as np
 
 from harness.blame import calls, clues, steps
 from harness.blame.replays import Replayed, Replays
-from harness.blame.reproducer import differ_in_options, reproducer_of
+from harness.blame.reproducer import reproducer_of
 from harness.blame.ruled_out import nothing_found, records_beside
 from harness.blame.script import NoScriptError
+from harness.blame.told import Told, by_name
 from harness.case import CaseRef
 from harness.judge.case import outcome_of
 from harness.judge.compare import PARTED, compare, differences
 from harness.judge.verdict import U32, judge
 from harness.judge.vote import standing_alone
 from harness.result import words
-from harness.result.culprits import Culprits
-from harness.result.judgement import Judgement, Lost, Missing, Reordered, Unequal, Unlike
+from harness.result.judgement import Judgement, Lost, Missing, Unequal, Unlike
 from harness.result.model import Blame, CaseResult, Comparison, Continuation, Finding
 from harness.session.options import DEFAULT_BLAME_SECONDS
 from harness.session.session import Session
 from harness.target import Target
 from harness.trace import ArrayEntry, Key, Phase, Trace
-from harness.trace.key import AFTER_FIT, AS_PROMISED, BEGINS, CALLBACK, CALLBACKS, DATA, GENERATOR, ROWS, below
+from harness.trace.key import AFTER_FIT, CALLBACKS, DATA, ROWS, below
 from harness.trace.parts import CASE, DIFFERENCE, LOSS, METRICS, RAISED, TAKEN, TRAIN_STEP, Part, name_in, part_of
 from harness.verdict import Verdict
 from harness.wire import Replay, Start
@@ -103,10 +103,11 @@ class Blamer:
         for comparison in seen.comparisons:
             if comparison.parted is not None:
                 return True
-            if self._is_blamed(comparison) and comparison.first is not None:
-                search = _Search(replays, _target_of(comparison, traces), comparison.first, traces)
-                if search.told_at_once() is None:
-                    return True
+            if not self._is_blamed(comparison) or comparison.first is None:
+                continue
+            search = _Search(replays, _target_of(comparison, traces), comparison.first, traces)
+            if search.told.at_once() is None:
+                return True
         return False
 
     def examine(
@@ -138,8 +139,8 @@ class Blamer:
         self, case: CaseRef, seen: CaseResult, targets: Sequence[Target], is_stopped: Callable[[], bool]
     ) -> tuple[Replays, Mapping[Target, Trace]]:
         """What a search is given: what replays the case, and its traces."""
-        by_name = {str(target): target for target in targets}
-        reference = by_name.get(seen.reference or "", self._session.setup.reference)
+        named = {str(target): target for target in targets}
+        reference = named.get(seen.reference or "", self._session.setup.reference)
         traces = {target: Trace(self._session.place_of(case.id, target)) for target in targets}
         return Replays(self._session, case, targets, reference, is_stopped), traces
 
@@ -190,6 +191,9 @@ class _Search:
     Args:
         target: the one that differs from the reference.
         traces: of the case, by target.
+
+    Attributes:
+        told: what the finding tells by itself.
     """
 
     def __init__(self, replays: Replays, target: Target, finding: Finding, traces: Mapping[Target, Trace]) -> None:
@@ -208,26 +212,12 @@ class _Search:
         self._failures: dict[Target, str] = {}
         self._looked: list[Replayed] = []
         self._who = _alone(traces, finding)
+        self.told = Told(finding, target, self._reference, traces, self._who)
         versions = [traces[side].header.environment.get("versions", {}) for side in (target, self._reference)]
         self._of_two_keras = versions[0].get("keras") != versions[1].get("keras")
 
-    def told_at_once(self) -> Blame | None:
-        """The blame for a finding that tells by itself whose it is; None where something has to be replayed."""
-        finding = self._finding
-        if finding.phase == "initial" and below(finding.name, DATA) is not None:
-            cause = finding.judgement.cause
-            is_dtype = isinstance(cause, Unlike) and cause.item == "dtype" and cause.is_all
-            return self._unconfirmed(words.DTYPES_OF_DATA_DIFFER) if is_dtype else None
-        if isinstance(finding.judgement.cause, Reordered):
-            return self._unconfirmed(words.ORDER_DIFFERS)
-        if finding.phase == "event":
-            return None if below(finding.name, DATA) is not None else self._of_event()
-        if finding.phase == "metric" and f"{BEGINS}/" in finding.name:
-            return self._left_in_metric()
-        return self._by_callback() if finding.name.rpartition("/")[2] == "learning_rate" else None
-
     def blame(self) -> Blame:
-        return self.told_at_once() or self._with_its_end(self._searched())
+        return self.told.at_once() or self._with_its_end(self._searched())
 
     def _with_its_end(self, blame: Blame) -> Blame:
         """A blame that says where the time ended the search, if it did."""
@@ -254,33 +244,7 @@ class _Search:
             inner = suspect if suspect.part.operation else self._operation_in(suspect, step)
             return self._confirmed(suspect, inner, step)
         made = self._own_step(steps.apart) if _is_fit(reference) else self._made_by_the_case()
-        return made or self._given_otherwise() or self._by_callback() or self._only_metric() or self._unknown()
-
-    def _given_otherwise(self) -> Blame | None:
-        """The input that the case gives to what it calls, if it is that which differs."""
-        finding = self._finding
-        part = part_of(finding.name)
-        if finding.phase != "forward" or part is None or part.what != "input" or "/" in part.name:
-            return None
-        found = clues.rows(_by_name(self._traces), finding.key, str(self._target), str(self._reference))
-        what = words.input_of(self._culprits().layer(finding.layer or part.name))
-        told = (
-            None if found is None else words.rows_differ(what, None, found.rows, found.count, found.index, found.sides)
-        )
-        return self._unconfirmed(told or words.given_otherwise(what), what)
-
-    def _of_event(self) -> Blame:
-        """Of callbacks, or the backend's own random function."""
-        finding = self._finding
-        if below(finding.name, CALLBACK) is not None:
-            return self._changed_by_callback(finding.key, finding.name)
-        is_list = finding.name == CALLBACKS
-        sides = list(self._traces) if is_list else [self._target, self._reference]
-        traces = [(str(side), self._traces[side]) for side in sides]
-        values = [(name, trace[finding.key].value if finding.key in trace else None) for name, trace in traces]
-        culprit = words.THE_CALLBACKS if is_list else None
-        blame = self._unconfirmed(words.events_differ(finding.name, values), culprit)
-        return blame if below(finding.name, GENERATOR) is None else replace(blame, target=self._breaking(finding.key))
+        return made or self.told.in_the_end() or self._unknown()
 
     def _of_data(self, text: str) -> Blame:
         """Which rows of the data differ, or of a batch.
@@ -298,76 +262,19 @@ class _Search:
         shown = outer if step is None and is_only else name
         culprit = words.data_of(shown, step)
         if isinstance(finding.judgement.cause, Missing) or (step is not None and name.partition("/")[0] in _PASSES):
-            return self._unconfirmed(text, culprit)
+            return self.told.unconfirmed(text, culprit)
         traces = self._traces_of(self._replays.data(name, step, self._left()))
-        found = clues.rows(_by_name(traces), finding.key, str(self._target), str(self._reference))
+        found = clues.rows(by_name(traces), finding.key, str(self._target), str(self._reference))
         if found is None:
-            return self._unconfirmed(text, culprit)
+            return self.told.unconfirmed(text, culprit)
         told = words.rows_differ(shown, step, found.rows, found.count, found.index, found.sides)
         told = words.rows_reordered(shown, step) if found.is_reordered else told
-        return self._unconfirmed(told if len(found.rows) < found.count else f"{text}; {told}", culprit)
-
-    def _changed_by_callback(self, key: str, name: str) -> Blame:
-        """What a callback changes on each target, in the hook that an event is of."""
-        callback, _, when = str(below(name, CALLBACK)).rpartition("/")
-        found = clues.changes(_by_name(self._traces), key)
-        hook, culprits = next((change.more.hook for change in found if change.more), None), self._culprits()
-        sides = [(change.what, change.rate, change.targets) for change in found]
-        text = words.changed_by(culprits.hook(callback, hook, quoted=True), when, sides)
-        return self._unconfirmed(text, culprits.hook(callback, hook))
-
-    def _left_in_metric(self) -> Blame:
-        """The metric whose state differs when something begins that it was reset for."""
-        finding, culprits = self._finding, self._culprits()
-        when, _, state = finding.name.partition(f"{BEGINS}/")
-        metric = culprits.metric_in(state) or state.rpartition("/")[0]
-        index = finding.judgement.index or ()
-        sides = clues.values(_by_name(self._traces), finding.key, index)
-        own = culprits.method("reset_metrics")
-        called = culprits.metric_class(metric)
-        text = words.left_in_metric(called, state.rpartition("/")[2], index, f"{when}{BEGINS}", sides, own)
-        return self._unconfirmed(text, culprits.metric(metric))
-
-    def _only_metric(self) -> Blame | None:
-        """The metric that alone differs in the logs of a step, or in an evaluation; None where more does, or none."""
-        finding = self._finding
-        if finding.phase not in ("log", "metric"):
-            return None
-        outer, _, name = finding.name.rpartition("/")
-        metric = self._culprits().metric_in(name)
-        if metric is None or name.rpartition("_")[2] == "loss":
-            return None
-        sides = self._traces[self._target], self._traces[self._reference]
-        found = differences(*sides, Verdict.DIVERGENT)
-        beside = [other for other in found if other.step == finding.step and other.name.rpartition("/")[0] == outer]
-        is_alone = all(self._culprits().metric_in(other.name.rpartition("/")[2]) == metric for other in beside)
-        if not is_alone or any(other.phase in ("update", "optimizer", "prediction") for other in found):
-            return None
-        told = clues.values(_by_name(self._traces), finding.key, finding.judgement.index)
-        culprits = self._culprits()
-        return self._unconfirmed(
-            words.only_metric(culprits.metric_class(metric), f"`{name}`", told), culprits.metric(metric)
-        )
-
-    def _by_callback(self) -> Blame | None:
-        """The callback that sets another learning rate, where that goes before the finding."""
-        sides = self._traces[self._target], self._traces[self._reference]
-        if self._finding.phase not in ("update", "optimizer", "log"):
-            return None
-        key = clues.changed_otherwise(*sides, self._finding.step)
-        return None if key is None else self._changed_by_callback(key, sides[1].entry(key).name)
-
-    def _culprits(self, alone: str | None = None) -> Culprits:
-        """What there is to open: as the target has it that stands alone or, failing that, the reference."""
-        traces = _by_name(self._traces)
-        first = traces.get(alone or self._who or "")
-        sides = [*([] if first is None else [first]), self._traces[self._reference], self._traces[self._target]]
-        return Culprits(*(trace.header.places for trace in sides))
+        return self.told.unconfirmed(told if len(found.rows) < found.count else f"{text}; {told}", culprit)
 
     def _own_step(self, look: Callable[[Mapping[Target, Trace], Target, Target], steps.Deed | None]) -> Blame | None:
         """The blame for a step of the model's own, if it does something else on one of the two sides."""
         step = steps.step_of(self._finding.phase)
-        culprit = None if step is None else self._culprits().method(steps.method_of(step))
+        culprit = None if step is None else self.told.culprits().method(steps.method_of(step))
         if step is None or culprit is None:
             return None
         if step == TRAIN_STEP:
@@ -385,13 +292,6 @@ class _Search:
         text = words.in_step(culprit, deed.words) if deed.words else words.step_differs(culprit, deed.phase)
         about = (alone or self._who, None, step, None, deed.phase, deed.step)
         return Blame(*about, confirmed=True, text=text, culprit=culprit, why_no_script=words.STEP_OF_THE_MODEL)
-
-    def _breaking(self, key: str) -> str | None:
-        """The one target whose own random function breaks its promise; None if several do."""
-        breaking = [
-            str(side) for side, trace in self._traces.items() if key in trace and trace[key].value != AS_PROMISED
-        ]
-        return breaking[0] if len(breaking) == 1 else None
 
     def _suspect(self) -> tuple[Suspect | None, _At]:
         """The first part that differs on equal values, and where it was replayed."""
@@ -622,7 +522,7 @@ class _Search:
         """How targets call an operation in other ways, in words; None where it is not the call that differs."""
         if part.operation is None or part.what not in ("arguments", "own"):
             return None
-        named = _by_name(traces)
+        named = by_name(traces)
         if part.what == "arguments":
             groups = calls.apart(named, finding.key, str(self._target), str(self._reference))
             return words.called_with(part.operation, groups)
@@ -665,19 +565,12 @@ class _Search:
         """That no part was found, what was ruled out and what is left, or that an exception is the finding."""
         finding, cause = self._finding, self._finding.judgement.cause
         if isinstance(cause, Lost):
-            return self._unconfirmed(words.raised(cause))
+            return self.told.unconfirmed(words.raised(cause))
         failures = {str(side): why for side, why in self._failures.items()}
         if self._late is not None and not failures:
-            return self._unconfirmed(words.NOT_KNOWN)
+            return self.told.unconfirmed(words.NOT_KNOWN)
         sides = self._target, self._reference
-        return self._unconfirmed(nothing_found(finding, sides, self._traces, self._looked, failures))
-
-    def _unconfirmed(self, text: str, culprit: str | None = None) -> Blame:
-        finding = self._finding
-        about = (self._who, finding.layer, None, None, finding.phase, finding.step)
-        is_of_options = differ_in_options(self._reference, self._target)
-        why = words.OPTIONS_ALONE if is_of_options else words.NO_PART_DIFFERS
-        return Blame(*about, confirmed=False, text=text, culprit=culprit, why_no_script=why)
+        return self.told.unconfirmed(nothing_found(finding, sides, self._traces, self._looked, failures))
 
     def _confirmed(self, suspect: Suspect, inner: Suspect | None, start: _At) -> Blame:
         part, layer = suspect.part, suspect.finding.layer
@@ -686,7 +579,7 @@ class _Search:
         alone = alone if decided is None else decided.target
         operation = None if inner is None else inner.part
         owner = layer or (None if inner is None else inner.finding.layer)
-        culprits = self._culprits(alone)
+        culprits = self.told.culprits(alone)
         place, culprit = culprits.part(part, suspect.finding.name, owner, _output_of(suspect))
         text = words.introduced(
             place,
@@ -825,10 +718,6 @@ def _is_number(finding: Finding, traces: Mapping[Target, Trace]) -> bool:
     return all(isinstance(entry, ArrayEntry) and entry.shape == () for entry in entries)
 
 
-def _by_name(traces: Mapping[Target, Trace]) -> dict[str, Trace]:
-    return {str(target): trace for target, trace in traces.items()}
-
-
 def _output_of(suspect: Suspect) -> str | None:
     """The output whose loss differs, of several; None where that cannot be told.
 
@@ -857,7 +746,7 @@ def _output_of(suspect: Suspect) -> str | None:
 
 
 def _alone(traces: Mapping[Target, Trace], finding: Finding) -> str | None:
-    return standing_alone(_by_name(traces), finding.key, min(finding.judgement.verdict, Verdict.DIVERGENT))
+    return standing_alone(by_name(traces), finding.key, min(finding.judgement.verdict, Verdict.DIVERGENT))
 
 
 def _value(trace: Trace, phase: Phase, step: int, name: str) -> Any:
