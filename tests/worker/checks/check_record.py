@@ -240,8 +240,9 @@ def test_phases_are_in_order_of_execution(run):
     phases = [phase for phase, _ in itertools.groupby(o.phase for o in run.recorder.observations)]
     # Logs of four steps; state after the first, and after the two epochs of two steps.
     state_of = ["update", "optimizer"]
-    steps = ["event", "log", *state_of, "event", "log", "event", "log", *state_of]
-    epochs = [*steps, "metric", "event", "log", "event", "log", "event", "log", *state_of]
+    # The state of metrics when validation begins, when the next epoch does, and when `evaluate` does.
+    steps = ["event", "log", *state_of, "event", "log", "metric", "event", "log", *state_of]
+    epochs = [*steps, "metric", "event", "log", "event", "log", "metric", "event", "log", *state_of]
     after = ["event", *state_of, "metric", "event", "metric", "event", "prediction", "event", "prediction"]
     assert phases == ["initial", "forward", "loss", "gradient", *epochs, *after]
 
