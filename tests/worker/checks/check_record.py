@@ -242,7 +242,7 @@ def test_phases_are_in_order_of_execution(run):
     state_of = ["update", "optimizer"]
     # The state of metrics when validation begins, when the next epoch does, and when `evaluate` does.
     steps = ["event", "log", *state_of, "event", "log", "metric", "event", "log", *state_of]
-    epochs = [*steps, "metric", "event", "log", "event", "log", "metric", "event", "log", *state_of]
+    epochs = [*steps, "event", "metric", "event", "log", "event", "log", "metric", "event", "log", *state_of]
     after = ["event", *state_of, "metric", "event", "metric", "event", "prediction", "event", "prediction"]
     assert phases == ["initial", "forward", "loss", "gradient", *epochs, *after]
 
