@@ -133,7 +133,9 @@ def of_cause(run: RunFolder, cause: Cause, called: str | None = None) -> Block:
     facts += [("switch", switch) for switch in _switches(case, comparison, first)]
     if blame is not None and blame["text"] != said:
         facts.append(("cause", words.clean(words.told(blame))))
+    why = None if blame is None or not blame["confirmed"] else blame.get("why_no_script")
     for label, text in (
+        ("script", None if why is None else f"none: {words.clean(why)}"),
         ("only", words.one_sided(comparison)),
         ("values", words.recorded(comparison)),
         ("verdict", words.verdict(run.result, comparison, first)),

@@ -50,7 +50,7 @@ def of_fit(fit: Fit, callbacks: Iterable[Any], root: Path) -> dict[str, str]:
         if loss is not None and not isinstance(loss, str):
             found["loss" if len(losses) == 1 else f"loss/{name}"] = _place(code_of(loss), root)
     found |= {f"metric/{metric.name}": _place(code_of(metric), root) for metric in keras_internals.metrics_of(model)}
-    for callback in callbacks:
+    for callback in keras.tree.flatten(list(callbacks)):
         label = f"{CALLBACK}/{type(callback).__name__}"
         found[label] = _place(type(callback), root)
         own = sorted({hook for hook in (own_hook(callback, hook) for hook in HOOKS) if hook is not None})
