@@ -149,6 +149,24 @@ def test_differences_without_a_culprit_stay_apart(tmp_path: Path) -> None:
     ]
 
 
+def test_things_that_one_step_does_otherwise_are_as_many_causes(tmp_path: Path) -> None:
+    step = {"part": "(train_step)", "culprit": "Loop.train_step (net.py:9)", "layer": None, "kind": None}
+    twice, clips = ({**step, "text": f"Loop.train_step (net.py:9): on jax it {does}"} for does in ("updates", "clips"))
+    run = run_of(tmp_path, *(differs(name) for name in "abc"), a_jax=twice, b_jax=clips, c_jax=twice)
+    assert [block.title for block in found(run)] == [
+        "jax: Loop.train_step (net.py:9): on jax it updates",
+        "jax: Loop.train_step (net.py:9): on jax it clips",
+    ]
+    assert [len(block.on) for block in found(run)] == [2, 1]
+
+
+def test_why_there_is_no_script_is_told_of_what_is_known(tmp_path: Path) -> None:
+    run = run_of(tmp_path, differs("a"), a_jax={"why_no_script": "it draws"})
+    assert fact(found(run)[0], "script") == "none: it draws"
+    run = run_of(tmp_path / "other", differs("a"), a_jax={"why_no_script": "nothing was found", "confirmed": False})
+    assert fact(found(run)[0], "script") is None
+
+
 def test_what_compiling_does_is_told_once_for_all_targets(tmp_path: Path) -> None:
     told = {"target": None, "part": "compiled", "culprit": None, "kind": None, "confirmed": False}
     told |= {"text": "tensorflow and jax, compiled: keep `rate` of the first trace"}
