@@ -292,7 +292,8 @@ def _judge_floats(
         return _judge_twins(pair)
     if is_same:
         return Judgement(Verdict.IDENTICAL, "exact", d32=pair.d32)
-    return _judge_without_twins(pair, inherited, reference)
+    is_single = all(_is_of_float32(side.low) for side in sides)
+    return _judge_without_twins(pair, inherited, reference, is_single=is_single)
 
 
 def _arrays(observations: Sequence[Observation], shape: tuple[int, ...]) -> list[Array]:
@@ -707,10 +708,11 @@ def _from_tolerance(pair: _Pair, u: float, reference: Observation) -> _Allowance
     return _Allowance("tolerance", min(BLIND * u * (1 + reference.step), BLINDEST) * group)
 
 
-def _judge_without_twins(pair: _Pair, inherited: float, reference: Observation) -> Judgement:
+def _judge_without_twins(pair: _Pair, inherited: float, reference: Observation, *, is_single: bool) -> Judgement:
     """By what was measured, the larger where there are two, or else by a tolerance."""
     low = max(pair.ours.roundoff, pair.theirs.roundoff)
     u = max(_roundoff(reference), low if low > U32 else 0.0)
+    u = max(u, U32) if is_single else u
     measured = [allowed for allowed in (_from_one_twin(pair, u), _from_noise(pair, u)) if allowed is not None]
     allowances = [*(measured or [_from_tolerance(pair, u, reference)]), _Allowance("inherited", pair.slack * inherited)]
     allowed = max(allowances, key=lambda allowed: allowed.bound)
@@ -723,6 +725,14 @@ def _judge_without_twins(pair: _Pair, inherited: float, reference: Observation) 
         index=pair.low[1],
         explained=allowed.bound,
     )
+
+
+def _is_of_float32(array: Array) -> bool:
+    """Whether float32 holds every value of a float64 array, as of one that is made of the logs of a float32 run."""
+    if array.dtype != np.float64:
+        return False
+    with np.errstate(over="ignore"):
+        return all(np.array_equal(piece, piece.astype(np.float32), equal_nan=True) for (piece,) in pieces(array))
 
 
 def _roundoff(observation: Observation) -> float:

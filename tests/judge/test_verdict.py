@@ -811,6 +811,15 @@ def test_a_python_float_without_twins_has_the_tolerance_of_the_float32_run_it_wa
     assert judge(number(1 - 257 * U32), number(1.0)).verdict is DIVERGENT
 
 
+def test_an_array_of_such_floats_has_it_too_where_float32_holds_all_values_of_both_sides() -> None:
+    history, other = np.float64([1.0, 0.5]), np.float64([1.0, 0.5])
+    other[0] -= 16 * U32
+    assert judged(history, other).verdict is ROUNDING
+    other[1] += U64  # which float32 does not hold
+    assert judged(history, other).verdict is DIVERGENT
+    assert judged(np.float64([1.0, 0.5]), np.float64([1.01, 0.5])).verdict is DIVERGENT
+
+
 def test_a_scalar_is_judged_as_an_array_of_one() -> None:
     x = np.float64(0.1)
     assert compared(x, x).verdict is IDENTICAL
