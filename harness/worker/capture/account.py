@@ -124,16 +124,30 @@ def record_inference(model: Any, recorder: Recorder, part: str, batch: tuple[Any
             y_pred = model(x, **taken(model.call, {"training": False}))
             loss = _arrays(compute_loss(model, x, y, y_pred, sample_weight))
         with _watched(model) as seen:
-            logs = model.test_on_batch(x, y, sample_weight, return_dict=True)
+            logs = _of_all(model.evaluate, x, y, sample_weight, return_dict=True)
         own = _arrays(logs["loss"]) if "loss" in logs else []
         told = {"loss": f"the loss it returns is {_beside(own, loss, 'that of its model')}"}
     else:
         with _watched(model) as seen:
-            predicted = _arrays(model.predict_on_batch(x))
+            predicted = _arrays(_of_all(model.predict, x))
         told = {"returned": f"it returns {_beside(predicted, infers, 'what the model predicts')}"}
     told = {"forward": _forward(seen, (INFERS, infers), (TRAINS, trains)), **told}
     for what, words in told.items():
         _tell(recorder, part, what, 0, words)
+
+
+def _of_all(call: Callable[..., Any], x: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Any:
+    """What `evaluate` or `predict` returns for a batch, which its step takes whole."""
+    import keras
+
+    given = {"x": x, "y": y, "sample_weight": sample_weight}
+    arrays = {
+        name: keras.tree.map_structure(keras.ops.convert_to_numpy, part)
+        for name, part in given.items()
+        if part is not None
+    }
+    size = len(keras.tree.flatten(arrays["x"])[0])
+    return call(**arrays, **taken(call, {"batch_size": size, "verbose": 0, **options}))
 
 
 def _plain(model: Any, data: Any) -> _Plain:
@@ -331,7 +345,8 @@ def _beside(own: Arrays, plain: Arrays, what: str) -> str:
     if [array.shape for array in own] == [array.shape for array in plain]:
         factor = _factor(own, plain)
         if _are_same(own, [factor * array for array in plain]):
-            return f"{factor:.3g} times {what}"
+            short = f"{factor:.3g}"
+            return f"{f'{factor:.7g}' if short == '1' else short} times {what}"
     return f"something else than {what}"
 
 

@@ -42,6 +42,8 @@ class Own(keras.Model):
         mistake, gradients = self.mistake, list(gradients)
         if mistake == "halved":
             return [gradient / 2 for gradient in gradients]
+        if mistake == "a little more":
+            return [gradient * 1.001 for gradient in gradients]
         if mistake == "cut off":
             return [ops.clip(gradient, -0.01, 0.01) for gradient in gradients]
         if mistake == "each its own":
@@ -108,16 +110,16 @@ class Own(keras.Model):
         return {"loss": loss}, (trained, fixed, slots, metrics)
 
     def test_step(self, *args):
+        *state, (x, y) = args  # a batch of two parts, as `evaluate` gives it
         if self.mistake != "tests in training":
             return super().test_step(*args)
-        *state, data = args
         scope = contextlib.nullcontext()
         if state:
             variables = [*self.trainable_variables, *self.non_trainable_variables]
             mapping = list(zip(variables, [*state[0][0], *state[0][1]], strict=True))
             scope = keras.StatelessScope(state_mapping=mapping)
         with scope:
-            loss = self.compute_loss(y=data[1], y_pred=self(data[0], training=True))
+            loss = self.compute_loss(y=y, y_pred=self(x, training=True))
         return ({"loss": loss}, tuple(state[0])) if state else {"loss": loss}
 
     def predict_step(self, *args):
@@ -184,6 +186,7 @@ def test_the_gradients_that_the_optimizer_is_given_are_recorded():
         ("twice", "applied", "it applies gradients twice"),
         ("not training", "forward", "its forward pass does not train: dropout and the like drew nothing"),
         ("halved", "gradients", "the gradients it applies are 0.5 times those of its loss"),
+        ("a little more", "gradients", "the gradients it applies are 1.001 times those of its loss"),
         ("cut off", "gradients", "the gradients it applies are those of its loss, cut off at 0.01"),
         (
             "each its own",
