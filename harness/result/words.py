@@ -230,9 +230,10 @@ def rows_differ(
     return f"row {rows[0]} of {what} differs{at}{more}: {apart(sides)}"
 
 
-def rows_reordered(name: str, step: int | None) -> str:
+def rows_reordered(name: str, step: int | None, rows: Sequence[int]) -> str:
+    """That data have the same rows on both sides, some of them in other places: these."""
     where = "" if step is None else f" in the batch of step {step}"
-    return f"{name}{where} has the same rows in another order"
+    return f"{name}{where} has the same rows in another order: rows {_few([str(row) for row in rows])} are elsewhere"
 
 
 def left_in_metric(

@@ -126,6 +126,8 @@ class TestRows:
         found = self.rows(tmp_path, np.array([1, 2, 3, 4]), np.array([2, 1, 3, 4]))
         assert found is not None
         assert (found.rows, found.is_reordered) == ([0, 1], True)
+        text = words.rows_reordered("x", None, found.rows)
+        assert text == "x has the same rows in another order: rows 0 and 1 are elsewhere"
 
     def test_nan_on_both_sides_does_not_differ(self, tmp_path: Path) -> None:
         found = self.rows(tmp_path, np.array([np.nan, 1.0]), np.array([np.nan, 2.0]))
