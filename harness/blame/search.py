@@ -269,7 +269,7 @@ class _Search:
             return self.told.unconfirmed(text, culprit)
         told = words.rows_differ(shown, step, found.rows, found.count, found.index, found.sides)
         told = words.rows_reordered(shown, step, found.rows) if found.is_reordered else told
-        return self.told.unconfirmed(told if len(found.rows) < found.count else f"{text}; {told}", culprit)
+        return self.told.unconfirmed(told if 2 * len(found.rows) < found.count else f"{text}; {told}", culprit)
 
     def _own_step(self, look: Callable[[Mapping[Target, Trace], Target, Target], steps.Deed | None]) -> Blame | None:
         """The blame for a step of the model's own, if it does something else on one of the two sides."""
