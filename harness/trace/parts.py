@@ -76,7 +76,7 @@ _OPERATION = re.compile(
 #: A layer may itself be called `input` or `output`: what is recorded of it stands last. There may be any character in
 #: its name, a line feed too.
 _LAST = re.compile(
-    r"(?P<part>.+)/(?P<what>config|arguments|own|input|output|upstream|regularizer|constraint)(/\d+)?", re.DOTALL
+    r"(?P<part>.+)/(?P<what>config|arguments|own|given|input|output|upstream|regularizer|constraint)(/\d+)?", re.DOTALL
 )
 _NOT_LAST = re.compile(r"(?P<part>.+?)/(?P<what>weight|state|value)(/.*)?", re.DOTALL)
 

@@ -599,7 +599,8 @@ def test_names_errors_and_output_of_cases_are_shown_and_do_no_harm(evil: Any) ->
     assert evil.process.stdout.count("cases/[u]\\x1b[31m\\x07.py::raises on jax: error") == 1
     for block in ("raises on jax: error", "prints on jax: crashed"):
         words = evil.process.stdout.partition(block)[2].partition("\n\n")[0]
-        assert "\\x1b]0;title\\x07[bold]x[/bold]\\x1b[2J\\x9b31m" in words
+        assert "[bold]x[/bold]" in words
+        assert not any(escape in words for escape in ("title", "\\x1b[2J", "\\x9b31m"))
 
 
 def test_a_shown_trace_does_no_harm(evil: Any) -> None:

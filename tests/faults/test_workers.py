@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness.session import pool as module
-from harness.session.pool import Job, Pool, Reply
+from harness.session.pool import Batch, Job, Pool, Reply
 from harness.target import Target
 from harness.wire import Collect
 from harness.worker.output import MOST
@@ -55,11 +55,16 @@ def job(project: Any, name: str, text: str, timeout: float = 60.0) -> Job:
     return Job(JAX, Collect(file, project.folder, project.folder / f"{name}.json"), timeout, project.folder / name)
 
 
+def work(pool: Pool, jobs: list[Job], batch: Batch) -> None:
+    pool.add(batch, jobs)
+    pool.work(batch)
+
+
 def carried_out(pool: Pool, jobs: list[Job]) -> dict[str, Reply]:
     """The reply to each job, by the name of its file."""
     replies: list[Reply] = []
     started: list[Job] = []
-    pool.run(jobs, replies.append, on_start=started.append)
+    work(pool, jobs, Batch(replies.append, on_start=started.append))
     assert len(replies) == len(jobs)
     assert all(started.count(item) <= 1 for item in jobs)
     return {reply.job.output.name: reply for reply in replies}
@@ -156,8 +161,9 @@ class TestNothingIsLeftBehind:
             assert comes_true(Path(f"{lock}.held").exists)
             raise KeyboardInterrupt
 
+        batch = Batch(lambda _: None, on_start=leave)
         with pytest.raises(KeyboardInterrupt), Pool([JAX], project.folder / "logs", 1) as pool:
-            pool.run([job(project, "x", text)], lambda _: None, on_start=leave)
+            work(pool, [job(project, "x", text)], batch)
         assert comes_true(lambda: not project.is_held("lock"))
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)

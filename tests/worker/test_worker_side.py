@@ -27,13 +27,17 @@ ROOT = Path(__file__).parents[2]
 EVERYWHERE = (
     "check_case.py",
     "check_keras_internals.py",
+    "check_metrics_and_data.py",
     "check_own_generator.py",
+    "check_places.py",
     "check_randomness.py",
     "check_record.py",
     "check_replay.py",
+    "check_scripts.py",
+    "check_state.py",
     "check_unowned.py",
 )
-TRAINING = (*EVERYWHERE, "check_gradients.py")
+TRAINING = (*EVERYWHERE, "check_account.py", "check_gradients.py")
 INFERENCE = (*EVERYWHERE, "check_inference.py")
 MUST_PASS = {backend: TRAINING if backend in backends.training() else INFERENCE for backend in backends.NAMES}
 
@@ -47,6 +51,8 @@ OF_TRAINING = (
         r"Keras has no gradients on \w+, so it cannot train: (model\.fit|value_and_grad) is left out, .*",
     ),
     (r"check_(gradients|record|replay|unowned)\.py", "Keras has no gradients on this backend"),
+    (r"check_(metrics_and_data|scripts)\.py", "Keras does not train on this backend"),
+    (r"check_account\.py", r"\w+ takes no gradients, so no step trains there"),
     (r"check_case\.py", "what only infers has no fit to be asked"),
     OF_COMPILING,
 )
