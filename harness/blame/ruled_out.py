@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.blame.replays import Replayed
+from harness.blame.steps import method_of
 from harness.judge.compare import all_findings, differences
 from harness.judge.doubt import not_repeating
 from harness.judge.pairing import paired
@@ -18,7 +19,7 @@ from harness.result.model import Finding
 from harness.target import Target
 from harness.trace import Phase, Trace
 from harness.trace.key import CALLBACK
-from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, Part, part_of
+from harness.trace.parts import CASE, LOSS, METRICS, OPTIMIZER, PREDICT_STEP, TEST_STEP, TRAIN_STEP, Part, part_of
 from harness.verdict import Verdict
 from harness.wire import Steps
 
@@ -87,12 +88,14 @@ def nothing_found(
     else:
         opening = words.nothing_differs(finding.phase, step=first, steps_agree=bool(steps) and first is None)
     ours, theirs = traces[target], traces[reference]
+    told = _told_steps(both, reference)
     return words.told(
         [
             opening,
             records_beside(finding, ours, theirs) if finding.phase == "recorded" else None,
             _clue(finding, sides, traces, [*in_steps, *in_parts]),
-            words.still_to_look_at(_own_code(finding.phase, ours)),
+            words.still_to_look_at(_own_code(finding.phase, ours, told)),
+            words.same_steps([place for name in told if (place := ours.header.places.get(name)) is not None]),
             _ruled_out(in_parts, [replayed.what for replayed in steps if isinstance(replayed.what, Steps)], first),
             words.not_looked_at(_notes(parts, sides)),
         ]
@@ -168,10 +171,21 @@ def _notes(parts: Sequence[Replayed], sides: tuple[Target, Target]) -> dict[str,
     return found
 
 
-def _own_code(phase: Phase, trace: Trace) -> list[str]:
-    """Where the user's own code is that may make a difference of a phase and is no part: steps, and callbacks."""
+def _told_steps(both: Sequence[Replayed], reference: Target) -> list[str]:
+    """The methods of the model's own that said what they do, and said the same: one that did not was named."""
+    names = [entry.name for replayed in both for entry in replayed.traces[reference].select("event")]
+    told = {part.name for name in names if (part := part_of(name)) is not None}
+    return [method_of(step) for step in (TRAIN_STEP, TEST_STEP, PREDICT_STEP) if step in told]
+
+
+def _own_code(phase: Phase, trace: Trace, told: Sequence[str]) -> list[str]:
+    """Where the user's own code is that may make a difference of a phase and is no part: steps, and callbacks.
+
+    Args:
+        told: methods that do the same on both sides.
+    """
     places, methods = trace.header.places, _OWN_CODE.get(phase, ())
-    found = [places[name] for name in methods if name in places]
+    found = [places[name] for name in methods if name in places and name not in told]
     if "train_step" in methods:
         found += [place for name, place in places.items() if name.startswith(f"{CALLBACK}/")]
     return [place for place in found if ", " in place]

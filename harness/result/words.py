@@ -370,8 +370,13 @@ def not_looked_at(notes: Mapping[str, Sequence[str]]) -> str | None:
 
 def still_to_look_at(places: Sequence[str]) -> str | None:
     """The user's own code that may make a difference and is no part that was replayed: `Net.fit, x.py:3`, ...."""
-    named = [f"{name} ({where})" for name, _, where in (place.rpartition(", ") for place in places)]
-    return f"{STILL_TO_LOOK_AT}: {_few(named)}" if named else None
+    return f"{STILL_TO_LOOK_AT}: {_few([of_place(place) for place in places])}" if places else None
+
+
+def same_steps(places: Sequence[str]) -> str | None:
+    """The steps of the model's own that do the same on both sides, beside what its model and loss do by themselves."""
+    named = listed([of_place(place) for place in places])
+    return f"{named} {'does' if len(places) == 1 else 'do'} the same on both sides" if places else None
 
 
 def clue(target: str, phase: Phase, step: int, name: str, judgement: Judgement, *, alone: str | None, at: str) -> str:

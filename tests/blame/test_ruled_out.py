@@ -138,6 +138,16 @@ def test_own_code_that_is_no_part_is_still_to_look_at(tmp_path: Path) -> None:
     assert "test_step" not in text
 
 
+def test_a_step_that_did_the_same_is_not_left_to_look_at(tmp_path: Path) -> None:
+    known = Known(tmp_path, places={"train_step": "Net.train_step, x.py:9", "callback/Halve": "Halve, x.py:20"})
+    told = {"event/1/(train_step)/value/applied": "it applies gradients once", "update/1/dense/kernel": X}
+    known.replayed(Steps(0, 1, account=True), told, {})
+    text = known.text(update__1__dense__kernel=WRONG)
+    assert "Still to look at: Halve (x.py:20)." in text
+    assert "Net.train_step (x.py:9) does the same on both sides" in text
+
+
+
 def test_the_records_beside_one_are_named(tmp_path: Path) -> None:
     exact = {f"recorded/{name}": X for name in "abcde"}
     text = Known(tmp_path, exact).text(recorded__b=WRONG, recorded__c=WRONG, recorded__e=WRONG)
