@@ -147,7 +147,6 @@ def test_a_step_that_did_the_same_is_not_left_to_look_at(tmp_path: Path) -> None
     assert "Net.train_step (x.py:9) does the same on both sides" in text
 
 
-
 def test_the_records_beside_one_are_named(tmp_path: Path) -> None:
     exact = {f"recorded/{name}": X for name in "abcde"}
     text = Known(tmp_path, exact).text(recorded__b=WRONG, recorded__c=WRONG, recorded__e=WRONG)

@@ -539,6 +539,46 @@ def test_a_suite_ends_on_each_target_as_it_does_there_alone(suite: Any) -> None:
     assert "tests/test_x.py::test_only_here[jax]" not in ended
 
 
+KILLS = """
+import os, pathlib, signal, time
+import keras
+
+def parent_of(process): return int(pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+def is_worker(process): return "harness.worker" in pathlib.Path(f"/proc/{process}/cmdline").read_text()
+
+def worker():
+    process = os.getpid()
+    while is_worker(parent_of(process)): process = parent_of(process)
+    return process
+
+def test_before(): assert 1 + 1 == 2
+
+def test_kills():
+    if keras.config.backend() == "jax":
+        os.kill(worker(), signal.SIGKILL)
+        time.sleep(60)
+    assert 1 + 1 == 2
+
+def test_after(): assert 1 + 1 == 2
+"""
+
+
+@pytest.mark.slow
+def test_tests_after_one_that_kills_its_worker_go_on(project: Any) -> None:
+    project.write("tests/test_x.py", KILLS)
+    project.write("tests/test_y.py", "def test_it(): assert 1 + 1 == 2\n")
+    options = ["--parity-targets", "torch,jax", "--parity-precision", "float32", "-p", "no:cacheprovider"]
+    done = pytest_in(project, "--parity", "tests", "-rA", *options)
+    ended = {name.partition("::")[2]: outcome for name, outcome in outcomes(done).items()}
+    assert ended == {
+        **dict.fromkeys([f"test_{name}[torch]" for name in ("before", "kills", "after", "it")], "passed"),
+        **dict.fromkeys([f"test_{name}[jax]" for name in ("before", "after", "it")], "passed"),
+        "test_kills[jax]": "failed",
+    }
+    assert "the worker of jax was killed by SIGKILL while it ran this" in done.stdout
+
+
 def totals(line: str) -> dict[str, int]:
     return {name: int(count) for count, name in re.findall(r"(\d+) (passed|failed|skipped|error)", line)}
 
