@@ -104,7 +104,7 @@ def test_what_raises_where_it_is_traced_is_told_with_its_line(run: Callable[...,
             f"at compiled.py:{line('        return x if int(ops.sum(x)) > 0 else -x')}, in call"
             in (item["compiled"]["first"]["reason"])
         )
-    title = "compiled.py::refused: jax, compiled against jax, eager: jax, compiled raises"
+    title = "jax, compiled: raises, and does not where the same code runs eagerly"
     assert title in project.ran.stdout.splitlines()
     assert "identical, mismatch where compiled" in project.ran.stdout
 
