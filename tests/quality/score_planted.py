@@ -54,8 +54,10 @@ def main() -> None:
     options = _options()
     if options.run is None:
         folder = options.out or Path("runs") / time.strftime("planted-%Y%m%d-%H%M%S")
-        _harness(PLANTED, folder, options, *(["--no-blame"] if options.no_blame else []))
-        _harness(HEALTHY, folder, options, "--no-blame")
+        _harness(PLANTED, folder, options, options.k, *(["--no-blame"] if options.no_blame else []))
+        ran = _cases(folder / PLANTED)
+        scenarios = sorted({f"[{bug.scenario}]" for bug in BUGS if bug.name in ran})
+        _harness(HEALTHY, folder, options, " or ".join(scenarios), "--no-blame")
     else:
         folder = options.run
     cases, twins = (_cases(folder / function) for function in (PLANTED, HEALTHY))
@@ -80,10 +82,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _harness(function: str, folder: Path, options: argparse.Namespace, *more: str) -> None:
+def _harness(function: str, folder: Path, options: argparse.Namespace, wanted: str | None, *more: str) -> None:
     command = [sys.executable, "-m", "harness", "run", f"{FILE}::{function}", "--out", str(folder / function), *more]
     command += ["--targets", options.targets]
-    command += ["-k", options.k] if options.k else []
+    command += ["-k", wanted] if wanted else []
     command += ["--jobs", str(options.jobs)] if options.jobs else []
     done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if done.returncode not in (0, 1, 3):  # mistakes differ, and some may raise
