@@ -123,10 +123,6 @@ class Runtime(abc.ABC):
         """What a step is given: a context in which the variables have the values of its state, and its data."""
         return contextlib.nullcontext(), arguments[0]
 
-    def returned_by_step(self, result: Any) -> Any:
-        """What a step returns without the state that it goes on with: logs, or predictions."""
-        return result
-
     @contextlib.contextmanager
     def values_told(self) -> Iterator[Callable[[Sequence[Any], Callable[[list[Any]], None]], None]]:
         """A function that gives the values of tensors, as arrays, to another one: at the end of the context at latest.

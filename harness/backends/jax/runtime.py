@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -108,17 +109,14 @@ class JaxRuntime(Runtime):
     def given_to_step(self, model: Any, arguments: Sequence[Any]) -> tuple[contextlib.AbstractContextManager[Any], Any]:
         import keras
 
-        (trained, fixed, *others), data = arguments
-        kinds = {2: [model.optimizer.variables, model.metrics_variables], 1: [model.metrics_variables], 0: []}[
-            len(others)
-        ]
-        variables = [*model.trainable_variables, *model.non_trainable_variables, *(it for kind in kinds for it in kind)]
-        values = [*trained, *fixed, *(it for kind in others for it in kind)]
+        state, data = arguments
+        kinds = [model.trainable_variables, model.non_trainable_variables]
+        if len(state) > len(kinds):  # predict_step is given no more
+            kinds.append(model.metrics_variables)
+        if len(state) > len(kinds):  # and test_step no optimizer
+            kinds.insert(-1, model.optimizer.variables)
+        variables, values = (list(itertools.chain.from_iterable(lists)) for lists in (kinds, state))
         return keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))), data
-
-    def returned_by_step(self, result: Any) -> Any:
-        told, *_ = result
-        return told
 
     @contextlib.contextmanager
     def values_told(self) -> Iterator[Callable[[Sequence[Any], Callable[[list[Any]], None]], None]]:

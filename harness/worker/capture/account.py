@@ -119,7 +119,6 @@ def record_inference(model: Any, recorder: Recorder, part: str, batch: tuple[Any
     x, y, sample_weight = batch
     trains, infers = (_called(model, x, training=training) for training in (True, False))
     if part == TEST_STEP:
-        model.reset_metrics()
         with state.preserved(state.model_state(model)):
             y_pred = model(x, **taken(model.call, {"training": False}))
             loss = _arrays(compute_loss(model, x, y, y_pred, sample_weight))
@@ -243,9 +242,9 @@ def _record_training(recorder: Recorder, step: int, plain: _Plain | None, seen: 
         nothing = ": dropout and the like drew nothing" if is_inference and plain.draws else ""
         _tell(recorder, TRAIN_STEP, "forward", step, forward + nothing)
     _tell(recorder, TRAIN_STEP, "calls", step, f"it calls the model {_times(len(seen.outputs))}")
-    for position, outputs in enumerate(seen.outputs[:1]):
-        names = numbered(name_in(TRAIN_STEP, "output", position), len(outputs))
-        for name, output in zip(names, outputs, strict=True):
+    if seen.outputs:
+        names = numbered(name_in(TRAIN_STEP, "output"), len(seen.outputs[0]))
+        for name, output in zip(names, seen.outputs[0], strict=True):
             recorder.add("forward", name, output, step=step)
     is_split = _is_split(seen.handed)
     times = "once" if is_split else _times(len(seen.handed))
