@@ -65,7 +65,7 @@ class Backend(abc.ABC):
         """Environment variables for a process of a target that is about to start.
 
         Args:
-            cache: a folder in which processes of one run may share what they compile; None for none.
+            cache: a folder in which processes, also those of other runs, may share what they compile; None for none.
         """
 
     def coarser(self, environment: Mapping[str, Any]) -> list[str]:

@@ -45,6 +45,9 @@ class Runtime(abc.ABC):
 
     # Once in a worker, before it forks.
 
+    def prepare(self) -> None:  # noqa: B027 - most backends have nothing of the kind
+        """Set up what all children share. This starts neither a device nor a thread."""
+
     @abc.abstractmethod
     def devices(self) -> list[str]:
         """Names of the devices that are here. This starts the backend's runtime: never call it before a fork."""

@@ -29,7 +29,7 @@ from queue import Empty, SimpleQueue
 from typing import Literal, NoReturn
 
 from harness import backends, processes
-from harness.session import interpreter, sharing
+from harness.session import interpreter, kept, sharing
 from harness.target import Target
 from harness.temporary import Shared
 from harness.wire import Answer, Ended, Failed, How, Ready, Request, Started, Work, decode, encode
@@ -331,7 +331,7 @@ class Pool:
         environment = {
             **interpreter.environment(target, cache),
             **_SINGLE_THREADED,
-            **backends.get(target.backend).environment_for(target, cache),
+            **backends.get(target.backend).environment_for(target, kept.folder() or cache),
             "KERAS_BACKEND": target.backend,
         }
         command = [interpreter.path_of(target), "-P", "-m", "harness.worker", *self._options]

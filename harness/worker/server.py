@@ -142,7 +142,10 @@ def _prepare(*, native: bool) -> None:
     import pytest  # noqa: F401 - case files import it, for its marks
 
     # Imported before any fork, so that no child has to.
+    from harness.backends import runtime
     from harness.worker import child, keras_internals, randomness  # noqa: F401
+
+    runtime.current().prepare()
 
     keras_internals.do_not_import_tensorflow()
     if not native:

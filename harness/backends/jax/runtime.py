@@ -22,6 +22,11 @@ from harness.worker.patching import FOR_GOOD, patched
 class JaxRuntime(Runtime):
     backend = BACKEND
 
+    def prepare(self) -> None:
+        from harness.backends.jax import programs
+
+        programs.keep_whole()
+
     def devices(self) -> list[str]:
         import jax
 
