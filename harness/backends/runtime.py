@@ -175,7 +175,8 @@ class Runtime(abc.ABC):
             tensors: floating tensors to differentiate with respect to.
             variables: Keras variables to differentiate with respect to.
             whole: whether to compile the computation as one where that costs less than compiling its operations one
-                by one. For a computation of tensors alone that runs once: nothing is kept for a second.
+                by one, and where it can be compiled. For a computation of tensors alone that runs once: nothing is kept
+                for a second.
 
         Returns:
             The value, the auxiliary result, and the gradients with respect to the tensors and to the variables,

@@ -177,8 +177,12 @@ class JaxRuntime(Runtime):
             return value, aux, gradients
 
         leaves = [*tensors, *(variable.value for variable in variables)]
-        compute = jax.jit(value_and_gradients) if whole else value_and_gradients
-        value, (rest, values), gradients = compute(leaves)
+        computed = None
+        if whole:
+            # What looks at values cannot be compiled. Keras may raise such an error anew as one of another class.
+            with contextlib.suppress(Exception):
+                computed = jax.jit(value_and_gradients)(leaves)
+        value, (rest, values), gradients = computed or value_and_gradients(leaves)
         effects.take(values)
         gradients = [g if hit else None for g, hit in zip(gradients, reached, strict=True)]
         return value, rest, gradients[: len(tensors)], gradients[len(tensors) :]

@@ -39,7 +39,10 @@ def value_and_grad(function: Callable[..., Any], *inputs: Any, has_aux: bool = F
 
 
 def value_and_grad_once(function: Callable[..., Any], *inputs: Any) -> tuple[Any, Any]:
-    """`value_and_grad` of tensors alone, for a function that is differentiated once: compiled whole on jax."""
+    """`value_and_grad` of tensors alone, for a function that is differentiated once.
+
+    On jax the whole of it is compiled where it can be.
+    """
     return _value_and_grad(function, inputs, has_aux=False, whole=True)
 
 
@@ -81,7 +84,7 @@ def projected_gradients(
         args, kwargs = keras.tree.pack_sequence_as(arguments, given)
         return projected(function(*args, **kwargs), upstream)
 
-    _, (of_inputs, of_weights) = value_and_grad(total, [leaves[i] for i in floating], list(weights))
+    _, (of_inputs, of_weights) = value_and_grad_once(total, [leaves[i] for i in floating], list(weights))
     return dict(zip(floating, of_inputs, strict=True)), list(of_weights)
 
 

@@ -9,7 +9,7 @@ from keras import ops
 
 from harness import value_and_grad
 from harness.backends import runtime
-from harness.worker.capture.gradients import value_and_grad_once
+from harness.worker.capture.gradients import projected_gradients, value_and_grad_once
 
 pytestmark = pytest.mark.skipif(not runtime.current().backend.trains, reason="Keras has no gradients on this backend")
 BOTH = pytest.mark.parametrize("differentiate", [value_and_grad, value_and_grad_once])
@@ -375,11 +375,28 @@ def test_the_function_is_called_once():
     assert len(calls) == 1
 
 
+@BOTH
 @pytest.mark.parametrize(("x", "slope"), [(1.0, 2.0), (-1.0, 1.0)])
-def test_a_function_may_branch_on_values(x, slope):
-    _, (of_x, of_y) = value_and_grad(lambda x, _y: x * 2 if x > 0 else x * 1, x, 5.0)
+def test_a_function_may_branch_on_values(differentiate, x, slope):
+    _, (of_x, of_y) = differentiate(lambda x, _y: x * 2 if x > 0 else x * 1, x, 5.0)
     assert as_float(of_x) == slope
     assert of_y is None
+
+
+def test_a_layer_may_branch_on_values_and_change_its_variables():
+    class Counts(keras.layers.Layer):
+        def build(self, _):
+            self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+        def call(self, x):
+            self.calls.assign_add(1.0)
+            return x * 3 if ops.sum(x) > 0 else x
+
+    layer, x = Counts(), ops.ones((2,))
+    layer(x)
+    gradients, _ = projected_gradients(layer, ((x,), {}), [], [ops.ones((2,))])
+    np.testing.assert_array_equal(as_array(gradients[0]), [3.0, 3.0])
+    assert as_float(layer.calls) == 2.0
 
 
 def test_a_call_that_fails_leaves_the_next_one_as_it_is():
