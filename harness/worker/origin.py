@@ -35,6 +35,7 @@ def described(error: BaseException, root: Path) -> str:
     Args:
         root: what paths are relative to.
     """
+    error = _meant(error)
     first = _chain(error)[-1]
     text, where = _words(error), line_of(error, root)
     is_told = message_of(first) in message_of(error) or message_of(error) in message_of(first)
@@ -71,6 +72,19 @@ def _chain(error: BaseException) -> list[BaseException]:
         if before is None or any(before is each for each in chain):  # by identity: an error may compare as it likes
             return chain
         chain.append(before)
+
+
+def _meant(error: BaseException) -> BaseException:
+    """The error, or the one that Keras failed to put its own words before, if that is why the error was raised.
+
+    Keras makes a second error of the same class, with a longer message. Some classes of jax take no message.
+    """
+    for failed in reversed(_chain(error)):
+        frames = [frame for frame, _ in traceback.walk_tb(failed.__traceback__)]
+        was_made = frames and frames[-1].f_code.co_name == "__init__"
+        if was_made and isinstance(frames[-1].f_locals.get("self"), BaseException) and failed.__context__ is not None:
+            return failed.__context__
+    return error
 
 
 def _words(error: BaseException) -> str:
