@@ -77,14 +77,26 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _meant(error: BaseException) -> BaseException:
     """The error, or the one that Keras failed to put its own words before, if that is why the error was raised.
 
-    Keras makes a second error of the same class, with a longer message. Some classes of jax take no message.
+    Keras makes a second error of the same class, with a longer message. Some classes are not made of one message.
     """
     for failed in reversed(_chain(error)):
-        frames = [frame for frame, _ in traceback.walk_tb(failed.__traceback__)]
-        was_made = frames and frames[-1].f_code.co_name == "__init__"
-        if was_made and isinstance(frames[-1].f_locals.get("self"), BaseException) and failed.__context__ is not None:
+        if failed.__context__ is not None and _raised_by_making_an_error(failed):
             return failed.__context__
     return error
+
+
+def _raised_by_making_an_error(error: BaseException) -> bool:
+    """Whether an exception was raised when Keras called another exception's class, in it or because it cannot be called
+    so.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if not frames:
+        return False
+    if frames[-1].f_code.co_name == "__init__" and isinstance(frames[-1].f_locals.get("self"), BaseException):
+        return True
+    keras = _folder_of("keras")
+    by_keras = keras is not None and _is_within(Path(frames[-1].f_code.co_filename), [keras])
+    return by_keras and isinstance(error, TypeError) and "__init__() missing" in message_of(error)
 
 
 def _words(error: BaseException) -> str:
@@ -105,11 +117,16 @@ def _classes(frames: Iterator[FrameType]) -> Iterator[type]:
 
 def is_users(path: Path) -> bool:
     """Whether a file is of the user, or of a package that is no framework."""
-    loaded = [getattr(sys.modules.get(name), "__file__", None) for name in _FRAMEWORKS]
-    packages = [Path(file).resolve().parent for file in loaded if file is not None]
+    packages = [folder for folder in map(_folder_of, _FRAMEWORKS) if folder is not None]
     if not path.exists() or _is_within(path, [_HARNESS, *packages]):
         return False
     return "site-packages" in path.parts or not _is_within(path, [Path(sysconfig.get_path("stdlib")).resolve()])
+
+
+def _folder_of(package: str) -> Path | None:
+    """Where a package lies that is imported; None if it is not."""
+    file = getattr(sys.modules.get(package), "__file__", None)
+    return None if file is None else Path(file).resolve().parent
 
 
 def _is_within(path: Path, folders: list[Path]) -> bool:

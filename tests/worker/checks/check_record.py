@@ -1120,21 +1120,27 @@ def test_the_line_is_the_deepest_that_is_of_no_framework():
     assert "\n  which came from " in told
 
 
-def test_an_error_that_keras_cannot_put_its_words_before_is_told_itself():
-    class ParticularError(Exception):
-        def __init__(self, place):
-            super().__init__(f"wrong at {place.number}")
+class ParticularError(Exception):
+    def __init__(self, place):
+        super().__init__(f"wrong at {place.number}")
 
+
+class OfTwoError(Exception):
+    def __init__(self, place, number):
+        super().__init__(f"wrong at {place}: {number}")
+
+
+@pytest.mark.parametrize("error", [ParticularError(types.SimpleNamespace(number=7)), OfTwoError("it", 7)])
+def test_an_error_that_keras_cannot_put_its_words_before_is_told_itself(error):
     class Raises(keras.layers.Layer):
         def call(self, _):
-            raise ParticularError(types.SimpleNamespace(number=7))
+            raise error
 
-    for layer in (Raises(), keras.Sequential([Raises()])):
-        with pytest.raises(AttributeError) as found:
-            layer(np.ones((1, 1)))
-        told = origin.described(found.value, HERE).splitlines()
-        assert told[0] == "ParticularError: wrong at 7"
-        assert told[-1].endswith("in call")
+    with pytest.raises((AttributeError, TypeError)) as found:
+        keras.Sequential([Raises()])(np.ones((1, 1)))
+    told = origin.described(found.value, HERE).splitlines()
+    assert told[0] == f"{type(error).__name__}: {error}"
+    assert told[-1].endswith("in call")
 
 
 def test_where_no_such_line_raised_it_is_that_of_what_came_before_or_of_the_class():
