@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 @BLAME_SECONDS
 @OUT
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted run: what it finished is not run again.")
+@click.option("--last-failed", "--lf", is_flag=True, help="Run what failed in the last run of runs/.")
 def run(
     what: What,
     targets: str | None,
@@ -60,6 +61,7 @@ def run(
     blame_seconds: float | None,
     out: str | None,
     resume: str | None,
+    last_failed: bool,
 ) -> None:
     """Run cases on several targets, and compare.
 
@@ -67,7 +69,37 @@ def run(
     """
     options, is_wanted = how.options(quick=what.quick, blame_seconds=blame_seconds), what.is_wanted()
     blame_from = None if no_blame else judging.fail_on
-    _run(what.paths, is_wanted, targets, judging, options, telling, out, blame_from, resume=resume)
+    paths: Sequence[str] = what.paths
+    if last_failed:
+        paths, is_wanted = _that_failed(paths, is_wanted)
+    _run(paths, is_wanted, targets, judging, options, telling, out, blame_from, resume=resume)
+
+
+def _that_failed(
+    paths: Sequence[str], is_wanted: Callable[[CaseRef], bool]
+) -> tuple[Sequence[str], Callable[[CaseRef], bool]]:
+    """What is wanted of the cases that failed in the newest run; all that is wanted if none did, as in pytest.
+
+    Args:
+        paths: those that the caller named. If there is none, it is the files of these cases.
+
+    Raises:
+        TraceError: there is no earlier run.
+    """
+    from harness.report.console import make_console, text
+    from harness.report.finding import run_named
+    from harness.result.outcome import FAILING
+    from harness.result.run_folder import LAST
+    from harness.session.selection import root_of
+
+    last = run_named(LAST)
+    failed = {case["id"] for case in last.result["cases"] if case["outcome"] in FAILING}
+    if not failed:
+        make_console().print(text(f"Nothing failed in {last.shown}: every case is run."))
+        return paths, is_wanted
+    root = root_of([Path.cwd()])
+    files = dict.fromkeys(str(root / id.partition("::")[0]) for id in sorted(failed))
+    return paths or tuple(files), lambda case: case.id in failed and is_wanted(case)
 
 
 @main.command()

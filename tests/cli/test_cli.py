@@ -400,6 +400,24 @@ def test_without_out_a_run_goes_to_a_folder_of_its_own_under_runs(project: Any, 
     assert project.folder / process.stdout.splitlines()[-1] == result
 
 
+def test_what_failed_last_is_run_again(project: Any) -> None:
+    none = project.harness("run", "--last-failed", "--targets", "jax,torch")
+    check_refusal(none, ["There is no run in 'runs' yet"])
+    project.write(
+        "own/a.py", "from harness import case\n@case\ndef a(record, target):\n  record('x', target.backend)\n"
+    )
+    project.write("own/b.py", "from harness import case\n@case\ndef b(record): record('x', 1)\n")
+    assert project.harness("run", "own", "--targets", "jax,torch", "--no-blame").returncode == 1
+    again = project.harness("run", "--lf", "--targets", "jax,torch", "--no-blame")
+    assert again.returncode == 1, again.stderr
+    assert "1 case on jax, torch: 1 differ." in again.stdout
+    project.write("own/a.py", CASE)
+    assert project.harness("run", "--lf", "--targets", "jax,torch").returncode == 0
+    rest = project.harness("run", "own", "--lf", "--targets", "jax,torch")
+    assert "Nothing failed in runs/" in rest.stdout
+    assert "2 cases on jax, torch: 2 agree." in rest.stdout
+
+
 @pytest.mark.parametrize("expression", ["ALPHA and not 2", "wo] or (cases and alpha and not alphabet and 1)"])
 def test_k_selects_what_pytest_selects(quick: Any, expression: str) -> None:
     quick.write("pytest.ini", "[pytest]\npython_files = x.py\npython_functions = *\n")
