@@ -124,5 +124,5 @@ def _merge(
                 "@harness.case."
             )
     if not planned:
-        raise CaseError("No case matches -k and --tag. Run without them to see what there is.")
+        raise CaseError("No case matches -k, --tag and --last-failed. Run without them to see what there is.")
     return list(planned.values())

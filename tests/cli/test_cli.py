@@ -403,10 +403,8 @@ def test_without_out_a_run_goes_to_a_folder_of_its_own_under_runs(project: Any, 
 def test_what_failed_last_is_run_again(project: Any) -> None:
     none = project.harness("run", "--last-failed", "--targets", "jax,torch")
     check_refusal(none, ["There is no run in 'runs' yet"])
-    project.write(
-        "own/a.py", "from harness import case\n@case\ndef a(record, target):\n  record('x', target.backend)\n"
-    )
-    project.write("own/b.py", "from harness import case\n@case\ndef b(record): record('x', 1)\n")
+    project.write("own/a.py", CASE.replace("record)", "record, target)").replace("1)", "target.backend)"))
+    project.write("own/b.py", CASE)
     assert project.harness("run", "own", "--targets", "jax,torch", "--no-blame").returncode == 1
     again = project.harness("run", "--lf", "--targets", "jax,torch", "--no-blame")
     assert again.returncode == 1, again.stderr
