@@ -109,7 +109,8 @@ def target_run(target: str, trace: Trace | None, root: Path) -> TargetRun:
     notes = [*header.notes, *(Note(lack.where, lack.reason) for lack in header.lacks)]
     if trace.twin is not None:
         notes += [Note(f"float64: {note.part}", note.reason) for note in trace.twin.header.notes if note not in notes]
-        if trace.twin.header.has_failed:
+        # A twin that recorded nothing because something raised has told so.
+        if trace.twin.header.has_failed and (trace.twin.keys or not trace.twin.header.raised):
             notes.append(Note("float64: the rest of the case", trace.twin.header.error or ""))
     is_compact = trace.folder.is_file()  # a recording of many traces, none of which can be named by a path
     folder = None if is_compact else Path(os.path.relpath(os.path.realpath(trace.folder), root)).as_posix()

@@ -155,7 +155,7 @@ def _compiled(forward: Forward, inputs: tuple[Any, ...], options: dict[str, Any]
     import keras
 
     layer = _layer_of(forward)
-    leaves = keras.tree.flatten(inputs)
+    leaves = keras.tree.flatten((inputs, options))
     positions = [position for position, leaf in enumerate(leaves) if keras.ops.is_tensor(leaf)]
     told: list[Any] = []  # the outputs of the last time that the call was traced, without what is computed
 
@@ -163,7 +163,8 @@ def _compiled(forward: Forward, inputs: tuple[Any, ...], options: dict[str, Any]
         given = list(leaves)
         for position, tensor in zip(positions, tensors, strict=True):
             given[position] = tensor
-        outputs = forward.function(*keras.tree.pack_sequence_as(inputs, given), **options)
+        args, kwargs = keras.tree.pack_sequence_as((inputs, options), given)
+        outputs = forward.function(*args, **kwargs)
         told[:] = [keras.tree.map_structure(lambda leaf: leaf if isinstance(leaf, _PLAIN) else _COMPUTED, outputs)]
         return [leaf for leaf in keras.tree.flatten(outputs) if not isinstance(leaf, _PLAIN)]
 

@@ -235,3 +235,19 @@ def test_what_a_callback_changes_that_only_python_holds_is_recorded(tmp_path):
     record_fit(Fit(model, X, X[:, :1], callbacks=[Grow()]), recorder, tmp_path)
     assert by_key(recorder)["event/0/callback/Grow/after epoch 0"] == "`Plain.rate`"
     assert recorder.python_state["Plain.rate"] == "1.0"
+
+
+@pytest.mark.skipif(RUNTIME.backend.compiles is None, reason="fit compiles nothing on this backend")
+def test_a_keyword_is_an_argument_of_a_compiled_call_as_an_input_is():
+    known = []
+
+    class Picks(keras.layers.Layer):
+        def call(self, x, *, rows, scale):
+            known.append([RUNTIME.is_concrete(tensor) for tensor in (x, rows["of"])])
+            return ops.take(x, rows["of"], axis=0) * scale
+
+    recorder = Recorder()
+    rows = {"of": np.array([1, 0, 1], np.int32)}
+    call_again(lambda: Forward(Picks(name="picks"), X, rows=rows, scale=2.0), recorder, RUNTIME.backend.compiles)
+    assert known[-1] == [False, False]
+    np.testing.assert_array_equal(by_key(recorder)["forward/0/picks/output"], 2 * X[[1, 0, 1]])
