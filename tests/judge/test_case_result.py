@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import recordings
-from judged import DIVERGENT, LEAK, LEAKED, VERDICTS, WRONG, X, judged, recorded
+from judged import CASE, DIVERGENT, LEAK, LEAKED, VERDICTS, WRONG, X, judged, recorded
 
 from harness.judge.case import disturbed_by_instruments
-from harness.trace import Header, Note, Trace, write
+from harness.trace import Header, Note, Raised, Trace, write
 
 # Outcomes
 
@@ -160,6 +160,19 @@ def test_what_was_not_recorded_is_told_of_both_precisions_and_once(tmp_path: Pat
     assert run.notes[:3] == [both, mine, Note("float64: only 64", "r")]
     assert [note.reason for note in run.notes[3:]] == ["signal 11"]
     assert run.notes[3].part.startswith("float64")
+
+
+def test_a_twin_that_recorded_nothing_since_it_raised_is_told_once(tmp_path: Path) -> None:
+    told = Note("forward", "ValueError: boom")
+    header = {"notes": [told], "raised": [Raised("forward", "ValueError: boom", None)]}
+    torch = recorded(tmp_path, "torch", X)
+    write(
+        tmp_path / "torch/twin",
+        Header(CASE, "torch", "float64", status="error", error="recorded nothing", **header),
+        [],
+    )
+    (run,) = judged(tmp_path, torch=Trace(torch.folder)).runs
+    assert run.notes == [Note("float64: forward", "ValueError: boom")]
 
 
 # Instruments
