@@ -1,7 +1,7 @@
 """kerasfactory 0.1.1: DFTSeriesDecomposition runs eagerly on jax, and cannot be compiled there.
 
-`call` (`kerasfactory/layers/DFTSeriesDecomposition.py:101`) slices with tensors, as `inputs[:, ops.maximum(0, t - 1) :]`,
-where the numbers are known without Keras: `max(0, t - 1)`.
+`call` (`kerasfactory/layers/DFTSeriesDecomposition.py:101`) slices with tensors, such as
+`inputs[:, ops.maximum(0, t - 1) :]`, where the numbers are known without Keras: `max(0, t - 1)`.
 """
 
 import keras
