@@ -3,8 +3,9 @@
     python benchmarks/speed.py [-k EXPR] [--jobs N] [--repeat N]
 
 The naive way runs `KERAS_BACKEND=x python case.py` for every case and installed backend, as many at once as the
-harness runs cases. It trains, evaluates and predicts, but records nothing and compares nothing. Quote the ratios,
-because absolute times depend on the machine.
+harness runs cases. It trains, evaluates and predicts, but records nothing and compares nothing. The harness begins
+with an empty cache folder, and runs its cases once more with what is in it then. Quote the ratios, because absolute
+times depend on the machine.
 """
 
 from __future__ import annotations
@@ -81,13 +82,15 @@ def naive(cases: list[dict[str, str]], jobs: int) -> float:
     return time.perf_counter() - started
 
 
-def harness(precision: str, keyword: str | None, jobs: int) -> float:
+def harness(precision: str, keyword: str | None, jobs: int, cache: Path) -> float:
+    """Seconds of `harness run`. What backends compile is kept in the folder `cache`."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--precision", precision, "--jobs", str(jobs), "--out", folder]
         chosen = [] if keyword is None else ["-k", keyword]
         command = [sys.executable, "-m", "harness", "run", *FILES, *chosen, *options]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
         started = time.perf_counter()
-        finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         seconds = time.perf_counter() - started
     if finished.returncode not in (0, 1):
         sys.exit(f"harness run ended with status {finished.returncode}:\n{finished.stdout}{finished.stderr}")
@@ -105,9 +108,11 @@ def main() -> None:
     for _ in range(arguments.repeat):
         base = naive(cases, arguments.jobs)
         print(f"naive                      {base:6.1f} s")
-        for precision, limit in (("float32", 0.4), ("both", 0.8)):
-            seconds = harness(precision, arguments.keyword, arguments.jobs)
-            print(f"harness, {precision:<17} {seconds:6.1f} s   {seconds / base:.0%} of naive (limit {limit:.0%})")
+        for precision, limit in (("float32", 0.2), ("both", 0.4)):
+            with tempfile.TemporaryDirectory() as cache:
+                first, second = (harness(precision, arguments.keyword, arguments.jobs, Path(cache)) for _ in range(2))
+            print(f"harness, {precision:<17} {first:6.1f} s   {first / base:.0%} of naive (wanted: {limit:.0%})")
+            print(f"harness, again             {second:6.1f} s   {second / first:.0%} of the first time (wanted: 50%)")
 
 
 if __name__ == "__main__":

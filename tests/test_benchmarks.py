@@ -29,7 +29,17 @@ def test_speed_times_both_ways_to_run_the_same_cases() -> None:
     done = run("speed.py", "-k", "metrics and by_hand")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f" cases on {', '.join(backends.installed())}" in done.stdout.splitlines()[0]
-    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["naive", "harness,", "harness,"]
+    arms = [line.split("  ")[0] for line in done.stdout.splitlines()[1:]]
+    assert arms == ["naive", "harness, float32", "harness, again", "harness, both", "harness, again"]
+
+
+@pytest.mark.slow
+def test_models_are_called_on_every_backend_with_and_without_what_was_compiled_before() -> None:
+    done = run("models.py", "tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    title, *rows = done.stdout.splitlines()
+    assert title.startswith("tiny")
+    assert [row.split()[0] for row in rows] == list(backends.installed())
 
 
 @pytest.mark.slow
