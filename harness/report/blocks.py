@@ -52,6 +52,7 @@ class Block:
         title: the message in one line.
         facts: pairs of a label and a text. A text may have several lines.
         commands: what to type next.
+        place: the file and the line of what is to be opened, if that is known.
     """
 
     on: tuple[tuple[str, str], ...]
@@ -59,6 +60,7 @@ class Block:
     title: str
     facts: tuple[Fact, ...]
     commands: tuple[str, ...] = ()
+    place: tuple[str, str] | None = None
 
     @property
     def cases(self) -> list[str]:
@@ -143,7 +145,8 @@ def of_cause(run: RunFolder, cause: Cause, called: str | None = None) -> Block:
     ):
         facts += [(label, text)] if text is not None else []
     on = tuple((other.case["id"], other.target) for other in cause.differences)
-    return Block(on, cause.verdict, words.clean(title), tuple(facts), tuple(_commands(run, cause, called)))
+    place = None if blame is None else words.line_of(blame.get("culprit"))
+    return Block(on, cause.verdict, words.clean(title), tuple(facts), tuple(_commands(run, cause, called)), place)
 
 
 def _is_named(blame: BlameJson | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError, printable
@@ -35,6 +35,7 @@ def append_summary(run: RunFolder, environment: Mapping[str, str] = os.environ) 
 def failures(run: RunFolder) -> list[str]:
     """A workflow command for each cause by which cases fail, and for a run that did not come to its end.
 
+    It points at the line of what is to be opened, if that is a file here, and else at the file of the case.
     If GitHub would not show them all, the last says how many more there are.
     """
     commands = [_error(sentence, title="harness") for sentence in words.unfinished(run.result)]
@@ -44,7 +45,7 @@ def failures(run: RunFolder) -> list[str]:
         together.setdefault((block.cases[0], number if block.kind in words.MEANINGS else -1), []).append(block)
     for (of_case, _), blocks in together.items():
         message, title = "\n\n".join(map(plain, blocks)), "; ".join(block.title for block in blocks)
-        commands.append(_error(message, file=of_case.partition("::")[0], title=title))
+        commands.append(_error(message, **_at(blocks, of_case), title=title))
     told = {case for blocks in together.values() for block in blocks for case in block.cases}
     for case in run.result["cases"]:
         if case["outcome"] in FAILING and case["id"] not in told:
@@ -55,6 +56,14 @@ def failures(run: RunFolder) -> list[str]:
         rest = _error(f"{beyond} more failures: the summary of this step has them.", title="harness")
         commands[MOST - 1 :] = [rest]
     return commands
+
+
+def _at(blocks: Sequence[Block], of_case: str) -> dict[str, str]:
+    """Where an annotation points. A result may be a stranger's, so only files below the current folder are named."""
+    for file, line in (block.place for block in blocks if block.place is not None):
+        if Path(file).is_file() and Path(file).resolve().is_relative_to(Path.cwd()):
+            return {"file": file, "line": line}
+    return {"file": of_case.partition("::")[0]}
 
 
 def _error(message: str, **properties: str) -> str:

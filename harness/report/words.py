@@ -77,6 +77,8 @@ _NOUNS = {
     "recorded": "the recorded value {}",
 }
 #: Sequences by which a terminal is told to do something: colours, titles, links.
+#: How words end that name what is written in a file.
+_AT_A_LINE = re.compile(r"\((?:[^():]*, )?([^\s(),:][^(),:]*\.py):(\d+)\)$")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
 #: The file and the line at the end of what there is to open.
 _WRITTEN = re.compile(r"[^\s()]+:\d+\)$")
@@ -119,6 +121,12 @@ def side_at_fault(case: CaseJson, comparison: ComparisonJson) -> str | None:
         voted = next(item["first"] for item in case["comparisons"] if item["first"] is not None)
         side = case["alone"] if voted["key"] == first["key"] else None
     return side if side in (comparison["target"], comparison["reference"]) else None
+
+
+def line_of(culprit: str | None) -> tuple[str, str] | None:
+    """The file and the line of what is to be opened, as `net.py` and `12` of `Net.compute_loss (net.py:12)`."""
+    found = _AT_A_LINE.search(culprit or "")
+    return None if found is None else (found[1], found[2])
 
 
 def place(blame: BlameJson) -> str | None:

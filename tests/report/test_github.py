@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,51 @@ def test_each_cause_is_annotated_in_its_file(run: RunFolder) -> None:
     assert "cases/a.py::differs[1]" in found[0][2]
     assert "layer smooth" in found[0][2]
     assert "it ended with signal 11" in found[2][2]
+
+
+@pytest.mark.parametrize(
+    ("culprit", "file", "line"),
+    [
+        ("layer 'norm' (RMSNorm, net.py:12)", "net.py", "12"),
+        ("Net.train_step (src/net.py:7)", "src/net.py", "7"),
+        ("layer 'norm' (RMSNorm, other.py:12)", "cases/a.py", None),  # there is no such file
+        ("layer 'norm' (RMSNorm, ../net.py:12)", "cases/a.py", None),
+        ("layer 'norm' (RMSNorm, /etc/net.py:12)", "cases/a.py", None),
+        ("the case's data: y", "cases/a.py", None),
+        (None, "cases/a.py", None),
+    ],
+    ids=["layer", "step", "missing", "above", "elsewhere", "data", "nothing"],
+)
+def test_an_annotation_points_at_the_line_of_what_is_to_be_opened(
+    run: RunFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    culprit: str | None,
+    file: str,
+    line: str | None,
+) -> None:
+    (tmp_path / "here/src").mkdir(parents=True)
+    for name in ("net.py", "here/net.py", "here/src/net.py"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path / "here")
+    case = copy.deepcopy(run.result["cases"][1])
+    (comparison,) = [item for item in case["comparisons"] if item["target"] == "jax"]
+    comparison["blame"] = {
+        "target": "jax",
+        "layer": "smooth",
+        "part": "model/smooth",
+        "op": None,
+        "phase": "forward",
+        "step": 0,
+        "confirmed": True,
+        "text": "introduced in layer 'smooth'",
+        "repro": None,
+        "culprit": culprit,
+        "kind": "output",
+    }
+    (command,) = github.failures(replace(run, result={**run.result, "cases": [case]}))
+    properties = parsed(command)[1]
+    assert (properties["file"], properties.get("line")) == (file, line)
 
 
 @pytest.mark.parametrize(("count", "shown"), [(10, 10), (11, 10), (30, 10)])
