@@ -638,6 +638,49 @@ def test_values_are_recorded_by_the_line_that_asked(suite: Any) -> None:
     ]
 
 
+ASKS = """
+import keras, numpy as np, tensorflow as tf
+from keras import ops
+
+def of_jax(difference): return np.float32(1.0 + difference * (keras.config.backend() == "jax"))
+
+class OfALibrary(tf.test.TestCase):
+    def test_of_a_framework(self): self.assertAllClose(of_jax(1e-4), 1.0, rtol=1e-2)
+
+def test_asked(): assert np.allclose(of_jax(1e-4), 1.0, rtol=1e-2)
+
+def test_asked_of_keras(): assert ops.isclose(ops.convert_to_tensor(of_jax(1e-4)), 1.0, rtol=1e-2)
+
+def test_asked_inside():
+    assert np.isclose(1.0, 1.0)
+    assert np.ma.allclose(of_jax(1e-4), 1.0, rtol=1e-2)  # which calls other functions of NumPy
+"""
+
+
+@pytest.mark.slow
+def test_what_a_test_asks_and_what_any_framework_asserts_is_compared(project: Any) -> None:
+    project.write("tests/test_x.py", ASKS)
+    options = ["--parity-targets=torch,jax", "--parity-precision=float32", "-rA", "-p", "no:cacheprovider"]
+    done = pytest_in(project, "--parity", "tests", *options)
+    assert set(outcomes(done).values()) == {"passed"}
+    counts = (
+        "3 divergent, 1 identical, 1 test passed no comparable value to an assertion"  # that is TestCase.test_session
+    )
+    assert f"tests by what their assertions were given, against torch: {counts}" in section(done)
+    assert observed(project, "OfALibrary::test_of_a_framework").keys == [
+        "recorded/test_x.py:8 assertAllClose actual",
+        "recorded/test_x.py:8 assertAllClose desired",
+    ]
+    assert observed(project, "test_asked").keys == [
+        "recorded/test_x.py:10 allclose actual",
+        "recorded/test_x.py:10 allclose desired",
+    ]
+    assert observed(project, "test_asked_inside").keys == [
+        "recorded/test_x.py:15 isclose actual",
+        "recorded/test_x.py:15 isclose desired",
+    ]
+
+
 def test_what_only_one_backend_asserts_is_not_compared(suite: Any) -> None:
     (case,) = [case for case in suite.result("runs/pytest")["cases"] if case["id"].endswith("test_branches")]
     assert case["outcome"] == "agree"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 import unittest
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
 
+from harness import backends
 from harness.backends import runtime
 from harness.errors import CaseError
 from harness.worker.capture.record import Recorder
@@ -31,6 +34,9 @@ _NUMPY = (
     "assert_equal",
 )
 _UNITTEST = ("assertAlmostEqual", "assertNotAlmostEqual")
+#: Functions that are no assertions by themselves. A test asserts what they return; everybody else calls them as well.
+_ASKED = {"numpy": ("allclose", "array_equal", "isclose"), "keras.ops": ("allclose", "isclose")}
+_ASKED["keras.src.ops"] = _ASKED["keras.ops"]
 
 
 class Assertions:
@@ -42,31 +48,48 @@ class Assertions:
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
+        self._frameworks: set[str] = set()
         self._files: list[Path] = []
         self._seen: Counter[str] = Counter()
         self._depth = 0
 
     def install(self) -> None:
         """Replace the assertions of this process. A module that is imported later finds the replaced ones."""
-        owners = [(np.testing, name) for name in _NUMPY] + [(unittest.TestCase, name) for name in _UNITTEST]
-        for owner, name in [*owners, *runtime.current().assertions()]:
-            FOR_GOOD.enter_context(patched(owner, name, functools.partial(self._recording, owner, name)))
+        self._replace([(np.testing, name) for name in _NUMPY] + [(unittest.TestCase, name) for name in _UNITTEST])
+        for module, names in _ASKED.items():
+            owner = importlib.import_module(module)
+            self._replace([(owner, name) for name in names if hasattr(owner, name)], by_the_test=True)
         for sample in (1.0, [1.0], {"": 1.0}, np.ones(1)):
             # `pytest.approx` compares by `==` of the objects that it makes, whose classes have no public name.
             FOR_GOOD.enter_context(patched(type(pytest.approx(sample)), "__eq__", self._recording_equals))
+        self._install_those_of_frameworks()
+
+    def _install_those_of_frameworks(self) -> None:
+        """Replace those of every framework that is imported: a suite may use TensorFlow's `TestCase` on any backend."""
+        for name in {name for name in backends.training() if name in sys.modules} - self._frameworks:
+            self._frameworks.add(name)
+            self._replace(runtime.get(name).assertions())
+
+    def _replace(self, owners: Iterable[tuple[Any, str]], *, by_the_test: bool = False) -> None:
+        for owner, name in owners:
+            recording = functools.partial(self._recording, owner, name, by_the_test)
+            FOR_GOOD.enter_context(patched(owner, name, recording))
 
     def watch(self, recorder: Recorder | None, *files: Path) -> None:
         """Record from now on into this recorder, or not at all. `files` are paths of the test's file."""
+        self._install_those_of_frameworks()
         self._recorder, self._files = recorder, [*files]
         self._seen.clear()
 
-    def _recording(self, owner: Any, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _recording(self, owner: Any, name: str, by_the_test: bool, original: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(original)
         skipped = 1 if inspect.isclass(owner) else 0
 
         @functools.wraps(original)
         def assertion(*args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True  # of pytest: the test's own line is what a reader wants
+            if by_the_test and not self._is_of_the_test(sys._getframe(1)):
+                return original(*args, **kwargs)
             try:
                 given = list(signature.bind_partial(*args, **kwargs).arguments.values())[skipped : skipped + 2]
             except TypeError:  # which the assertion itself will say
@@ -104,10 +127,12 @@ class Assertions:
     def _line(self) -> str:
         """The innermost line of the test's file that is being executed."""
         frame = sys._getframe(2)
-        names = [str(file) for file in self._files]
-        while frame.f_back is not None and frame.f_code.co_filename not in names:
+        while frame.f_back is not None and not self._is_of_the_test(frame):
             frame = frame.f_back
         return f"{self._files[0].name}:{frame.f_lineno}"
+
+    def _is_of_the_test(self, frame: FrameType) -> bool:
+        return frame.f_code.co_filename in [str(file) for file in self._files]
 
 
 def _as_array(value: Any) -> Any:
