@@ -27,7 +27,8 @@ _OF_A_RESULT = (PAGE, PLOTS, REPLAYS)
 
 
 def new_folder(runs: Path) -> Path:
-    """Make a folder for a run among others. Its name is the time, with a number behind it if that is taken.
+    """Make a folder for a run among others, which git ignores. Its name is the time, with a number behind it if that is
+    taken.
 
     Raises:
         HarnessError: it cannot be made.
@@ -38,6 +39,7 @@ def new_folder(runs: Path) -> Path:
         folder = runs / (name if number == 1 else f"{name}-{number}")
         try:
             folder.mkdir(parents=True)
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
         except FileExistsError:
             number += 1
         except OSError as error:
