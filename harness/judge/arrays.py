@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.trace import NUMBER, PIECE, Array, Elements, Observation
+from harness.trace import NUMBER, PIECE, Array, Elements, Observation, let_go
 
 #: Kinds of floating dtypes: the extended ones, such as bfloat16, are of kind V.
 REAL = "fV"
@@ -29,6 +29,8 @@ def pieces(*arrays: Array | Elements) -> Iterator[tuple[Array, ...]]:
         return
     for start in range(0, size, PIECE):
         yield tuple([array[start : start + PIECE] for array in flat])
+        for array in flat:
+            let_go(array)
 
 
 def same_bits(a: Array | Elements, b: Array | Elements) -> bool:

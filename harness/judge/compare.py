@@ -29,6 +29,7 @@ from harness.trace import (
     Trace,
     large_elements,
     numpy_dtype,
+    observation,
 )
 from harness.trace.key import AS_PROMISED, DATA, GENERATOR, below, layer_path
 from harness.verdict import Verdict
@@ -153,7 +154,8 @@ def _with_evidence(finding: Finding, target: Trace, reference: Trace) -> Finding
         return finding
     twins = twin_of(target, key), twin_of(reference, key)
     precisions = precisions_of(target, reference)
-    shown = evidence(finding.judgement, target[key], reference[key], *twins, precisions=precisions)
+    sides = observation(target, key), observation(reference, key)
+    shown = evidence(finding.judgement, *sides, *twins, precisions=precisions)
     return replace(finding, evidence=shown)
 
 

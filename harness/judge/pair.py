@@ -7,7 +7,7 @@ from dataclasses import replace
 from harness.judge.arrays import same_bits
 from harness.judge.verdict import judge, judge_equal
 from harness.result.judgement import InOnePrecision, Judgement, LessPrecise
-from harness.trace import Elements, Observation, Trace, large_elements
+from harness.trace import Elements, Observation, Trace, large_elements, observation
 from harness.verdict import Verdict
 
 
@@ -26,13 +26,13 @@ def judge_key(
     if equal is not None:
         return equal
     judgement = judge(
-        target[key],
-        reference[key],
+        observation(target, key),
+        observation(reference, key),
         twin_of(target, key),
         twin_of(reference, key),
         group_scale=group_scale,
-        target_noise=[run[key] for run in target.noise if key in run],
-        reference_noise=[run[key] for run in reference.noise if key in run],
+        target_noise=[observation(run, key) for run in target.noise if key in run],
+        reference_noise=[observation(run, key) for run in reference.noise if key in run],
         inherited=inherited,
         leaked=leaked,
         precisions=precisions_of(target, reference),
@@ -41,7 +41,8 @@ def judge_key(
     if not is_in_float32_only(judgement) or (ours, theirs) == (target, reference):
         return judgement
     twins = twin_of(target, key), twin_of(reference, key)
-    full = judge(ours[key], theirs[key], *twins, group_scale=group_scale, inherited=inherited, leaked=leaked)
+    sides = observation(ours, key), observation(theirs, key)
+    full = judge(*sides, *twins, group_scale=group_scale, inherited=inherited, leaked=leaked)
     return _only_imprecise(judgement) if full.verdict < Verdict.IMPRECISE else judgement
 
 
@@ -84,7 +85,7 @@ def _only_imprecise(judgement: Judgement) -> Judgement:
 
 def twin_of(trace: Trace, key: str) -> Observation | None:
     """The observation in the trace's twin, if it is there."""
-    return trace.twin[key] if trace.twin is not None and key in trace.twin else None
+    return observation(trace.twin, key) if trace.twin is not None and key in trace.twin else None
 
 
 def precisions_of(target: Trace, reference: Trace) -> tuple[str, str]:

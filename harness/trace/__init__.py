@@ -18,7 +18,7 @@ pictures/           what the case drew
 Both formats hold data only. Reading a trace executes nothing, so a stranger's trace is safe to read.
 """
 
-from harness.trace.elements import PIECE, Elements, large_elements
+from harness.trace.elements import PIECE, Elements, large_elements, let_go, observation
 from harness.trace.key import Key
 from harness.trace.model import (
     AGAIN,
@@ -93,7 +93,9 @@ __all__ = [
     "Trace",
     "find_traces",
     "large_elements",
+    "let_go",
     "numpy_dtype",
+    "observation",
     "parse_json",
     "write",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness import files
-from harness.trace.model import ARRAYS, Array, ArrayEntry, numpy_dtype
+from harness.trace.model import ARRAYS, Array, ArrayEntry, Observation, numpy_dtype
 from harness.trace.reading import Trace
 
 #: An array of more elements than this is large.
@@ -38,6 +39,26 @@ class Elements:
         with self.file.open("rb") as file:
             file.seek(self.start + first * self.dtype.itemsize)
             return np.frombuffer(file.read((last - first) * self.dtype.itemsize), self.dtype)
+
+
+def observation(trace: Trace, key: str) -> Observation:
+    """An observation. The elements of a large array stay in its file until they are looked at.
+
+    Raises:
+        TraceError: see `Trace.check_arrays`.
+    """
+    entry, elements = trace.entry(key), large_elements(trace, key)
+    if elements is None or not isinstance(entry, ArrayEntry):
+        return trace[key]
+    array = np.memmap(elements.file, elements.dtype, "r", elements.start, elements.shape)
+    return Observation(entry.key, entry.phase, entry.step, entry.name, entry.layer, entry.dtype, array, entry.device)
+
+
+def let_go(array: Array | Elements) -> None:
+    """Give back the memory that holds what was read of an array that lies in a file; nothing of any other one."""
+    mapped = getattr(array, "_mmap", None)
+    if isinstance(mapped, mmap.mmap):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def large_elements(trace: Trace, key: str) -> Elements | None:

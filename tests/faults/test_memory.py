@@ -55,7 +55,7 @@ def large() -> Any:
 
 @pytest.mark.parametrize(
     ("factor", "verdict", "times"),
-    [(1.0, Verdict.IDENTICAL, 1), (1.0 + 2**-20, Verdict.DIVERGENT, 16)],
+    [(1.0, Verdict.IDENTICAL, 1), (1.0 + 2**-20, Verdict.DIVERGENT, 1)],
     ids=["equal", "unequal"],
 )
 def test_a_large_array_needs_little_memory(
