@@ -76,3 +76,11 @@ def test_each_run_of_a_soak_is_accounted_for() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line.strip().split("  ")[0] for line in done.stdout.splitlines()[1:12]] == ["none", *FAULTS]
     assert done.stdout.endswith("each run is there once, and ended as it should\n")
+
+
+@pytest.mark.slow
+def test_large_traces_are_compared_beside_numpy() -> None:
+    done = run("comparing.py", "--megabytes", "4", "--arrays", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdicts = [line.rpartition(": ")[2] for line in done.stdout.splitlines()[1:]]
+    assert verdicts == ["identical", "rounding", "divergent"]

@@ -45,14 +45,18 @@ def rms(array: Array | Elements) -> float:
         return size if np.isfinite(size) else 0.0
     largest, total, count = 0.0, 0.0, 0
     for (piece,) in pieces(array):
-        wide = widen(piece)
-        finite = np.abs(wide[np.isfinite(wide)])
+        finite = np.abs(widen(piece))
         most = float(finite.max(initial=0.0))
+        if not np.isfinite(most):
+            finite = finite[np.isfinite(finite)]
+            most = float(finite.max(initial=0.0))
         count += finite.size
         # Scaled first, for squares of very small or large elements would leave the range of float64.
         if most > largest:
             largest, total = most, total * (largest / most) ** 2
-        total += float(np.sum((finite / largest) ** 2)) if largest else 0.0
+        if largest:
+            scaled = finite / largest
+            total += float(np.square(scaled, out=scaled).sum())
     return largest * float(np.sqrt(total / count)) if count else 0.0
 
 
@@ -69,15 +73,26 @@ def distance(a: Array | Elements, b: Array | Elements, scale: float) -> tuple[fl
         return 0.0, None
     largest, place = -1.0, 0
     for number, (mine, its) in enumerate(pieces(a, b)):
-        mine, its = widen(mine), widen(its)
-        finite = np.isfinite(mine) & np.isfinite(its)
-        difference = np.abs(np.where(finite, mine, 0.0) / scale - np.where(finite, its, 0.0) / scale)
-        position = int(np.argmax(difference))
-        if not difference[position] <= largest:
-            largest, place = float(difference[position]), number * PIECE + position
+        apart, position = _furthest(widen(mine), widen(its), scale)
+        if not apart <= largest:
+            largest, place = apart, number * PIECE + position
         if np.isnan(largest):
             break
     return largest, tuple(int(i) for i in np.unravel_index(place, a.shape)) if a.shape else ()
+
+
+def _furthest(mine: Array, its: Array, scale: float) -> tuple[float, int]:
+    """The largest distance of elements that are finite on both sides, and its position."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = np.abs(mine - its)
+        position = int(np.argmax(apart))  # of NaN, if there is one
+        if np.isfinite(apart[position]):
+            return float(apart[position] / scale), position
+        # The difference of two very large numbers is out of range, unless they are divided first.
+        apart = np.where(np.isinf(apart), np.abs(mine / scale - its / scale), apart / scale)
+        apart = np.where(np.isfinite(mine) & np.isfinite(its), apart, 0.0)
+        position = int(np.argmax(apart))
+        return float(apart[position]), position
 
 
 def has_pattern(array: Array | Elements, exact: Array | Elements) -> bool:
