@@ -77,11 +77,9 @@ _NOUNS = {
     "recorded": "the recorded value {}",
 }
 #: Sequences by which a terminal is told to do something: colours, titles, links.
-#: How words end that name what is written in a file.
-_AT_A_LINE = re.compile(r"\((?:[^():]*, )?([^\s(),:][^(),:]*\.py):(\d+)\)$")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
 #: The file and the line at the end of what there is to open.
-_WRITTEN = re.compile(r"[^\s()]+:\d+\)$")
+_WRITTEN = re.compile(r"([^\s()]+):(\d+)\)$")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -125,7 +123,7 @@ def side_at_fault(case: CaseJson, comparison: ComparisonJson) -> str | None:
 
 def line_of(culprit: str | None) -> tuple[str, str] | None:
     """The file and the line of what is to be opened, as `net.py` and `12` of `Net.compute_loss (net.py:12)`."""
-    found = _AT_A_LINE.search(culprit or "")
+    found = _WRITTEN.search(culprit or "")
     return None if found is None else (found[1], found[2])
 
 

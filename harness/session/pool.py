@@ -242,6 +242,7 @@ class Pool:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._temporary = Shared(shared or Path(tempfile.mkdtemp(prefix="harness-cache-")))
+        self._compiled = kept.folder() or self._temporary.folder
         for target in targets:
             self._workers[target] = self._start(target, shared)
 
@@ -331,7 +332,7 @@ class Pool:
         environment = {
             **interpreter.environment(target, cache),
             **_SINGLE_THREADED,
-            **backends.get(target.backend).environment_for(target, kept.folder() or cache),
+            **backends.get(target.backend).environment_for(target, self._compiled),
             "KERAS_BACKEND": target.backend,
         }
         command = [interpreter.path_of(target), "-P", "-m", "harness.worker", *self._options]

@@ -36,7 +36,6 @@ _NUMPY = (
 _UNITTEST = ("assertAlmostEqual", "assertNotAlmostEqual")
 #: Functions that are no assertions by themselves. A test asserts what they return; everybody else calls them as well.
 _ASKED = {"numpy": ("allclose", "array_equal", "isclose"), "keras.ops": ("allclose", "isclose")}
-_ASKED["keras.src.ops"] = _ASKED["keras.ops"]
 
 
 class Assertions:
