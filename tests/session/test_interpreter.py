@@ -119,10 +119,11 @@ def test_a_program_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch:
 
 
 def older_pythons() -> list[str]:
-    """Interpreters on this machine that are too old, one for each version."""
+    """Interpreters on this machine that are too old, one for each version. What cannot be run is none."""
     names = ("python2.7", "python3.6", "python3.7", "python3.8", "python3.9", "python3.10")
     places = [*map(Path, os.environ["PATH"].split(os.pathsep)), *Path.home().glob(".pyenv/versions/*/bin")]
-    found = {name: place / name for place in places for name in names if (place / name).exists()}
+    there = [(name, place / name) for place in places for name in names if (place / name).exists()]
+    found = {name: path for name, path in there if not subprocess.run([path, "-c", ""], check=False).returncode}
     return [str(path) for path in found.values()]
 
 
