@@ -84,7 +84,7 @@ def projected_gradients(
         args, kwargs = keras.tree.pack_sequence_as(arguments, given)
         return projected(function(*args, **kwargs), upstream)
 
-    _, (of_inputs, of_weights) = value_and_grad_once(total, [leaves[i] for i in floating], list(weights))
+    _, (of_inputs, of_weights) = value_and_grad(total, [leaves[i] for i in floating], list(weights))
     return dict(zip(floating, of_inputs, strict=True)), list(of_weights)
 
 
