@@ -21,11 +21,12 @@ def folder() -> Path | None:
 
     The files in it are executed, so the folder must be the user's own and closed to others.
     """
-    everything = platformdirs.user_cache_path("keras-harness") / "compiled"
-    ours = everything / _processor()
+    everything = platformdirs.user_cache_path("keras-harness")
+    ours = everything / "compiled" / _processor()
     try:
-        ours.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path in (everything, ours):
+        everything.parent.mkdir(parents=True, exist_ok=True)
+        for path in (everything, ours.parent, ours):
+            path.mkdir(mode=0o700, exist_ok=True)  # whatever the umask is, under which the group may often write
             found = path.stat()
             if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 return None

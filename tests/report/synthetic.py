@@ -139,3 +139,20 @@ def _rounded(item: Observation, dtype: Any, roundoff: float, target: str) -> Obs
     noise = 1 + 2 * roundoff * rng.uniform(-1, 1, size=item.array.shape)
     value = np.asarray(item.array * noise, dtype)
     return Observation(item.key, item.phase, item.step, item.name, item.layer, value.dtype.name, value)
+
+
+def blame(comparison: Mapping[str, Any], **told: Any) -> Any:
+    """An invented blame of a comparison's finding, as `result.json` has it."""
+    return {
+        "target": comparison["target"],
+        "layer": comparison["first"]["layer"],
+        "part": "model/smooth",
+        "op": None,
+        "phase": "forward",
+        "step": 0,
+        "confirmed": True,
+        "text": "introduced in layer 'smooth'",
+        "repro": None,
+        "kind": "output",
+        **told,
+    }

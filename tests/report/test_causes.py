@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from lxml import html as parser
 from rich.console import Console
-from synthetic import Case, write_run
+from synthetic import Case, blame, write_run
 
 from harness.judge.compare import MOST_RECORDED, compare
 from harness.report import github, html, junit, markdown, words
@@ -37,20 +37,7 @@ def run_of(folder: Path, *cases: Case, **blames: dict[str, Any]) -> RunFolder:
         for comparison in case["comparisons"]:
             told = blames.get(f"{case['id'].partition('::')[2]}_{comparison['target']}")
             if told is not None:
-                comparison["blame"] = {
-                    "target": comparison["target"],
-                    "layer": comparison["first"]["layer"],
-                    "part": "model/smooth",
-                    "op": None,
-                    "phase": "forward",
-                    "step": 0,
-                    "confirmed": True,
-                    "text": "introduced in layer 'smooth'",
-                    "repro": None,
-                    "culprit": NORM,
-                    "kind": "output",
-                    **told,
-                }
+                comparison["blame"] = blame(comparison, **{"culprit": NORM, **told})
     return replace(run, result=result)
 
 

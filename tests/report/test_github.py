@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hostile
 import pytest
+from synthetic import blame
 
 from harness.errors import HarnessError, printable
 from harness.report import github
@@ -69,19 +70,7 @@ def test_an_annotation_points_at_the_line_of_what_is_to_be_opened(
     monkeypatch.chdir(tmp_path / "here")
     case = copy.deepcopy(run.result["cases"][1])
     (comparison,) = [item for item in case["comparisons"] if item["target"] == "jax"]
-    comparison["blame"] = {
-        "target": "jax",
-        "layer": "smooth",
-        "part": "model/smooth",
-        "op": None,
-        "phase": "forward",
-        "step": 0,
-        "confirmed": True,
-        "text": "introduced in layer 'smooth'",
-        "repro": None,
-        "culprit": culprit,
-        "kind": "output",
-    }
+    comparison["blame"] = blame(comparison, culprit=culprit)
     (command,) = github.failures(replace(run, result={**run.result, "cases": [case]}))
     properties = parsed(command)[1]
     assert (properties["file"], properties.get("line")) == (file, line)

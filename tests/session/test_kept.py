@@ -46,6 +46,19 @@ def test_the_folder_is_the_users_own_and_the_same_each_time(home: Path) -> None:
     assert kept.folder() == folder
 
 
+def test_it_is_closed_to_others_whatever_files_are_by_default(home: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        folder = kept.folder()
+    finally:
+        os.umask(before)
+    assert folder is not None
+    assert {place.stat().st_mode & 0o777 for place in (folder, *folder.parents) if place.is_relative_to(home)} == {
+        0o700,
+        home.stat().st_mode & 0o777,
+    }
+
+
 def test_machines_that_share_a_home_but_no_processor_share_no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     here = kept.folder()
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
